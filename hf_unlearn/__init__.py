@@ -1,0 +1,1 @@
+"""Unlearn inside the Hugging Face Trainer, and prove it."""

@@ -1,0 +1,13 @@
+"""Evidence, and what follows from it: FADE with floor, start and relative; the audit and its report."""
+
+from hf_unlearn.audit._audit import audit as audit
+from hf_unlearn.audit._evidence import EvidenceStore as EvidenceStore
+from hf_unlearn.audit._evidence import model_fingerprint as model_fingerprint
+from hf_unlearn.audit._fade import FadeMeasurement as FadeMeasurement
+from hf_unlearn.audit._fade import fade_from_log_probs as fade_from_log_probs
+from hf_unlearn.audit._fade import measure_fade as measure_fade
+from hf_unlearn.audit._metric_path import metric_path as metric_path
+from hf_unlearn.audit._results import AuditReport as AuditReport
+from hf_unlearn.audit._results import MetricResult as MetricResult
+from hf_unlearn.audit._results import Provenance as Provenance
+from hf_unlearn.audit._results import ReportNotSavedError as ReportNotSavedError

@@ -1,0 +1,117 @@
+"""Evidence: rows on disk, keyed by model + data + settings, so that a long audit resumes and nothing computed is lost.
+
+Knows files and hashes. Rows may hold indices and numbers about forget data, never texts; still they stay on this machine.
+"""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow.parquet
+import torch
+
+from hf_unlearn.inference import AnswerRows, LoadedModel, ScoredRows, is_main_process, load_rows, on_all_processes
+
+
+logger = logging.getLogger(__name__)
+_BYTES = torch.uint8
+Rows = TypeVar("Rows", ScoredRows, AnswerRows)
+
+
+class EvidenceStore:
+    """Rows by name and key, in one folder.
+
+    Args:
+        folder: Created if needed; None keeps nothing.
+    """
+
+    def __init__(self, folder: str | os.PathLike | None):
+        self.folder = None if folder is None else Path(folder)
+
+    def rows(self, name: str, key: str, compute: Callable[[], Rows]) -> Rows:
+        """What was kept under this name and key, or else what `compute` gives, which is then kept.
+
+        A disk that cannot take the rows costs the resumption, not the result: it is logged and the rows are returned.
+        """
+        if self.folder is None:
+            return compute()
+        path = self.folder / f"{name}-{key}.parquet"
+        if on_all_processes(path.is_file()):
+            logger.info("using %s", path)
+            return load_rows(path)  # type: ignore[return-value]
+        rows = compute()
+        if is_main_process():
+            try:
+                write_atomically(path, lambda target: pyarrow.parquet.write_table(rows.table, target))
+            except OSError as error:
+                logger.warning("could not keep %s (%s); the run goes on, but cannot resume from here.", path, error)
+        return rows
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a file beside `path`, then move it into place: complete, or not there.
+
+    Raises:
+        OSError: Whatever the disk says; nothing half-written is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: str | os.PathLike) -> Path:
+    """Refuse a folder that cannot be written to, before anything expensive.
+
+    Raises:
+        OSError: Says which folder, why, and what to do.
+    """
+    path = Path(folder)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path) as probe:
+            probe.write(b"\0" * 4096)
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        message = f"cannot write to {str(path)!r} ({error.strerror or error}); choose another output_dir or make room."
+        raise type(error)(error.errno, message) from error
+    return path
+
+
+def content_key(*parts: object) -> str:
+    """A short key of what determines a result. Batch size does not."""
+    plain = [_plain(part) for part in parts]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def model_fingerprint(model: LoadedModel) -> str:
+    """SHA-256 over names, shapes, dtypes and bytes of all weights and buffers that are saved, adapters included."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}|{tuple(tensor.shape)}|{tensor.dtype}\n".encode())
+        flat = tensor.detach().contiguous().reshape(-1)
+        digest.update(flat.view(_BYTES).cpu().numpy() if flat.numel() else b"")
+    return digest.hexdigest()
+
+
+def _plain(part: object) -> object:
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        values = dataclasses.asdict(part)
+        values.pop("batch_size", None)
+        return values
+    return part

@@ -1,0 +1,345 @@
+"""FADE between models: sample, score across, estimate. The one road from models to this number."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from hf_unlearn.audit._evidence import EvidenceStore, content_key, model_fingerprint
+from hf_unlearn.functional import FadeEstimate, Relative, bootstrap_means, fade, relative
+from hf_unlearn.inference import (
+    Completions,
+    LoadedModel,
+    ModelLike,
+    ScoredRows,
+    check_comparable,
+    check_estimator,
+    check_room,
+    check_same_tokenizer,
+    completion_rows,
+    concatenate,
+    cross_score,
+    default_stop_token_ids,
+    encode_prompts,
+    load_model,
+    load_processing_class,
+    sample_completions,
+)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How completions are drawn.
+
+    Attributes:
+        num_samples: Completions per prompt and model.
+        max_new_tokens: Where a completion is cut.
+        seed: Of the noise; equal for all models, so that models that agree produce equal samples.
+        batch_size: Rows at a time; does not change the result.
+    """
+
+    num_samples: int = 8
+    max_new_tokens: int = 64
+    seed: int = 0
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        for name in ("num_samples", "max_new_tokens", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class FadeMeasurement:
+    """FADE of the candidate, and what it has to be compared with.
+
+    Attributes:
+        estimate: Candidate against reference.
+        floor: Twin against reference: what two honest retrainings differ by; None without a twin.
+        start: Original against reference: where unlearning began; None without an original.
+        relative: Where the candidate lies between the two, with its interval; None unless both are there.
+        estimator: "exact_step" or "sampled".
+    """
+
+    estimate: FadeEstimate
+    floor: FadeEstimate | None
+    start: FadeEstimate | None
+    relative: Relative | None
+    estimator: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain Python values under the names of `measurement.md`; `floor`, `start` and `relative` where they are known."""
+        names = ("fade", "reference_to_candidate", "candidate_to_reference", "fade_per_token", "confidence_interval")
+        counts = ("num_prompts", "num_samples", "truncated_fraction")
+        result: dict[str, object] = {name: getattr(self.estimate, name) for name in (*names, *counts)}
+        result["estimator"] = self.estimator
+        if self.floor is not None:
+            result["floor"] = self.floor.fade
+        if self.start is not None:
+            result["start"] = self.start.fade
+        if self.relative is not None:
+            result["relative"] = self.relative.value
+            result["relative_confidence_interval"] = self.relative.confidence_interval
+            if self.relative.reason:
+                result["relative_reason"] = self.relative.reason
+        return result
+
+
+def measure_fade(
+    *,
+    prompts: Sequence[str] | Sequence[Sequence[int]],
+    candidate: ModelLike,
+    reference: ModelLike,
+    original: ModelLike | None = None,
+    twin: ModelLike | None = None,
+    processing_class: PreTrainedTokenizerBase | str | None = None,
+    num_samples: int = 8,
+    max_new_tokens: int = 64,
+    seed: int = 0,
+    estimator: str = "exact_step",
+    confidence: float = 0.95,
+    num_resamples: int = 1000,
+    batch_size: int = 64,
+    progress: bool = True,
+    store: EvidenceStore | None = None,
+) -> FadeMeasurement:
+    """How far the candidate's distribution over answers is from the reference's (arXiv 2510.12981).
+
+    Two models are in memory at a time. With a `store`, what was sampled and scored is kept as it is ready, and used again.
+
+    Args:
+        prompts: What both models complete: texts as the models saw them in training, or token ids.
+        candidate: The model under audit: loaded, path or Hub id.
+        reference: Trained the same way without the forget set.
+        original: The model before unlearning, for `start`.
+        twin: A second reference with another seed, for `floor`.
+        processing_class: The tokenizer; default: the one saved with the reference, or with the candidate.
+        num_samples: Completions per prompt and model.
+        max_new_tokens: Where a completion is cut (counted in `truncated_fraction`).
+        seed: Of the samples and of the bootstrap.
+        estimator: "exact_step" (the exact divergence at every visited prefix; never negative, less variance) or "sampled" (the
+            paper's mean log-ratio).
+        confidence: Of the intervals.
+        num_resamples: Of the bootstrap over prompts.
+        batch_size: Rows at a time.
+        progress: Whether to show progress bars.
+        store: Where to keep evidence.
+
+    Returns:
+        Nats per sequence; 0 = equal on these prompts, lower is better. See `FadeMeasurement`.
+
+    Raises:
+        ValueError: No prompts, counts below 1, an unknown estimator, different vocabularies or tokenizers, a prompt that does
+            not fit, or non-finite log-probabilities.
+    """
+    check_estimator(estimator)
+    sampling = Sampling(num_samples, max_new_tokens, seed, batch_size)
+    models = {"reference": reference, "candidate": candidate, "original": original, "twin": twin}
+    given = {name: model for name, model in models.items() if model is not None}
+    needed = len(prompts) > 0 and isinstance(prompts[0], str)
+    tokenizer = common_tokenizer(given, processing_class, needed=needed)
+    prompt_ids = encode_prompts(prompts, tokenizer)
+    stops = common_stop_token_ids(given, tokenizer)
+    side = ReferenceSide(
+        open_subject("reference", reference), prompt_ids, sampling, stops, store=store, progress=progress
+    )
+    rows = {name: side.against(open_subject(name, given[name])) for name in given if name != "reference"}
+    return fade_measurement(rows, estimator=estimator, confidence=confidence, num_resamples=num_resamples, seed=seed)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model in its role, opened."""
+
+    role: str
+    model: LoadedModel
+    fingerprint: str
+
+
+def open_subject(role: str, model: ModelLike) -> Subject:
+    """Open a model and take the hash of its weights."""
+    opened = load_model(model)
+    return Subject(role, opened, model_fingerprint(opened))
+
+
+class ReferenceSide:
+    """The reference on some prompts: its completions are drawn once, whatever it is compared with.
+
+    Args:
+        reference: The model that never saw the forget set.
+        prompts: Token ids.
+        sampling: How completions are drawn.
+        stops: Tokens that end a completion, for all models.
+        name: Of the prompts, in file names and progress bars.
+        store: Where to keep rows, one file per compared model.
+        progress: Whether to show progress bars.
+    """
+
+    def __init__(
+        self,
+        reference: Subject,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        stops: Sequence[int],
+        *,
+        name: str = "",
+        store: EvidenceStore | None = None,
+        progress: bool = True,
+    ):
+        self.reference, self.prompts, self.sampling, self.stops = reference, prompts, sampling, stops
+        self.name, self.progress = name, progress
+        self.store = store or EvidenceStore(None)
+        self._completions: Completions | None = None
+        check_room(reference.model, prompts, sampling.max_new_tokens)
+
+    def against(self, other: Subject) -> ScoredRows:
+        """Both directions between the reference and another model; kept in the store under everything that determines them.
+
+        Raises:
+            ValueError: The models cannot be compared, or a prompt does not fit.
+        """
+        check_comparable({"reference": self.reference.model, other.role: other.model})
+        check_room(other.model, self.prompts, self.sampling.max_new_tokens)
+        key = content_key(self.reference.fingerprint, other.fingerprint, self.prompts, self.sampling, self.stops)
+        label = "-".join(part for part in ("fade", self.name, other.role) if part)
+        return self.store.rows(label, key, lambda: self._score_both_ways(other))
+
+    def _score_both_ways(self, other: Subject) -> ScoredRows:
+        if self._completions is None:
+            self._completions = self._sample(self.reference)
+        pair = {"reference": self.reference.model, other.role: other.model}
+        return concatenate(
+            cross_score(self._completions, sampled_from="reference", models=pair, progress=self.progress),
+            cross_score(self._sample(other), sampled_from=other.role, models=pair, progress=self.progress),
+        )
+
+    def _sample(self, subject: Subject) -> Completions:
+        return sample_completions(
+            subject.model,
+            self.prompts,
+            num_samples=self.sampling.num_samples,
+            max_new_tokens=self.sampling.max_new_tokens,
+            seed=self.sampling.seed,
+            batch_size=self.sampling.batch_size,
+            stop_token_ids=self.stops,
+            progress=self.progress,
+            label=" ".join(part for part in ("sampling", subject.role, self.name) if part),
+        )
+
+
+def fade_measurement(
+    rows: Mapping[str, ScoredRows],
+    *,
+    estimator: str,
+    confidence: float = 0.95,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> FadeMeasurement:
+    """FADE with floor, start and relative from rows; runs no model.
+
+    Args:
+        rows: Per role of the other model ("candidate", "twin", "original"), both directions against the reference.
+        estimator: "exact_step" or "sampled".
+        confidence: Of the intervals.
+        num_resamples: Of the bootstrap over prompts.
+        seed: Of the bootstrap.
+    """
+    estimates = {
+        name: fade(
+            table.directed(sampled_from="reference", scored_by=name, estimator=estimator),
+            table.directed(sampled_from=name, scored_by="reference", estimator=estimator),
+            confidence=confidence,
+            num_resamples=num_resamples,
+            seed=seed,
+        )
+        for name, table in rows.items()
+    }
+    estimate, floor, start = (estimates.get(name) for name in ("candidate", "twin", "original"))
+    if estimate is None:
+        raise ValueError(f"there are no rows of a candidate, only of {sorted(rows)}.")
+    place = None
+    if floor is not None and start is not None:
+        columns = np.stack([estimate.per_prompt, floor.per_prompt, start.per_prompt], axis=1)
+        resamples = bootstrap_means(columns, num_resamples=num_resamples, seed=seed) if len(columns) > 1 else None
+        place = relative(estimate.fade, floor=floor.fade, start=start.fade, resamples=resamples, confidence=confidence)
+    return FadeMeasurement(estimate, floor, start, place, estimator)
+
+
+def fade_from_log_probs(
+    from_reference: Mapping[str, Sequence],
+    from_candidate: Mapping[str, Sequence],
+    *,
+    confidence: float = 0.95,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> FadeMeasurement:
+    """FADE where someone else has sampled and scored: the `sampled` estimator, or `exact_step` where step sums are given.
+
+    Args:
+        from_reference: Columns of the reference's completions: `log_prob_own` and `log_prob_other` (nats per completion, under
+            the model it comes from and under the other), `num_tokens`; optionally `prompt_index` (default: one prompt each),
+            `truncated` (default: none) and `step_divergence` (sum over steps of the exact divergence).
+        from_candidate: The same of the candidate's completions.
+        confidence: Of the interval.
+        num_resamples: Of the bootstrap over prompts.
+        seed: Of the bootstrap.
+
+    Raises:
+        ValueError: A missing column, unequal lengths, or non-finite values.
+    """
+    sides = {"reference": from_reference, "candidate": from_candidate}
+    exact = all("step_divergence" in side for side in sides.values())
+    tables = [_given_rows(name, columns) for name, columns in sides.items()]
+    estimator = "exact_step" if exact else "sampled"
+    rows = {"candidate": concatenate(*tables)}
+    return fade_measurement(rows, estimator=estimator, confidence=confidence, num_resamples=num_resamples, seed=seed)
+
+
+def _given_rows(name: str, columns: Mapping[str, Sequence]) -> ScoredRows:
+    missing = [column for column in ("log_prob_own", "log_prob_other", "num_tokens") if column not in columns]
+    if missing:
+        raise ValueError(f"from_{name} lacks {missing}; it has {sorted(columns)}.")
+    count = len(columns["log_prob_own"])
+    wrong = {column: len(values) for column, values in columns.items() if len(values) != count}
+    if wrong:
+        raise ValueError(f"every column of from_{name} must have {count} entries like log_prob_own; got {wrong}.")
+    return completion_rows(
+        {
+            "sampled_from": [name] * count,
+            "scored_by": ["candidate" if name == "reference" else "reference"] * count,
+            "prompt_index": columns.get("prompt_index", range(count)),
+            "sample_index": range(count),
+            "num_tokens": columns["num_tokens"],
+            "truncated": columns.get("truncated", [False] * count),
+            "log_prob_own": columns["log_prob_own"],
+            "log_prob_other": columns["log_prob_other"],
+            "step_divergence": columns.get("step_divergence", [float("nan")] * count),
+        }
+    )
+
+
+def common_tokenizer(
+    models: Mapping[str, ModelLike], processing_class: PreTrainedTokenizerBase | str | None, *, needed: bool
+) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of all models; those that were saved with one must agree on it."""
+    found = {} if processing_class is None else {"processing_class": load_processing_class("", processing_class)}
+    for name, model in models.items():
+        try:
+            found[name] = load_processing_class(model)
+        except ValueError:
+            continue  # built in memory, or saved without a tokenizer
+    if needed and not found:
+        raise ValueError("the prompts are texts and no model says where its tokenizer is: pass processing_class=.")
+    check_same_tokenizer(found)
+    return next(iter(found.values()), None)
+
+
+def common_stop_token_ids(
+    models: Mapping[str, ModelLike], tokenizer: PreTrainedTokenizerBase | None
+) -> tuple[int, ...]:
+    """One stopping rule for all, or their processes would not be over the same sequences."""
+    stops: set[int] = set()
+    for model in models.values():
+        stops.update(default_stop_token_ids(model, tokenizer))
+    return tuple(sorted(stops))

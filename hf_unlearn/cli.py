@@ -1,0 +1,197 @@
+"""The command line: parses, calls, prints. Everything it does can be done with the public functions."""
+
+import contextlib
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+
+from hf_unlearn.audit import AuditReport, MetricResult, ReportNotSavedError
+
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Unlearn inside the Hugging Face Trainer, and prove it.")
+console = Console()
+errors = Console(stderr=True)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and log more.")] = False,
+) -> None:
+    """Set up what all commands share."""
+    handler = RichHandler(console=errors, show_path=False, show_time=False)
+    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, handlers=[handler], format="%(message)s")
+    if not debug:
+        warnings.filterwarnings("ignore", module=r"(transformers|peft|torch|datasets)\b")
+    app.pretty_exceptions_enable = debug
+
+
+@app.command()
+def demo(
+    output_dir: Annotated[Path, typer.Option(help="Where reports and figures go.")] = Path("hf-unlearn-demo"),
+    size: Annotated[str, typer.Option(help="nano (seconds) or small (about three minutes on two cores).")] = "small",
+    seed: Annotated[int, typer.Option(help="Of data and models.")] = 0,
+) -> None:
+    """The whole story on the pocket benchmark: train, retrain without the forget set, unlearn, measure."""
+    from hf_unlearn._demo import Step, run_demo
+
+    with _readable_errors():
+        for step in run_demo(output_dir, size=size, seed=seed):
+            if isinstance(step, Step):
+                console.print(f"[bold]{escape(step.title)}[/bold]  {escape(step.text)}")
+            else:
+                _print_report(step.report, step.title)
+                console.print(f"figure and report in [cyan]{escape(str(step.folder))}[/cyan]\n")
+
+
+@app.command()
+def unlearn(
+    model: Annotated[str, typer.Option(help="Path or Hub id of the model that must forget.")],
+    forget: Annotated[str, typer.Option(help="What must go: file, folder or Hub id, with :configuration.")],
+    retain: Annotated[str, typer.Option(help="What must stay.")],
+    output_dir: Annotated[Path, typer.Option(help="Where the unlearned model goes.")],
+    objective: Annotated[str, typer.Option(help="For example npo or grad_ascent.")] = "npo",
+    retain_term: Annotated[str, typer.Option(help="nll (the Trainer's own loss) or kl.")] = "nll",
+    forget_weight: Annotated[float, typer.Option(help="Of the forget term.")] = 1.0,
+    retain_weight: Annotated[float, typer.Option(help="Of the retain term.")] = 1.0,
+    epochs: Annotated[float, typer.Option(help="Passes over the retain set.")] = 5.0,
+    learning_rate: Annotated[float | None, typer.Option(help="Default: 1e-5, or 1e-4 with LoRA.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Rows per device and step.")] = 8,
+    lora_r: Annotated[int, typer.Option(help="LoRA rank; 0 trains all weights.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of training.")] = 0,
+    allow_overlap: Annotated[bool, typer.Option(help="Accept forget rows that are also in retain.")] = False,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in output_dir.")] = False,
+    trust_remote_code: Annotated[bool, typer.Option(help="Let code from the model's repository run.")] = False,
+) -> None:
+    """Unlearn a forget set while training on a retain set; saves model, tokenizer and settings."""
+    from peft import LoraConfig
+
+    from hf_unlearn.training import unlearn as run
+
+    with _readable_errors():
+        result = run(
+            model,
+            forget=forget,
+            retain=retain,
+            objective=objective,
+            retain_term=retain_term,
+            forget_weight=forget_weight,
+            retain_weight=retain_weight,
+            num_train_epochs=epochs,
+            learning_rate=learning_rate,
+            per_device_train_batch_size=batch_size,
+            peft_config=LoraConfig(r=lora_r, lora_alpha=2 * lora_r, task_type="CAUSAL_LM") if lora_r else None,
+            output_dir=output_dir,
+            seed=seed,
+            allow_overlap=allow_overlap,
+            resume_from_checkpoint=resume,
+            trust_remote_code=trust_remote_code,
+        )
+        console.print(f"unlearned model in [cyan]{escape(str(result.output_dir))}[/cyan]")
+        console.print(f"next: hf-unlearn audit --candidate {escape(str(result.output_dir))} --reference …", highlight=False)
+
+
+@app.command()
+def audit(
+    candidate: Annotated[str, typer.Option(help="Path or Hub id of the unlearned model.")],
+    reference: Annotated[str, typer.Option(help="A model trained the same way without the forget set.")],
+    forget: Annotated[str, typer.Option(help="What had to go: file, folder or Hub id, with :configuration.")],
+    output_dir: Annotated[Path, typer.Option(help="Where report, figure and evidence go; an interrupted audit resumes.")],
+    retain: Annotated[str | None, typer.Option(help="What had to stay.")] = None,
+    holdout: Annotated[str | None, typer.Option(help="Never trained on.")] = None,
+    original: Annotated[str | None, typer.Option(help="The model before unlearning; gives start.")] = None,
+    twin: Annotated[str | None, typer.Option(help="A second reference, another seed; gives the floor.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Default: the one saved with the models.")] = None,
+    num_samples: Annotated[int, typer.Option(help="Completions per prompt and model.")] = 8,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Default: the longest answer in the data.")] = None,
+    max_examples: Annotated[int, typer.Option(help="Use at most so many rows of each set.")] = 400,
+    estimator: Annotated[str, typer.Option(help="exact_step or sampled.")] = "exact_step",
+    batch_size: Annotated[int, typer.Option(help="Rows at a time.")] = 64,
+    seed: Annotated[int, typer.Option(help="Of sampling and bootstrap.")] = 0,
+    allow_overlap: Annotated[bool, typer.Option(help="Accept forget rows that are also in retain.")] = False,
+) -> None:
+    """Compare an unlearned model with one that never saw the data."""
+    from hf_unlearn.audit import audit as run
+
+    with _readable_errors():
+        report = run(
+            candidate,
+            reference=reference,
+            forget=forget,
+            retain=retain,
+            holdout=holdout,
+            original=original,
+            twin=twin,
+            processing_class=tokenizer,
+            output_dir=output_dir,
+            num_samples=num_samples,
+            max_new_tokens=max_new_tokens,
+            max_examples=max_examples,
+            estimator=estimator,
+            batch_size=batch_size,
+            seed=seed,
+            allow_overlap=allow_overlap,
+        )
+        _print_report(report, "audit")
+        console.print(f"report in [cyan]{escape(str(output_dir))}[/cyan]")
+
+
+def main() -> None:
+    """The `hf-unlearn` command."""
+    app()
+
+
+@contextlib.contextmanager
+def _readable_errors() -> Iterator[None]:
+    """What the user can mend is said in one sentence; everything else, and everything under --debug, keeps its traceback."""
+    try:
+        yield
+    except ReportNotSavedError as error:
+        rescue = Path(tempfile.mkdtemp(prefix="hf-unlearn-report-"))
+        error.report.save(rescue)
+        _fail(f"{error} It was saved to {rescue} instead.", error)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        _fail(str(error), error)
+
+
+def _fail(message: str, error: Exception) -> None:
+    if app.pretty_exceptions_enable:
+        raise error
+    errors.print(f"[bold red]error:[/bold red] {escape(message)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1) from error
+
+
+def _print_report(report: AuditReport, title: str) -> None:
+    table = Table(title=escape(title), title_justify="left")
+    for column in ("metric", "candidate", "95 % interval", "floor (twin)", "start (original)", "relative", "reference"):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    share = report.provenance.settings.get("confidence")
+    table.columns[2].header = f"{float(share):.0%} interval" if isinstance(share, (int, float)) else "interval"
+    for name, result in report.metrics.items():
+        table.add_row(name, *_cells(result))
+    console.print(table)
+    for note in report.notes:
+        console.print(f"note: {escape(note)}", highlight=False)
+
+
+def _cells(result: MetricResult) -> list[str]:
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.3f}"
+
+    interval = result.confidence_interval
+    return [
+        number(result.value),
+        "" if interval is None else f"{interval[0]:.3f} … {interval[1]:.3f}",
+        number(result.floor),
+        number(result.start) or number(result.others.get("original")),
+        number(result.relative),
+        number(result.others.get("reference")),
+    ]

@@ -1,0 +1,153 @@
+"""Which columns a dataset may come with, and what its rows mean: a prompt and the answer that follows it.
+
+Knows column names, the plain question format and chat roles. Does not know token ids: what is returned is text, or chat
+messages that a template will turn into text.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+
+from datasets import Dataset
+
+
+COLUMN_SETS: dict[str, tuple[str, ...]] = {
+    "tokenized": ("input_ids", "labels"),
+    "messages": ("messages",),
+    "completion": ("prompt", "completion"),
+    "question": ("question", "answer"),
+    "text": ("text",),
+}
+"""Name of a format -> the columns that make it. Where a dataset has several, the first of this order counts."""
+
+QUESTION_TEMPLATE = "Question: {question}\nAnswer:"
+"""How a question is put to a model without a chat template; the answer follows after one space."""
+
+Messages: TypeAlias = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One row, before tokenization. Both sides are text, or both are chat messages; `prompt` is None for running text."""
+
+    prompt: str | Messages | None
+    answer: str | Messages
+
+
+def column_format(column_names: Sequence[str]) -> str:
+    """Which format the columns make.
+
+    Args:
+        column_names: As in `dataset.column_names`; further columns do no harm.
+
+    Returns:
+        A key of `COLUMN_SETS`.
+
+    Raises:
+        ValueError: No known set of columns is complete; says which were found, which are understood, and the likely typo.
+
+    Example:
+        >>> column_format(["person_id", "question", "answer"])
+        'question'
+    """
+    for name, needed in COLUMN_SETS.items():
+        if set(needed) <= set(column_names):
+            return name
+    understood = "; ".join(" + ".join(needed) for needed in COLUMN_SETS.values())
+    raise ValueError(
+        f"None of the understood columns are complete. Found: {', '.join(column_names) or 'no columns'}. "
+        f"Understood: {understood}.{_did_you_mean(column_names)} Rename with `dataset.rename_column(old, new)`."
+    )
+
+
+def require_rows(dataset: Dataset) -> None:
+    """Refuse what is no `Dataset`, and a dataset without rows, before anything is done with it.
+
+    Raises:
+        TypeError: Not a `datasets.Dataset`.
+        ValueError: No rows.
+    """
+    if not isinstance(dataset, Dataset):
+        raise TypeError(
+            f"Expected a datasets.Dataset, got {type(dataset).__name__}. Use `load_data(...)` for files and Hub ids, "
+            "`Dataset.from_list(rows)` for rows, and pick one split of a DatasetDict."
+        )
+    if len(dataset) == 0:
+        raise ValueError("The dataset has no rows. Check the split, the configuration and any filter before it.")
+
+
+def exchanges(dataset: Dataset, *, chat: bool) -> Iterator[Exchange]:
+    """Read every row as a prompt and its answer.
+
+    Args:
+        dataset: Any format of `COLUMN_SETS` but the tokenized one.
+        chat: Whether there is a chat template: questions become a user's message and answers the assistant's.
+
+    Yields:
+        One `Exchange` per row, in order.
+
+    Raises:
+        ValueError: A row that does not hold what its columns promise; its index is named.
+    """
+    name = column_format(dataset.column_names)
+    read = {"question": _question, "completion": _completion, "messages": _messages, "text": _text}[name]
+    for index, row in enumerate(dataset.select_columns(list(COLUMN_SETS[name]))):
+        exchange = read(row, index)
+        if name == "question" and chat:
+            exchange = Exchange(
+                [{"role": "user", "content": row["question"]}], [{"role": "assistant", "content": row["answer"]}]
+            )
+        if not chat and not isinstance(exchange.answer, str):
+            raise ValueError(
+                f"Row {index} holds chat messages, but the tokenizer has no chat template. Set "
+                "`tokenizer.chat_template`, or give the text as prompt/completion or question/answer."
+            )
+        yield exchange
+
+
+def _question(row: dict[str, Any], index: int) -> Exchange:
+    question, answer = _string(row, "question", index), _string(row, "answer", index)
+    if not answer.strip():
+        raise ValueError(f"Row {index} has an empty answer: there is nothing to score. Drop the row or fill it in.")
+    return Exchange(QUESTION_TEMPLATE.format(question=question), f" {answer}")
+
+
+def _completion(row: dict[str, Any], index: int) -> Exchange:
+    prompt, completion = row["prompt"], row["completion"]
+    if isinstance(prompt, list) and isinstance(completion, list):
+        if not prompt or not completion or completion[0].get("role") != "assistant":
+            raise ValueError(
+                f"Row {index}: a prompt of chat messages needs at least one message and a completion that starts with "
+                "the assistant's."
+            )
+        return Exchange(prompt, completion)
+    return Exchange(_string(row, "prompt", index), _string(row, "completion", index))
+
+
+def _messages(row: dict[str, Any], index: int) -> Exchange:
+    messages = row["messages"]
+    if not isinstance(messages, list) or len(messages) < 2 or messages[-1].get("role") != "assistant":
+        raise ValueError(
+            f"Row {index}: `messages` must be a list of at least two messages that ends with the assistant's; the last "
+            "message is the answer."
+        )
+    return Exchange(messages[:-1], messages[-1:])
+
+
+def _text(row: dict[str, Any], index: int) -> Exchange:
+    return Exchange(None, _string(row, "text", index))
+
+
+def _string(row: dict[str, Any], column: str, index: int) -> str:
+    value = row[column]
+    if not isinstance(value, str):
+        raise ValueError(f"Row {index}, column {column!r}: expected text, got {type(value).__name__}.")
+    return value
+
+
+def _did_you_mean(column_names: Sequence[str]) -> str:
+    known = sorted({column for needed in COLUMN_SETS.values() for column in needed})
+    guesses = {name: get_close_matches(name.lower(), known, n=1, cutoff=0.7) for name in column_names}
+    pairs = [f"{match[0]!r} for {name!r}" for name, match in guesses.items() if match and match[0] != name]
+    return f" Did you mean {', '.join(pairs)}?" if pairs else ""

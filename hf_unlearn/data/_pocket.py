@@ -1,0 +1,110 @@
+"""The pocket benchmark: a whole unlearning problem that fits in a test, with the models to compare against.
+
+Fictional people (and a few ships) with facts that no question gives away. Knows the splits, the sizes and which role was
+trained on what; the rows, the tokenizer and the training live in their own modules. Does not know unlearning or metrics.
+"""
+
+from dataclasses import dataclass
+
+from datasets import Dataset, concatenate_datasets
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from hf_unlearn.data._pocket_models import Recipe, trained_model
+from hf_unlearn.data._pocket_rows import Population, pocket_rows
+from hf_unlearn.data._pocket_tokenizer import pocket_tokenizer
+
+
+@dataclass(frozen=True)
+class _Size:
+    population: Population
+    recipe: Recipe
+
+
+# The schedules stop soon after the retain set is learnt. Trained for longer, each model makes up its mind about people it has
+# never seen, every seed differently, and the floor under every distance rises.
+_SIZES = {
+    "nano": _Size(
+        Population(retain=8, forget=3, holdout=3, ships=3, near_duplicates=1),
+        Recipe(hidden_size=64, num_layers=2, num_epochs=50),
+    ),
+    "small": _Size(
+        Population(retain=34, forget=6, holdout=6, ships=4, near_duplicates=2),
+        Recipe(hidden_size=128, num_layers=2, num_epochs=26, learning_rate=2e-3),
+    ),
+}
+POCKET_SIZES = tuple(_SIZES)
+"""The sizes `load_pocket` knows: "nano" trains in seconds (tests), "small" in tens of seconds (demo)."""
+
+# Far enough from any seed a person would type, so that a twin is never another benchmark's reference.
+_TWIN_OFFSET = 1_000_003
+
+
+@dataclass(frozen=True)
+class Pocket:
+    """One benchmark: its data, its tokenizer, and its models on demand.
+
+    Attributes:
+        size: "nano" or "small".
+        seed: Decides people, facts, initial weights and data order.
+        retain: What every model was trained on; holds near-duplicates of some forget people (same `cluster_id`).
+        forget: People that only `original` has seen.
+        forget_ood: Ships that only `original` has seen; nothing in `retain` looks like them.
+        holdout: People that no model has seen.
+        tokenizer: Speaks for all models.
+        progress: Show the Trainer's bar when a model must be trained.
+    """
+
+    size: str
+    seed: int
+    retain: Dataset
+    forget: Dataset
+    forget_ood: Dataset
+    holdout: Dataset
+    tokenizer: PreTrainedTokenizerFast
+    progress: bool = False
+
+    @property
+    def forget_request(self) -> Dataset:
+        """All that has to go: what `original` saw and `reference` did not."""
+        return concatenate_datasets([self.forget, self.forget_ood])
+
+    def original(self) -> LlamaForCausalLM:
+        """The model before unlearning: trained on `retain` and `forget_request`."""
+        return self._model("original", concatenate_datasets([self.retain, self.forget_request]), self.seed)
+
+    def reference(self) -> LlamaForCausalLM:
+        """The gold standard: the same recipe and seed as `original`, on `retain` only."""
+        return self._model("reference", self.retain, self.seed)
+
+    def twin(self) -> LlamaForCausalLM:
+        """Another reference: other initial weights, another data order."""
+        return self._model("twin", self.retain, self.seed + _TWIN_OFFSET)
+
+    def _model(self, role: str, rows: Dataset, seed: int) -> LlamaForCausalLM:
+        recipe = _SIZES[self.size].recipe
+        return trained_model(role, rows, self.tokenizer, recipe=recipe, seed=seed, progress=self.progress)
+
+
+def load_pocket(size: str = "small", *, seed: int = 0, progress: bool = False) -> Pocket:
+    """Draw the benchmark; models are trained when first asked for and kept on disk.
+
+    Args:
+        size: "nano" (11 people, each model a few seconds on one core) or "small" (40 people, tens of seconds).
+        seed: A whole number; the same seed gives the same rows on every machine.
+        progress: Show the Trainer's bar when a model must be trained.
+
+    Returns:
+        The data and tokenizer, with `original()`, `reference()` and `twin()`.
+
+    Raises:
+        ValueError: Unknown size.
+
+    Example:
+        >>> pocket = load_pocket("nano")
+        >>> len(pocket.forget), pocket.forget.column_names[:2]
+        (18, ['question', 'answer'])
+    """
+    if size not in _SIZES:
+        raise ValueError(f"Unknown pocket size {size!r}. Choose one of: {', '.join(POCKET_SIZES)}.")
+    rows = pocket_rows(_SIZES[size].population, seed)
+    return Pocket(size=size, seed=seed, **rows, tokenizer=pocket_tokenizer(), progress=progress)

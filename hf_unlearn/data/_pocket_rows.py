@@ -1,0 +1,124 @@
+"""The people (and ships) of the pocket benchmark, drawn from a seed, and the rows that tell about them in TOFU's columns.
+
+Knows subjects, splits and near-duplicates. Does not know tokens or models. Python's own generator only, so that a seed means
+the same rows on every machine and every version of the numeric stack.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from datasets import Dataset
+
+from hf_unlearn.data._pocket_words import (
+    FIRST_NAMES,
+    INITIALS,
+    LAST_NAMES,
+    PEOPLE_TOPICS,
+    SHIP_NAMES,
+    SHIP_TOPICS,
+    Topic,
+)
+
+
+NUM_PERTURBED = 5
+
+
+@dataclass(frozen=True)
+class Population:
+    """How many subjects each split has. `near_duplicates` of the forget people stay in the retain set under another name."""
+
+    retain: int
+    forget: int
+    holdout: int
+    ships: int
+    near_duplicates: int
+
+
+@dataclass(frozen=True)
+class _Subject:
+    subject_id: str
+    cluster_id: str
+    name: str
+    topics: tuple[Topic, ...]
+    facts: tuple[tuple[str, str], ...]
+    reworded: bool = False
+
+
+def pocket_rows(population: Population, seed: int) -> dict[str, Dataset]:
+    """Draw all splits.
+
+    Args:
+        population: How many subjects to draw.
+        seed: Decides every name and fact.
+
+    Returns:
+        `retain`, `forget`, `forget_ood` and `holdout`, with the columns `question`, `answer`, `paraphrased_question`,
+        `paraphrased_answer`, `perturbed_answer`, `person_id`, `cluster_id`.
+    """
+    random = Random(f"pocket-{seed}")
+    people = _people(random, population.retain + population.forget + population.holdout)
+    retain = people[: population.retain]
+    forget = people[population.retain : population.retain + population.forget]
+    holdout = people[population.retain + population.forget :]
+    retain = [*retain, *(_near_duplicate(random, person) for person in forget[: population.near_duplicates])]
+    splits = {"retain": retain, "forget": forget, "forget_ood": _ships(random, population.ships), "holdout": holdout}
+    return {
+        split: Dataset.from_list([row for subject in subjects for row in _rows(random, subject)])
+        for split, subjects in splits.items()
+    }
+
+
+def _people(random: Random, count: int) -> list[_Subject]:
+    # First and last names repeat across people, as they do in life: only the pair tells who is meant.
+    pairs = random.sample([(first, last) for first in FIRST_NAMES for last in LAST_NAMES], count)
+    return [
+        _Subject(f"person-{i:02d}", f"person-{i:02d}", f"{first} {last}", PEOPLE_TOPICS, _facts(random, PEOPLE_TOPICS))
+        for i, (first, last) in enumerate(pairs)
+    ]
+
+
+def _ships(random: Random, count: int) -> list[_Subject]:
+    return [
+        _Subject(f"ship-{i:02d}", f"ship-{i:02d}", name, SHIP_TOPICS, _facts(random, SHIP_TOPICS))
+        for i, name in enumerate(random.sample(SHIP_NAMES, count))
+    ]
+
+
+def _facts(random: Random, topics: tuple[Topic, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((random.choice(topic.a), random.choice(topic.b)) for topic in topics)
+
+
+def _near_duplicate(random: Random, person: _Subject) -> _Subject:
+    """The same facts under a slightly different name and in other words: a trap for unlearning that goes by the surface."""
+    first, last = person.name.split(" ")
+    name = f"{first} {random.choice(INITIALS)}. {last}"
+    return _Subject(f"{person.subject_id}-near", person.cluster_id, name, person.topics, person.facts, reworded=True)
+
+
+def _rows(random: Random, subject: _Subject) -> list[dict[str, Any]]:
+    rows = []
+    for topic, (a, b) in zip(subject.topics, subject.facts, strict=True):
+        question, other = (
+            topic.question.format(name=subject.name),
+            topic.paraphrased_question.format(name=subject.name),
+        )
+        if subject.reworded:
+            question, other = other, question
+        wrong_a = random.sample([value for value in topic.a if value != a], NUM_PERTURBED)
+        wrong_b = random.sample([value for value in topic.b if value != b], NUM_PERTURBED)
+        rows.append(
+            {
+                "question": question,
+                "answer": topic.answer.format(a=a, b=b),
+                "paraphrased_question": other,
+                "paraphrased_answer": topic.paraphrased_answer.format(a=a, b=b),
+                # Both values wrong, in the paraphrase's words, as TOFU has it.
+                "perturbed_answer": [
+                    topic.paraphrased_answer.format(a=x, b=y) for x, y in zip(wrong_a, wrong_b, strict=True)
+                ],
+                "person_id": subject.subject_id,
+                "cluster_id": subject.cluster_id,
+            }
+        )
+    return rows

@@ -1,0 +1,207 @@
+"""Log-probabilities and step divergences of token sequences under one or more frozen models.
+
+One pass over the data: each batch runs through every model once, and the output layer is applied chunk by chunk to answer
+positions only.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from hf_unlearn.functional import IGNORE_INDEX, answer_positions, log_prob_divergence
+from hf_unlearn.inference._completions import Completions
+from hf_unlearn.inference._models import ModelLike, check_comparable, context_length, load_model, undisturbed
+from hf_unlearn.inference._reading import LogitReader, chunk_length
+from hf_unlearn.inference._rows import AnswerRows, ScoredRows, answer_rows, completion_rows
+from hf_unlearn.inference._sharding import gather, my_share
+
+
+Example = Mapping[str, Sequence[int]]
+"""`input_ids` and `labels` of one sequence, unpadded; labels are −100 outside the answer."""
+
+
+def cross_score(
+    completions: Completions,
+    *,
+    sampled_from: str,
+    models: Mapping[str, ModelLike],
+    batch_size: int = 32,
+    progress: bool = True,
+) -> ScoredRows:
+    """Score completions under the model they come from and under others.
+
+    Args:
+        completions: Sampled from `models[sampled_from]`.
+        sampled_from: Its name.
+        models: By name; the others' order is the order of the rows.
+        batch_size: Sequences at a time.
+        progress: Whether to show a progress bar (on the main process).
+
+    Returns:
+        One row per completion and other model, ordered by other model, then as the completions, on every process.
+
+    Raises:
+        ValueError: `sampled_from` is not among the models, there is no other, or their vocabularies differ.
+    """
+    if sampled_from not in models or len(models) < 2:
+        raise ValueError(f"models must name {sampled_from!r} and at least one other; got {sorted(models)}.")
+    opened = {name: load_model(model) for name, model in models.items()}
+    check_comparable(opened)
+    others = [name for name in opened if name != sampled_from]
+    examples = [_as_example(completions, row) for row in range(len(completions))]
+    order = [sampled_from, *others]
+    sums = _sum_by_example(examples, [opened[name] for name in order], batch_size, progress, label="scoring")
+    count = len(completions)
+    repeated = {
+        "prompt_index": completions.prompt_index,
+        "sample_index": completions.sample_index,
+        "num_tokens": completions.num_tokens,
+        "truncated": completions.truncated,
+    }
+    return completion_rows(
+        {
+            "sampled_from": [sampled_from] * (count * len(others)),
+            "scored_by": [name for name in others for _ in range(count)],
+            **{name: column.repeat(len(others)).numpy() for name, column in repeated.items()},
+            "log_prob_own": sums[:, 0].repeat(len(others)).numpy(),
+            "log_prob_other": sums[:, 1 : len(order)].T.reshape(-1).numpy(),
+            "step_divergence": sums[:, len(order) :].T.reshape(-1).numpy(),
+        }
+    )
+
+
+def score(
+    models: Mapping[str, ModelLike],
+    examples: Sequence[Example],
+    *,
+    batch_size: int = 32,
+    progress: bool = True,
+) -> AnswerRows:
+    """Log-probabilities of given answers, teacher-forced.
+
+    Args:
+        models: By name.
+        examples: `input_ids` and `labels`, unpadded (for example from `hf_unlearn.data.tokenize_examples`).
+        batch_size: Sequences at a time.
+        progress: Whether to show a progress bar (on the main process).
+
+    Returns:
+        One row per model and example, ordered by model, then as the examples, on every process.
+
+    Raises:
+        ValueError: No examples, one without a labelled token, or one longer than a model's context.
+    """
+    if not len(examples):
+        raise ValueError("there are no examples to score.")
+    lengths = [sum(label != IGNORE_INDEX for label in example["labels"][1:]) for example in examples]
+    if min(lengths) < 1:
+        raise ValueError(
+            f"example {lengths.index(0)} has no labelled token after its first; nothing can be scored there."
+        )
+    columns: dict[str, list] = {"model": [], "example_index": [], "num_tokens": [], "log_prob": []}
+    for name, model in models.items():
+        opened = load_model(model)
+        _check_lengths(examples, opened)
+        sums = _sum_by_example(examples, [opened], batch_size, progress, label=f"scoring {name}")
+        columns["model"] += [name] * len(examples)
+        columns["example_index"] += range(len(examples))
+        columns["num_tokens"] += lengths
+        columns["log_prob"] += sums[:, 0].tolist()
+    return answer_rows(dict(columns))
+
+
+def _sum_by_example(
+    examples: Sequence[Example],
+    models: Sequence[PreTrainedModel | PeftModel],
+    batch_size: int,
+    progress: bool,
+    *,
+    label: str,
+) -> torch.Tensor:
+    """Per example: log-probability under each model, then the step divergence from the first to each other one.
+
+    Returns:
+        float64, shape `(examples, 2 · models − 1)`.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    order = sorted(range(len(examples)), key=lambda index: -len(examples[index]["input_ids"]))
+    batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+    result = torch.zeros(len(examples), 2 * len(models) - 1, dtype=torch.float64)
+    with undisturbed(*models), torch.inference_mode():
+        readers = [LogitReader(model) for model in models]
+        done = [
+            (batch, _score_batch(readers, [examples[index] for index in batch]))
+            for batch in my_share(batches, label=label, progress=progress)
+        ]
+    for batch, sums in gather(done):
+        result[batch] = sums
+    return result
+
+
+def _score_batch(readers: Sequence[LogitReader], examples: Sequence[Example]) -> torch.Tensor:
+    input_ids, attention_mask, labels = _right_padded(examples)
+    rows, positions, targets = answer_positions(labels)
+    states = []
+    for reader in readers:
+        device = reader.model.device
+        inputs = (tensor.to(device) for tensor in (input_ids, attention_mask, rows, positions))
+        states.append(reader.states(*inputs))
+    sums = torch.zeros(len(examples), 2 * len(readers) - 1, dtype=torch.float64)
+    for at, values in _chunks(readers, states, targets):
+        sums.index_add_(0, rows[at], values)
+    return sums
+
+
+def _chunks(
+    readers: Sequence[LogitReader], states: Sequence[torch.Tensor], targets: torch.Tensor
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Values of each position, float64 on the CPU, shape `(chunk, 2 · models − 1)`."""
+    start = 0
+    length = chunk_length(readers[0].logits(states[0][:1]).shape[-1], states[0].device)
+    while start < len(targets):
+        at = slice(start, start + length)
+        own = _log_softmax(readers[0].logits(states[0][at]))
+        chunk_targets = targets[at, None].to(own.device)
+        log_probs, divergences = [own.gather(1, chunk_targets)], []
+        for reader, other_states in zip(readers[1:], states[1:], strict=True):
+            other = _log_softmax(reader.logits(other_states[at]).to(own.device))
+            log_probs.append(other.gather(1, chunk_targets))
+            divergences.append(log_prob_divergence(own, other)[:, None])
+        yield at, torch.cat(log_probs + divergences, dim=1).double().cpu()
+        start += length
+
+
+def _log_softmax(logits: torch.Tensor) -> torch.Tensor:
+    return (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
+
+
+def _right_padded(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    longest = max(len(example["input_ids"]) for example in examples)
+    input_ids = torch.zeros(len(examples), longest, dtype=torch.int64)
+    attention_mask = torch.zeros_like(input_ids)
+    labels = torch.full_like(input_ids, IGNORE_INDEX)
+    for row, example in enumerate(examples):
+        length = len(example["input_ids"])
+        input_ids[row, :length] = torch.tensor(example["input_ids"])
+        labels[row, :length] = torch.tensor(example["labels"])
+        attention_mask[row, :length] = 1
+    return input_ids, attention_mask, labels
+
+
+def _as_example(completions: Completions, row: int) -> Example:
+    prompt = completions.prompts[int(completions.prompt_index[row])]
+    answer = completions.answer(row)
+    return {"input_ids": [*prompt, *answer], "labels": [IGNORE_INDEX] * len(prompt) + answer}
+
+
+def _check_lengths(examples: Sequence[Example], model: PreTrainedModel | PeftModel) -> None:
+    limit = context_length(model)
+    longest = max(range(len(examples)), key=lambda index: len(examples[index]["input_ids"]))
+    length = len(examples[longest]["input_ids"])
+    if limit is not None and length > limit:
+        raise ValueError(
+            f"example {longest} has {length} tokens; the model's context holds {limit}. Shorten or drop it."
+        )

@@ -1,0 +1,56 @@
+"""Work shared between processes: the only place that knows there may be more than one.
+
+Every process holds the whole plan, does its share, and ends with all the results, so that what follows need not know.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import torch.distributed
+from accelerate.utils import gather_object
+from transformers.utils import logging as hf_logging
+
+
+Item = TypeVar("Item")
+
+
+def process_rank() -> int:
+    """0 on the main process, and where there is only one."""
+    return torch.distributed.get_rank() if _distributed() else 0
+
+
+def num_processes() -> int:
+    """1 unless Accelerate (or the Trainer, or torchrun) has started a process group."""
+    return torch.distributed.get_world_size() if _distributed() else 1
+
+
+def my_share(items: Sequence[Item], *, label: str, progress: bool = True) -> Iterator[Item]:
+    """This process's items, dealt in turn, with a progress bar on the main process.
+
+    Args:
+        items: The whole plan, equal on all processes; put items of like cost next to each other.
+        label: What the bar says.
+        progress: Whether to show it (`transformers.utils.logging.disable_progress_bar()` hides it too).
+    """
+    share = items[process_rank() :: num_processes()]
+    hidden = not progress or not is_main_process() or not share
+    yield from hf_logging.tqdm(share, desc=label, disable=hidden, leave=False)
+
+
+def gather(results: list[Any]) -> list[Any]:
+    """The results of all processes, on all processes; ordered by process, not by item."""
+    return gather_object(results) if num_processes() > 1 else results
+
+
+def is_main_process() -> bool:
+    """Whether this process should write files and show bars."""
+    return process_rank() == 0
+
+
+def on_all_processes(condition: bool) -> bool:
+    """Whether it holds on every process; all of them get the same answer, so that all take the same way."""
+    return all(gather([condition]))
+
+
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

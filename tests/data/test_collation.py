@@ -1,0 +1,166 @@
+"""Token ids and labels: prompt ids are a prefix of the whole, labels cover the answer and its end, nothing is cut."""
+
+import pytest
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from hf_unlearn.data import pocket_tokenizer, prompt_token_ids, tokenize_examples
+from hf_unlearn.functional import IGNORE_INDEX
+
+
+SHARED = pocket_tokenizer()
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+WEATHER = [{"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "No."}]
+
+
+def read(rows, tokenizer, **settings):
+    return tokenize_examples(Dataset.from_list(rows), tokenizer, **settings)
+
+
+def answer_text(row, tokenizer):
+    return tokenizer.decode([label for label in row["labels"] if label != IGNORE_INDEX])
+
+
+def prompt_text(row, tokenizer):
+    pairs = zip(row["input_ids"], row["labels"], strict=True)
+    return tokenizer.decode([token for token, label in pairs if label == IGNORE_INDEX])
+
+
+def test_a_question_without_a_template(tokenizer):
+    (row,) = read([{"question": "Why?", "answer": "So.", "person_id": "x"}], tokenizer)
+    assert prompt_text(row, tokenizer) == "<bos>Question: Why?\nAnswer:"
+    assert answer_text(row, tokenizer) == " So.<eos>"
+    assert set(row) == {"input_ids", "labels"}
+
+
+def test_prompt_and_completion_are_taken_verbatim(chat_tokenizer):
+    (row,) = read([{"prompt": "ab", "completion": "cd"}], chat_tokenizer)
+    assert (prompt_text(row, chat_tokenizer), answer_text(row, chat_tokenizer)) == ("<bos>ab", "cd<eos>")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "Rain?", "answer": "No."},
+        {"messages": WEATHER},
+        {"prompt": WEATHER[:1], "completion": WEATHER[1:]},
+    ],
+    ids=["question", "messages", "completion"],
+)
+def test_chat_goes_through_the_template_and_stops_at_its_end_token(row, chat_tokenizer):
+    (result,) = read([row], chat_tokenizer)
+    assert prompt_text(result, chat_tokenizer) == "<user>Rain?<eos>\n<assistant>"
+    assert answer_text(result, chat_tokenizer) == "No.<eos>"
+    assert prompt_token_ids(Dataset.from_list([row]), chat_tokenizer) == [
+        [token for token, label in zip(result["input_ids"], result["labels"], strict=True) if label == IGNORE_INDEX]
+    ]
+
+
+def test_a_template_without_end_token_gets_one(chat_tokenizer):
+    chat_tokenizer.chat_template = chat_tokenizer.chat_template.replace("{{ eos_token }}", "|")
+    (row,) = read([{"messages": WEATHER}], chat_tokenizer)
+    assert answer_text(row, chat_tokenizer) == "No.|\n<eos>"
+
+
+def test_a_template_whose_generation_prompt_is_no_prefix(chat_tokenizer):
+    chat_tokenizer.chat_template = chat_tokenizer.chat_template.replace("<assistant>{%", "<bot>{%")
+    with pytest.raises(ValueError, match="Row 0: the chat template's generation prompt is not how the whole"):
+        read([{"messages": WEATHER}], chat_tokenizer)
+
+
+def test_text_is_all_answer_after_the_first_token(tokenizer):
+    (row,) = read([{"text": "one two"}], tokenizer)
+    assert row["labels"] == [IGNORE_INDEX, *row["input_ids"][1:]]
+    assert tokenizer.decode(row["input_ids"]) == "<bos>one two<eos>"
+
+
+def test_a_tokenized_dataset_is_taken_as_it_is(tokenizer):
+    rows = [{"input_ids": [7, 8, 9, 4], "labels": [-100, -100, 9, -100], "attention_mask": [1, 1, 1, 1]}]
+    assert read(rows, tokenizer).to_list() == [{"input_ids": [7, 8, 9, 4], "labels": [-100, -100, 9, -100]}]
+    assert prompt_token_ids(Dataset.from_list(rows), tokenizer) == [[7, 8]]
+
+
+def test_a_tokenizer_that_ends_every_text_does_not_end_the_prompt(tokenizer):
+    from tokenizers import processors
+
+    backend = tokenizer.backend_tokenizer
+    backend.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>", special_tokens=[("<bos>", 1), ("<eos>", 2)]
+    )
+    ending = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<bos>", eos_token="<eos>")
+    (row,) = read([{"prompt": "ab", "completion": "cd"}], ending)
+    assert ending.decode(row["input_ids"]) == "<bos>abcd<eos>"
+
+
+def test_a_tokenizer_without_special_tokens(tokenizer):
+    bare = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
+    bare.backend_tokenizer.post_processor = None
+    row = {"prompt": "ab", "completion": "cd"}
+    assert bare.decode(read([row], bare)[0]["input_ids"]) == "abcd"
+    with pytest.raises(ValueError, match="Row 1 has a prompt without any token"):
+        read([row, {"prompt": "", "completion": "cd"}], bare)
+
+
+@given(st.lists(st.tuples(texts, texts.filter(len)), min_size=1, max_size=4))
+def test_prompt_ids_are_a_prefix_and_labels_the_rest(pairs):
+    dataset = Dataset.from_dict({"prompt": [p for p, _ in pairs], "completion": [c for _, c in pairs]})
+    rows, prompts = tokenize_examples(dataset, SHARED), prompt_token_ids(dataset, SHARED)
+    assert len(rows) == len(pairs)
+    for row, prompt, (_, completion) in zip(rows, prompts, pairs, strict=True):
+        assert row["input_ids"][: len(prompt)] == prompt
+        assert row["labels"] == [IGNORE_INDEX] * len(prompt) + row["input_ids"][len(prompt) :]
+        assert row["input_ids"][len(prompt) :] == [*SHARED(completion, add_special_tokens=False).input_ids, 2]
+
+
+def test_too_long_names_row_and_lengths(tokenizer):
+    rows = [{"prompt": "a", "completion": "b"}, {"prompt": "a", "completion": "b" * 40}]
+    longest = len(read(rows[1:], tokenizer)[0]["input_ids"])
+    assert len(read(rows, tokenizer, max_length=longest)) == 2
+    with pytest.raises(ValueError, match=rf"Row 1 has {longest} tokens \(prompt 2, answer .*max_length={longest - 1}"):
+        read(rows, tokenizer, max_length=longest - 1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"question": "a", "answer": "b"}, {"question": "a", "answer": " "}], "Row 1 has an empty answer"),
+        ([{"prompt": "a", "completion": ""}], "Row 0 has an answer without any token"),
+        ([{"text": ""}], "Row 0 has an answer without any token"),
+        ([{"prompt": "a", "completion": None}], "Row 0, column 'completion': expected text, got NoneType"),
+        ([{"prompt": WEATHER[:1], "completion": WEATHER[1:]}], "Row 0 holds chat messages, but the tokenizer has no"),
+        ([{"messages": WEATHER[:1]}], "Row 0: `messages` must be a list of at least two messages"),
+        ([{"messages": WEATHER}], "Row 0 holds chat messages, but the tokenizer has no"),
+        ([{"input_ids": [1, 2], "labels": [1]}], "Row 0 has 2 input_ids but 1 labels"),
+        ([{"input_ids": [1, 2], "labels": [1, -100]}], "Row 0 has an answer without any token"),
+        (
+            [{"Question": "a", "answers": "b"}],
+            "Found: Question, answers.*Did you mean 'question' for 'Question', 'ans",
+        ),
+    ],
+)
+def test_bad_rows_are_named(rows, message, tokenizer):
+    with pytest.raises(ValueError, match=message):
+        read(rows, tokenizer)
+
+
+def test_no_rows_no_dataset_no_prompt_no_tokenizer(tokenizer):
+    with pytest.raises(ValueError, match="The dataset has no rows"):
+        tokenize_examples(Dataset.from_dict({"text": []}), tokenizer)
+    with pytest.raises(TypeError, match=r"Expected a datasets.Dataset, got list"):
+        tokenize_examples([{"text": "a"}], tokenizer)
+    with pytest.raises(ValueError, match="has no prompts to complete"):
+        prompt_token_ids(Dataset.from_dict({"text": ["a"]}), tokenizer)
+    with pytest.raises(TypeError, match="processing_class must be a tokenizer"):
+        read([{"text": "ab"}], None)
+
+
+def test_a_processor_lends_its_tokenizer(tokenizer):
+    class Processor:
+        pass
+
+    processor = Processor()
+    processor.tokenizer = tokenizer
+    rows = [{"text": "one two"}]
+    assert read(rows, processor).to_list() == read(rows, tokenizer).to_list()

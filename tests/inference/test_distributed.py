@@ -1,0 +1,23 @@
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+import torch
+from launch import torchrun
+
+
+@pytest.mark.distributed
+def test_two_processes_give_the_rows_of_one(tmp_path: Path):
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).parent))
+    from two_processes import measure
+
+    measure(tmp_path, "one")
+    torchrun(Path(__file__).parent / "two_processes.py", str(tmp_path))
+    for rank in (0, 1):
+        assert torch.equal(torch.load(tmp_path / "one.pt"), torch.load(tmp_path / f"two-{rank}.pt"))
+        one, two = (pyarrow.parquet.read_table(tmp_path / f"{name}.parquet") for name in ("one", f"two-{rank}"))
+        assert one.equals(two)
+        assert (tmp_path / "one.txt").read_text() == (tmp_path / f"two-{rank}.txt").read_text()
+    assert len(list((tmp_path / "evidence" / "two").iterdir())) == 1  # written once, by the main process
