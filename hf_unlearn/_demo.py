@@ -9,12 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import Trainer, TrainingArguments
-
 from hf_unlearn.audit import AuditReport, audit
-from hf_unlearn.data import AnswerCollator, Pocket, load_pocket, tokenize_examples
+from hf_unlearn.data import load_pocket
 from hf_unlearn.objectives import NPO, GradientAscent
-from hf_unlearn.training import UnlearningCallback
 
 
 @dataclass(frozen=True)

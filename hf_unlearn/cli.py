@@ -17,7 +17,9 @@ from rich.table import Table
 from hf_unlearn.audit import AuditReport, MetricResult, ReportNotSavedError
 
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Unlearn inside the Hugging Face Trainer, and prove it.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Unlearn inside the Hugging Face Trainer, and prove it."
+)
 console = Console()
 errors = Console(stderr=True)
 
@@ -96,7 +98,9 @@ def unlearn(
             trust_remote_code=trust_remote_code,
         )
         console.print(f"unlearned model in [cyan]{escape(str(result.output_dir))}[/cyan]")
-        console.print(f"next: hf-unlearn audit --candidate {escape(str(result.output_dir))} --reference …", highlight=False)
+        console.print(
+            f"next: hf-unlearn audit --candidate {escape(str(result.output_dir))} --reference …", highlight=False
+        )
 
 
 @app.command()
@@ -104,7 +108,9 @@ def audit(
     candidate: Annotated[str, typer.Option(help="Path or Hub id of the unlearned model.")],
     reference: Annotated[str, typer.Option(help="A model trained the same way without the forget set.")],
     forget: Annotated[str, typer.Option(help="What had to go: file, folder or Hub id, with :configuration.")],
-    output_dir: Annotated[Path, typer.Option(help="Where report, figure and evidence go; an interrupted audit resumes.")],
+    output_dir: Annotated[
+        Path, typer.Option(help="Where report, figure and evidence go; an interrupted audit resumes.")
+    ],
     retain: Annotated[str | None, typer.Option(help="What had to stay.")] = None,
     holdout: Annotated[str | None, typer.Option(help="Never trained on.")] = None,
     original: Annotated[str | None, typer.Option(help="The model before unlearning; gives start.")] = None,
@@ -171,7 +177,15 @@ def _fail(message: str, error: Exception) -> None:
 
 def _print_report(report: AuditReport, title: str) -> None:
     table = Table(title=escape(title), title_justify="left")
-    for column in ("metric", "candidate", "95 % interval", "floor (twin)", "start (original)", "relative", "reference"):
+    for column in (
+        "metric",
+        "candidate",
+        "95 % interval",
+        "floor (twin)",
+        "start (original)",
+        "relative",
+        "reference",
+    ):
         table.add_column(column, justify="left" if column == "metric" else "right")
     share = report.provenance.settings.get("confidence")
     table.columns[2].header = f"{float(share):.0%} interval" if isinstance(share, (int, float)) else "interval"

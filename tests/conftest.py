@@ -17,7 +17,8 @@ os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 TESTS = Path(__file__).resolve().parent
-sys.path.insert(0, str(TESTS))
+for folder in (TESTS, TESTS / "inference", TESTS / "training"):
+    sys.path.insert(0, str(folder))
 
 _connect = socket.socket.connect
 

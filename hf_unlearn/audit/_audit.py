@@ -15,7 +15,8 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from hf_unlearn.audit._evidence import EvidenceStore, check_writable, content_key
+from hf_unlearn._files import check_writable
+from hf_unlearn.audit._evidence import EvidenceStore, content_key
 from hf_unlearn.audit._fade import (
     FadeMeasurement,
     ReferenceSide,
@@ -126,7 +127,7 @@ def audit(
     rows, described = _run(models, splits, sampling, common_stop_token_ids(models, tokenizer), store, progress)
     options = {"confidence": confidence, "num_resamples": num_resamples, "seed": seed}
     metrics = _metrics(rows, splits, estimator, options)
-    settings = {
+    settings: dict[str, str | int | float | bool | None] = {
         "num_samples": sampling.num_samples,
         "max_new_tokens": sampling.max_new_tokens,
         "estimator": estimator,
@@ -271,8 +272,8 @@ def _fade_result(measured: FadeMeasurement) -> MetricResult:
         start=value(measured.start),
         floor_confidence_interval=interval(measured.floor),
         start_confidence_interval=interval(measured.start),
-        relative=place and place.value,
-        relative_confidence_interval=place and place.confidence_interval,
+        relative=place.value if place else None,
+        relative_confidence_interval=place.confidence_interval if place else None,
         relative_reason=place.reason if place else "needs a twin and an original",
         details={name: float(getattr(measured.estimate, name)) for name in details},
     )

@@ -8,14 +8,14 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow.parquet
 import torch
 
+from hf_unlearn._files import write_atomically
 from hf_unlearn.inference import AnswerRows, LoadedModel, ScoredRows, is_main_process, load_rows, on_all_processes
 
 
@@ -52,45 +52,6 @@ class EvidenceStore:
             except OSError as error:
                 logger.warning("could not keep %s (%s); the run goes on, but cannot resume from here.", path, error)
         return rows
-
-
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a file beside `path`, then move it into place: complete, or not there.
-
-    Raises:
-        OSError: Whatever the disk says; nothing half-written is left.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def check_writable(folder: str | os.PathLike) -> Path:
-    """Refuse a folder that cannot be written to, before anything expensive.
-
-    Raises:
-        OSError: Says which folder, why, and what to do.
-    """
-    path = Path(folder)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path) as probe:
-            probe.write(b"\0" * 4096)
-            probe.flush()
-            os.fsync(probe.fileno())
-    except OSError as error:
-        message = f"cannot write to {str(path)!r} ({error.strerror or error}); choose another output_dir or make room."
-        raise type(error)(error.errno, message) from error
-    return path
 
 
 def content_key(*parts: object) -> str:

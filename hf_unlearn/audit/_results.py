@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hf_unlearn.audit._evidence import write_atomically
+from hf_unlearn._files import write_atomically
 
 
 SCHEMA_VERSION = 1

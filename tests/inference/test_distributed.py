@@ -4,14 +4,11 @@ import pyarrow.parquet
 import pytest
 import torch
 from launch import torchrun
+from two_processes import measure
 
 
 @pytest.mark.distributed
 def test_two_processes_give_the_rows_of_one(tmp_path: Path):
-    import sys
-
-    sys.path.insert(0, str(Path(__file__).parent))
-    from two_processes import measure
 
     measure(tmp_path, "one")
     torchrun(Path(__file__).parent / "two_processes.py", str(tmp_path))

@@ -36,3 +36,5 @@ if __name__ == "__main__":
     state = PartialState(cpu=True)
     assert state.num_processes == 2, state
     measure(Path(sys.argv[1]), f"two-{state.process_index}")
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()  # or one process may leave while the other is still talking

@@ -1,0 +1,21 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from launch import torchrun
+from runs import largest_difference
+from two_processes_training import train
+
+
+@pytest.mark.distributed
+def test_two_processes_give_the_trajectory_of_one(tmp_path: Path):
+    torchrun(Path(__file__).parent / "two_processes_training.py", str(tmp_path))
+    for retain_term in ("nll", "kl"):
+        train(tmp_path, f"one-{retain_term}", retain_term)
+        one, two = (torch.load(tmp_path / f"{count}-{retain_term}.pt") for count in ("one", "two"))
+        assert largest_difference(one, two) < 1e-5
+        logs = [json.loads((tmp_path / f"{count}-{retain_term}.json").read_text()) for count in ("one", "two")]
+        for mine, theirs in zip(*logs, strict=True):
+            for key in {"forget_loss", "retain_loss"} & mine.keys():
+                assert mine[key] == pytest.approx(theirs[key], rel=1e-3, abs=1e-4)
