@@ -4,14 +4,19 @@ It uses the public API as a user would: a plain Trainer, one callback, one audit
 """
 
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import LlamaForCausalLM, Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
 from hf_unlearn.audit import AuditReport, audit
-from hf_unlearn.data import load_pocket
-from hf_unlearn.objectives import NPO, GradientAscent
+from hf_unlearn.data import AnswerCollator, Pocket, load_pocket, pad_token_id, tokenize_examples
+from hf_unlearn.objectives import NPO, GradientAscent, Objective
+from hf_unlearn.training import UnlearningCallback
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Candidate:
-    name: str
+    """One way to unlearn, and what to call it."""
+
+    folder: str
     title: str
-    objective: NPO | GradientAscent
-    epochs: float
+    objective: Objective
     learning_rate: float
-    retain_weight: float
+    epochs: int
+
+
+CANDIDATES = (
+    _Candidate("npo", "NPO beside the Trainer's own loss", NPO(beta=1.0), 1e-3, 3),
+    _Candidate("grad_ascent", "gradient ascent, pushed until the answers are gone", GradientAscent(), 5e-4, 3),
+)
 
 
 def run_demo(output_dir: str | os.PathLike, *, size: str = "small", seed: int = 0) -> Iterator[Step | Outcome]:
@@ -53,8 +65,8 @@ def run_demo(output_dir: str | os.PathLike, *, size: str = "small", seed: int = 
         What was done, as it is done.
     """
     folder = Path(output_dir)
-    pocket = load_pocket(size, seed=seed)
-    people = {name: len(set(pocket.split(name)["person_id"])) for name in ("retain", "forget", "forget_ood")}
+    pocket = load_pocket(size, seed=seed, progress=True)
+    people = {name: len(set(getattr(pocket, name)["person_id"])) for name in ("retain", "forget", "forget_ood")}
     yield Step(
         "data",
         f"{people['retain']} people to keep, {people['forget']} people and {people['forget_ood']} ships to forget "
@@ -67,11 +79,11 @@ def run_demo(output_dir: str | os.PathLike, *, size: str = "small", seed: int = 
     }
     for role, story in stories.items():
         started = time.perf_counter()
-        getattr(pocket, role)(progress=True)
+        getattr(pocket, role)()
         yield Step(role, f"{story} ({time.perf_counter() - started:.0f} s)")
-    for candidate in CANDIDATES[size]:
+    for candidate in CANDIDATES:
         started = time.perf_counter()
-        model = _unlearn(pocket, candidate, folder / candidate.name, seed)
+        model = _unlearn(pocket, candidate, seed)
         yield Step("unlearn", f"{candidate.title} ({time.perf_counter() - started:.0f} s)")
         report = audit(
             model,
@@ -83,7 +95,36 @@ def run_demo(output_dir: str | os.PathLike, *, size: str = "small", seed: int = 
             retain=pocket.retain,
             holdout=pocket.holdout,
             max_examples=64,
-            output_dir=folder / candidate.name,
+            output_dir=folder / candidate.folder,
             seed=seed,
         )
-        yield Outcome(candidate.title, report, folder / candidate.name)
+        yield Outcome(candidate.title, report, folder / candidate.folder)
+
+
+def _unlearn(pocket: Pocket, candidate: _Candidate, seed: int) -> LlamaForCausalLM:
+    """A plain Trainer on the retain set, and one callback."""
+    model = pocket.original()
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = Trainer(
+            model=model,
+            args=TrainingArguments(
+                output_dir=scratch,
+                learning_rate=candidate.learning_rate,
+                num_train_epochs=candidate.epochs,
+                per_device_train_batch_size=8,
+                logging_strategy="no",
+                disable_tqdm=True,
+                save_strategy="no",
+                report_to="none",
+                seed=seed,
+            ),
+            train_dataset=tokenize_examples(pocket.retain, pocket.tokenizer),
+            data_collator=AnswerCollator(pad_token_id(pocket.tokenizer)),
+            processing_class=pocket.tokenizer,
+        )
+        trainer.remove_callback(PrinterCallback)  # the story is told by whoever asked for it
+        trainer.add_callback(
+            UnlearningCallback(trainer, forget_dataset=pocket.forget_request, objective=candidate.objective)
+        )
+        trainer.train()
+    return model.eval()

@@ -176,36 +176,38 @@ def _fail(message: str, error: Exception) -> None:
 
 
 def _print_report(report: AuditReport, title: str) -> None:
-    table = Table(title=escape(title), title_justify="left")
-    for column in (
-        "metric",
-        "candidate",
-        "95 % interval",
-        "floor (twin)",
-        "start (original)",
-        "relative",
-        "reference",
-    ):
-        table.add_column(column, justify="left" if column == "metric" else "right")
-    share = report.provenance.settings.get("confidence")
-    table.columns[2].header = f"{float(share):.0%} interval" if isinstance(share, (int, float)) else "interval"
-    for name, result in report.metrics.items():
-        table.add_row(name, *_cells(result))
+    console.rule(escape(title), align="left")
+    distances = {name: result for name, result in report.metrics.items() if result.unit == "nats per sequence"}
+    table = Table(title="FADE, distance to the reference in nats per sequence (0 = equal)", title_justify="left")
+    for column in ("prompts", "floor: twin", "candidate", "interval", "start: original", "relative"):
+        table.add_column(column, justify="left" if column == "prompts" else "right", no_wrap=True)
+    for name, result in distances.items():
+        prompts = "forget" if name == "fade" else name.removesuffix("_fade")
+        table.add_row(
+            prompts,
+            *map(_number, (result.floor, result.value)),
+            _interval(result),
+            *map(_number, (result.start, result.relative)),
+        )
     console.print(table)
+    table = Table(title="Probability of the true answer", title_justify="left")
+    for column in ("answers", "candidate", "interval", "reference", "original"):
+        table.add_column(column, justify="left" if column == "answers" else "right", no_wrap=True)
+    for name, result in report.metrics.items():
+        if name not in distances:
+            others = (_number(result.others.get(role)) for role in ("reference", "original"))
+            table.add_row(name.removesuffix("_probability"), _number(result.value), _interval(result), *others)
+    console.print(table)
+    for sentence in report.reading():
+        console.print(escape(sentence), highlight=False)
     for note in report.notes:
-        console.print(f"note: {escape(note)}", highlight=False)
+        console.print(f"[dim]note: {escape(note)}[/dim]", highlight=False)
 
 
-def _cells(result: MetricResult) -> list[str]:
-    def number(value: float | None) -> str:
-        return "" if value is None else f"{value:.3f}"
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
+
+def _interval(result: MetricResult) -> str:
     interval = result.confidence_interval
-    return [
-        number(result.value),
-        "" if interval is None else f"{interval[0]:.3f} … {interval[1]:.3f}",
-        number(result.floor),
-        number(result.start) or number(result.others.get("original")),
-        number(result.relative),
-        number(result.others.get("reference")),
-    ]
+    return "–" if interval is None else f"{interval[0]:.3f} … {interval[1]:.3f}"

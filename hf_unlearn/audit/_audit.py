@@ -136,7 +136,7 @@ def audit(
         "chat_template": bool(tokenizer.chat_template),
         **options,
     }
-    data = {
+    data: dict[str, dict[str, str | int]] = {
         split.name: {"sha256": data_fingerprint(split.dataset), "rows": len(split.examples), "of": split.total}
         for split in splits.values()
     }
@@ -160,7 +160,7 @@ def _load_splits(
     datasets = {name: load_data(value) for name, value in data.items() if value is not None}
     for other in ("retain", "holdout"):
         if other in datasets:
-            check_disjoint(datasets["forget"], datasets[other], allow_overlap=allow_overlap)
+            check_disjoint(datasets["forget"], datasets[other], allow_overlap=allow_overlap, name=other)
     splits = {}
     for name, dataset in datasets.items():
         total = len(dataset)

@@ -46,11 +46,11 @@ def _panel(axes: Axes, title: str, result: MetricResult) -> None:
     for place, (name, (value, interval)) in enumerate(shown.items()):
         low, high = interval or (value, value)
         error = [[max(0.0, value - low)], [max(0.0, high - value)]]
-        axes.bar(place, value, width=0.62, color=COLOURS[name], yerr=error, capsize=6, ecolor="black")
+        axes.bar(place, value, width=0.62, color=COLOURS[name], yerr=error, capsize=6, ecolor="black", zorder=2)
         axes.annotate(f"{value:.3g}", (place, high), xytext=(0, 4), textcoords="offset points", ha="center")
     axes.set_xticks(range(len(shown)), [LABELS[name] for name in shown], fontsize=9)
     if result.floor_confidence_interval is not None:
-        axes.axhspan(*result.floor_confidence_interval, color=COLOURS["floor"], alpha=0.12, lw=0)
+        axes.axhspan(*result.floor_confidence_interval, color=COLOURS["floor"], alpha=0.15, lw=0, zorder=1)
     axes.set_title(title + ("" if result.relative is None else f": relative {result.relative:.2f}"))
     axes.set_ylabel("FADE, nats per sequence (lower is better)")
     axes.set_ylim(0, axes.get_ylim()[1] * 1.12)

@@ -95,6 +95,13 @@ class AuditReport:
     created: str
     schema_version: int = SCHEMA_VERSION
 
+    def reading(self) -> list[str]:
+        """What the intervals of FADE allow to say, in plain sentences; never more than the numbers."""
+        places = {"fade": "On the forget prompts", "retain_fade": "On the retain prompts"}
+        return [
+            f"{place} {_fade_reading(self.metrics[name])}" for name, place in places.items() if name in self.metrics
+        ]
+
     def to_json(self) -> str:
         """The report as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"
@@ -156,6 +163,23 @@ class ReportNotSavedError(OSError):
             "this exception's .report: call .report.save() on another folder."
         )
         self.report = report
+
+
+def _fade_reading(result: MetricResult) -> str:
+    interval, floor = result.confidence_interval, result.floor_confidence_interval
+    if interval is None or floor is None:
+        return "there is no noise floor or no interval, so the distance cannot be judged."
+    if interval[0] <= floor[1]:
+        return "the candidate cannot be told from another retraining: the intervals of value and floor overlap."
+    bounds = result.relative_confidence_interval
+    if result.relative is None or bounds is None:
+        return "the candidate is further from the reference than another retraining is."
+    shown = f"relative {result.relative:.2f}, interval {bounds[0]:.2f} to {bounds[1]:.2f}"
+    if bounds[0] > 1:
+        return f"the candidate is further from the reference than the original was before unlearning ({shown})."
+    if bounds[1] < 1:
+        return f"the candidate lies between retraining and the original ({shown})."
+    return f"it cannot be said that unlearning brought the candidate closer to the reference ({shown})."
 
 
 def _tuples(result: dict) -> dict:

@@ -16,7 +16,9 @@ logger = logging.getLogger(__name__)
 _SHOWN = 10
 
 
-def check_disjoint(forget: Dataset, retain: Dataset, *, allow_overlap: bool = False) -> None:
+def check_disjoint(
+    forget: Dataset, retain: Dataset, *, allow_overlap: bool = False, name: str = "the other set"
+) -> None:
     """Refuse forget rows that are also in the retain set: training would pull them both ways, and no audit could be read.
 
     Rows are compared on the columns that carry meaning (question and answer, prompt and completion, ...), regardless of case
@@ -27,6 +29,7 @@ def check_disjoint(forget: Dataset, retain: Dataset, *, allow_overlap: bool = Fa
         forget: The set that must go.
         retain: The set that must stay, or a holdout.
         allow_overlap: Accept shared rows.
+        name: What to call the second set in the message.
 
     Raises:
         ValueError: Shared rows; says how many and which, by index, never by their text.
@@ -54,7 +57,7 @@ def check_disjoint(forget: Dataset, retain: Dataset, *, allow_overlap: bool = Fa
         listed = "; ".join(f"{index}: {there}" for index, there in shared[:_SHOWN])
         more = f"; and {len(shared) - _SHOWN} more" if len(shared) > _SHOWN else ""
         raise ValueError(
-            f"{len(shared)} of {len(forget)} forget rows are also in the other set (forget row: rows there): {listed}"
+            f"{len(shared)} of {len(forget)} forget rows are also in {name} (forget row: rows there): {listed}"
             f"{more}. Remove them from one of the two, or pass allow_overlap=True."
         )
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from datasets import Dataset
 from filelock import FileLock
 from huggingface_hub.constants import HF_HOME
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Trainer, TrainingArguments, set_seed
-from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
 from hf_unlearn.data._collation import tokenize_examples
@@ -140,8 +141,18 @@ def _train(
         data_collator=AnswerCollator(pad_token_id(tokenizer)),
     )
     trainer.remove_callback(PrinterCallback)  # without its bar, the Trainer prints its logs instead
+    if progress:
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(_OnlyTheBar())
     trainer.train()
     return model
+
+
+class _OnlyTheBar(ProgressCallback):
+    """The Trainer's bar without the summary that it writes at the end."""
+
+    def on_log(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing."""
 
 
 def _config(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaConfig:

@@ -38,9 +38,14 @@ class Objective(Protocol):
         needs_original: Whether `original_log_probs` must be there.
     """
 
-    name: str
-    reduction: str
-    needs_original: bool
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def reduction(self) -> str: ...
+
+    @property
+    def needs_original(self) -> bool: ...
 
     def __call__(self, batch: ForgetBatch) -> torch.Tensor:
         """Losses to minimise, not reduced: shape `(batch, length − 1)` (0 outside the answer) or `(batch,)`."""
@@ -55,8 +60,11 @@ class RetainTerm(Protocol):
         needs_original: Whether the original's logits on retain batches are needed. If not, the Trainer's own loss is the term.
     """
 
-    name: str
-    needs_original: bool
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def needs_original(self) -> bool: ...
 
     def __call__(self, logits: torch.Tensor, original_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Losses per labelled token, shape `(labelled tokens,)`."""

@@ -95,6 +95,10 @@ class UnlearningCallback(TrainerCallback):
         args = trainer.args
         tokenizer = processing_class or trainer.processing_class
         forget = load_data(forget_dataset)
+        if tokenizer is None and not {"input_ids", "labels"} <= set(forget.column_names):
+            raise ValueError(
+                "pass processing_class= (the tokenizer) to the callback or to the Trainer: forget rows are text."
+            )
         tokenized = tokenize_examples(forget, tokenizer, max_length=context_length(trainer.model))
         if isinstance(trainer.train_dataset, Dataset) and not allow_overlap:
             _check_overlap(forget, tokenized, trainer.train_dataset)
@@ -302,15 +306,15 @@ def _num_answer_tokens(example: Mapping[str, list[int]]) -> int:
 
 
 def _check_overlap(forget: Dataset, tokenized: Dataset, retain: Dataset) -> None:
-    """Compare as they came, and, where the retain set is tokenized already, by token ids."""
-    check_disjoint(forget, retain)
+    """Compare rows as they came, or by token ids where only the retain set is tokenized already."""
     if "input_ids" not in retain.column_names or "input_ids" in forget.column_names:
+        check_disjoint(forget, retain, name="the Trainer's train_dataset")
         return
     ids = {tuple(row["input_ids"]): index for index, row in enumerate(retain.select_columns(["input_ids"]))}
     pairs = [(index, ids[key]) for index, row in enumerate(tokenized) if (key := tuple(row["input_ids"])) in ids]
     if pairs:
         shown = ", ".join(f"{index}: {there}" for index, there in pairs[:10])
         raise ValueError(
-            f"{len(pairs)} of {len(forget)} forget rows are also in the retain set (forget row: row there): {shown}. Remove them "
+            f"{len(pairs)} of {len(forget)} forget rows are also in the Trainer's train_dataset (forget row: row there): {shown}. Remove them "
             "from one of the two, or pass allow_overlap=True."
         )

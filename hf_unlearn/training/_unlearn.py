@@ -103,7 +103,7 @@ def unlearn(
     folder = check_writable(output_dir)
     objective, retain_term = get_objective(objective), get_retain_term(retain_term)
     forget_rows, retain_rows = load_data(forget), load_data(retain)
-    check_disjoint(forget_rows, retain_rows, allow_overlap=allow_overlap)
+    check_disjoint(forget_rows, retain_rows, allow_overlap=allow_overlap, name="retain")
     tokenizer = load_processing_class(model, processing_class, trust_remote_code=trust_remote_code)
     opened = load_model(model, trust_remote_code=trust_remote_code)
     tokenized = tokenize_examples(retain_rows, tokenizer, max_length=context_length(opened))
@@ -164,7 +164,7 @@ def _settings(
     callback: UnlearningCallback, args: TrainingArguments, data: dict[str, Dataset], peft_config: PeftConfig | None
 ) -> dict[str, Any]:
     def described(part: Any) -> dict[str, Any]:
-        return asdict(part) if is_dataclass(part) else {"name": part.name}
+        return asdict(part) if is_dataclass(part) and not isinstance(part, type) else {"name": part.name}
 
     return {
         "objective": described(callback.objective),
