@@ -1,7 +1,7 @@
 """You have an evaluation script. Add FADE: two lines, and the answer to "would retraining have given this model?".
 
-    python examples/evaluate_script.py --candidate me/unlearned --reference me/retrained --prompts questions.jsonl
-    python examples/evaluate_script.py --smoke
+python examples/evaluate_script.py --candidate me/unlearned --reference me/retrained --prompts questions.jsonl
+python examples/evaluate_script.py --smoke
 """
 
 import argparse
@@ -33,7 +33,9 @@ def main() -> dict[str, object]:
     result = fade.compute(
         prompts=prompts, candidate=candidate, reference=reference, num_samples=arguments.num_samples, seed=0
     )
-    print(f"FADE {result['fade']:.3f} nats per sequence (0 = like the retrained model), interval {result['confidence_interval']}")
+    print(
+        f"FADE {result['fade']:.3f} nats per sequence (0 = like the retrained model), interval {result['confidence_interval']}"
+    )
     return result
 
 

@@ -1,7 +1,7 @@
 """You have a Trainer run. Train on what you keep, add one callback for what must go.
 
-    python examples/trainer_callback.py --model me/model --forget forget.jsonl --retain retain.jsonl --output-dir out
-    python examples/trainer_callback.py --smoke
+python examples/trainer_callback.py --model me/model --forget forget.jsonl --retain retain.jsonl --output-dir out
+python examples/trainer_callback.py --smoke
 """
 
 import argparse
@@ -16,7 +16,9 @@ from hf_unlearn.data import AnswerCollator, load_data, load_pocket, pad_token_id
 def main() -> list[dict[str, float]]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", help="path or Hub id")
-    parser.add_argument("--forget", help="file, or Hub id with :configuration; columns question and answer, for example")
+    parser.add_argument(
+        "--forget", help="file, or Hub id with :configuration; columns question and answer, for example"
+    )
     parser.add_argument("--retain", help="the same for what stays")
     parser.add_argument("--output-dir", default=tempfile.gettempdir() + "/unlearned")
     parser.add_argument("--learning-rate", type=float, default=1e-5)

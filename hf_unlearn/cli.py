@@ -179,7 +179,7 @@ def _print_report(report: AuditReport, title: str) -> None:
     console.rule(escape(title), align="left")
     distances = {name: result for name, result in report.metrics.items() if result.unit == "nats per sequence"}
     table = Table(title="FADE, distance to the reference in nats per sequence (0 = equal)", title_justify="left")
-    for column in ("prompts", "floor: twin", "candidate", "interval", "start: original", "relative"):
+    for column in ("prompts", "floor\n(twin)", "candidate", "interval", "start\n(original)", "relative"):
         table.add_column(column, justify="left" if column == "prompts" else "right", no_wrap=True)
     for name, result in distances.items():
         prompts = "forget" if name == "fade" else name.removesuffix("_fade")
@@ -205,9 +205,9 @@ def _print_report(report: AuditReport, title: str) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _interval(result: MetricResult) -> str:
     interval = result.confidence_interval
-    return "–" if interval is None else f"{interval[0]:.3f} … {interval[1]:.3f}"
+    return "–" if interval is None else f"{interval[0]:.2f} … {interval[1]:.2f}"

@@ -30,7 +30,15 @@ from hf_unlearn.audit._fade import (
 from hf_unlearn.audit._results import AuditReport, MetricResult, Provenance, ReportNotSavedError
 from hf_unlearn.data import DataLike, check_disjoint, data_fingerprint, load_data, prompt_token_ids, tokenize_examples
 from hf_unlearn.functional import IGNORE_INDEX, FadeEstimate, bootstrap_means, percentile_interval
-from hf_unlearn.inference import AnswerRows, ModelLike, ScoredRows, check_estimator, is_main_process, score
+from hf_unlearn.inference import (
+    AnswerRows,
+    ModelLike,
+    ScoredRows,
+    check_comparable,
+    check_estimator,
+    is_main_process,
+    score,
+)
 
 
 logger = logging.getLogger(__name__)
@@ -119,6 +127,7 @@ def audit(
     models = {role: model for role, model in given.items() if model is not None}
     tokenizer = common_tokenizer(models, processing_class, needed=True)
     assert tokenizer is not None
+    check_comparable(models, processing_class=tokenizer)
     splits = _load_splits(
         {"forget": forget, "retain": retain, "holdout": holdout}, tokenizer, max_examples, seed, allow_overlap
     )

@@ -140,6 +140,7 @@ def measure_fade(
     needed = len(prompts) > 0 and isinstance(prompts[0], str)
     tokenizer = common_tokenizer(given, processing_class, needed=needed)
     prompt_ids = encode_prompts(prompts, tokenizer)
+    check_comparable(given, processing_class=tokenizer if needed else None)
     stops = common_stop_token_ids(given, tokenizer)
     side = ReferenceSide(
         open_subject("reference", reference), prompt_ids, sampling, stops, store=store, progress=progress

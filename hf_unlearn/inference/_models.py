@@ -7,7 +7,7 @@ know what is measured.
 import contextlib
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -108,11 +108,20 @@ def load_processing_class(
 
 
 def saved_configs(name: str | os.PathLike) -> list[PreTrainedConfig | GenerationConfig]:
-    """The configurations of a path or id (of an adapter: those of its base), without opening any weights."""
+    """The configurations of a path or id (of an adapter: those of its base), without opening any weights.
+
+    Raises:
+        FileNotFoundError: There is no model.
+    """
     name = str(name)
     if _has_file(name, "adapter_config.json", None):
         name = str(PeftConfig.from_pretrained(name).base_model_name_or_path)
-    configs = [AutoConfig.from_pretrained(name).get_text_config()]
+    try:
+        configs = [AutoConfig.from_pretrained(name).get_text_config()]
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"cannot open model {name!r}: it is neither a local model folder nor one that the Hub gives now. ({error})"
+        ) from error
     if _has_file(name, "generation_config.json", None):
         configs.append(GenerationConfig.from_pretrained(name))
     return configs
@@ -128,8 +137,10 @@ def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftMode
     return model
 
 
-def vocabulary_size(model: PreTrainedModel | PeftModel) -> int:
-    """How many logits the model gives."""
+def vocabulary_size(model: ModelLike) -> int:
+    """How many logits the model gives; of a path or id, what its configuration says."""
+    if isinstance(model, (str, os.PathLike)):
+        return int(saved_configs(model)[0].vocab_size)
     head = model.get_output_embeddings()
     weight = getattr(head, "weight", None)
     return int(weight.shape[0]) if weight is not None else int(model.config.get_text_config().vocab_size)
@@ -141,17 +152,30 @@ def context_length(model: PreTrainedModel | PeftModel) -> int | None:
     return int(length) if length and length > 0 else None
 
 
-def check_comparable(models: dict[str, PreTrainedModel | PeftModel]) -> None:
-    """Refuse models whose distributions are not over the same tokens.
+def check_comparable(
+    models: Mapping[str, ModelLike], *, processing_class: PreTrainedTokenizerBase | None = None
+) -> None:
+    """Refuse models whose distributions are not over the same tokens; opens no weights.
+
+    Args:
+        models: By name.
+        processing_class: The tokenizer, if its ids will be given to the models.
 
     Raises:
-        ValueError: The vocabularies differ in size.
+        ValueError: The vocabularies differ in size, or the tokenizer has ids that the models do not know.
+        FileNotFoundError: A path or id that cannot be opened.
     """
     sizes = {name: vocabulary_size(model) for name, model in models.items()}
     if len(set(sizes.values())) > 1:
         raise ValueError(
             f"these models do not share a vocabulary (logits per token: {sizes}), so their distributions cannot be "
             "compared. Compare models fine-tuned from one base; if one had its embeddings resized, resize the others alike."
+        )
+    smallest = min(sizes.values())
+    if processing_class is not None and len(processing_class) > smallest:
+        raise ValueError(
+            f"the tokenizer has {len(processing_class)} tokens but the models know only {smallest}; pass the tokenizer that "
+            "belongs to them."
         )
 
 

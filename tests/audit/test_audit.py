@@ -1,0 +1,270 @@
+"""The audit on the pocket benchmark: what it finds, what it refuses, and that nothing is lost or leaks."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from toys import tiny_llama
+
+import hf_unlearn._files
+from hf_unlearn.audit import AuditReport, MetricResult, Provenance, ReportNotSavedError, audit
+from hf_unlearn.data import load_pocket, tokenize_examples
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    return load_pocket("nano")
+
+
+@pytest.fixture(scope="module")
+def models(pocket) -> dict:
+    return {"reference": pocket.reference(), "original": pocket.original(), "twin": pocket.twin()}
+
+
+@pytest.fixture
+def options(pocket, models) -> dict:
+    return {
+        **models,
+        "processing_class": pocket.tokenizer,
+        "forget": pocket.forget,
+        "retain": pocket.retain,
+        "num_samples": 2,
+        "max_examples": 6,
+        "progress": False,
+    }
+
+
+def test_an_original_is_found_where_it_started(options: dict, pocket, tmp_path: Path):
+    report = audit(pocket.original(), **options, holdout=pocket.holdout, output_dir=tmp_path)
+    fade = report.metrics["fade"]
+    assert fade.floor < fade.start / 2
+    assert fade.relative == 1.0  # the same weights under the same noise
+    assert fade.value == fade.start
+    assert report.metrics["forget_probability"].value > report.metrics["forget_probability"].others["reference"] + 0.2
+    assert report.metrics["retain_probability"].value > 0.8
+    assert set(report.metrics) == {
+        "fade",
+        "retain_fade",
+        "forget_probability",
+        "retain_probability",
+        "holdout_probability",
+    }
+    assert AuditReport.load(tmp_path) == report
+    assert (tmp_path / "fade.png").read_bytes().startswith(b"\x89PNG")
+    assert report.provenance.data["retain"]["rows"] == 6
+    assert report.provenance.data["retain"]["of"] == len(pocket.retain)
+    assert any("Of 54 retain examples 6 were used" in note for note in report.notes)
+
+
+def test_a_twin_cannot_be_told_from_retraining(options: dict, models: dict):
+    report = audit(models["twin"], **options)
+    assert report.metrics["fade"].relative == pytest.approx(0)
+    assert report.reading()[0].startswith("On the forget prompts the candidate cannot be told from another retraining")
+
+
+def test_probability_is_the_geometric_mean_of_token_probabilities(options: dict, pocket, models: dict):
+    """Recomputed by hand with the model's own loss, which is the mean NLL of the labelled tokens."""
+    report = audit(models["original"], **{**options, "max_examples": 1000, "num_samples": 1})
+    values = []
+    for row in tokenize_examples(pocket.forget, pocket.tokenizer):
+        with torch.no_grad():
+            loss = models["original"](
+                input_ids=torch.tensor([row["input_ids"]]), labels=torch.tensor([row["labels"]])
+            ).loss
+        values.append(float(torch.exp(-loss)))
+    assert report.metrics["forget_probability"].value == pytest.approx(np.mean(values), rel=1e-4)
+
+
+def test_an_interrupted_audit_resumes(options: dict, models: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It fails when the retain answers are scored; the second run must not sample the forget prompts again."""
+    from hf_unlearn.audit import _audit, _fade
+
+    real_score, real_sample = _audit.score, _fade.sample_completions
+    calls = []
+
+    def failing(models, examples, **settings):
+        calls.append(len(examples))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real_score(models, examples, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_audit, "score", failing)
+        with pytest.raises(KeyboardInterrupt):
+            audit(models["original"], **options, output_dir=tmp_path)
+    kept = {path.name for path in (tmp_path / "evidence").iterdir()}
+    assert any(name.startswith("fade-forget-candidate") for name in kept)
+    assert not list(tmp_path.glob("report.json"))
+
+    labels = []
+
+    def watched(*args, **settings):
+        labels.append(settings["label"])
+        return real_sample(*args, **settings)
+
+    monkeypatch.setattr(_fade, "sample_completions", watched)
+    resumed = audit(models["original"], **options, output_dir=tmp_path)
+    assert "sampling candidate forget" not in labels
+    whole = audit(models["original"], **options)
+    assert resumed.metrics == whole.metrics
+
+
+def test_the_report_holds_no_text_of_the_data(options: dict, pocket, models: dict, tmp_path: Path):
+    canary = "Zanzibarrow"
+    rows = [
+        {**row, "question": f"{canary} {row['question']}", "answer": f"{row['answer']} {canary}"}
+        for row in pocket.forget
+    ]
+    audit(models["original"], **{**options, "forget": Dataset.from_list(rows), "num_samples": 1}, output_dir=tmp_path)
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            assert canary.encode() not in file.read_bytes(), file
+
+
+def test_local_folders_of_models_are_not_told(options: dict, models: dict, tmp_path: Path):
+    path = tmp_path / "secret-user" / "model"
+    models["original"].save_pretrained(path)
+    report = audit(str(path), **options)
+    assert report.provenance.models["candidate"]["name"] == "model"
+    assert "secret-user" not in report.to_json()
+    assert (
+        report.provenance.models["candidate"]["weights_sha256"]
+        == report.provenance.models["original"]["weights_sha256"]
+    )
+
+
+def test_a_report_that_cannot_be_saved_is_not_lost(
+    options: dict, models: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def full(self, folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(AuditReport, "save", full)
+    with pytest.raises(ReportNotSavedError, match="No space left on device") as caught:
+        audit(models["original"], **options, output_dir=tmp_path)
+    monkeypatch.undo()
+    assert caught.value.report.save(tmp_path / "elsewhere").is_file()
+
+
+def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(hf_unlearn._files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        hf_unlearn._files.write_atomically(tmp_path / "report.json", lambda path: path.write_text("half"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "full"])
+def test_an_output_folder_that_cannot_be_written_is_refused_first(
+    kind: str, options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Root may write everywhere, so a read-only folder is played by a file in its place and by a disk without room."""
+    target = tmp_path / "out"
+    if kind == "file":
+        target.write_text("not a folder")
+    else:
+
+        def full(descriptor):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(hf_unlearn._files.os, "fsync", full)
+    with pytest.raises(OSError, match=r"cannot write to .*choose another output_dir or make room"):
+        audit("no-model-is-opened", **options, output_dir=target)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write into read-only folders")
+def test_a_read_only_folder_is_refused_first(options: dict, tmp_path: Path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OSError, match="cannot write to"):
+        audit("no-model-is-opened", **options, output_dir=tmp_path)
+
+
+def test_bad_input_is_refused_before_a_model_runs(options: dict, pocket):
+    other = tiny_llama(vocab_size=77)
+    cases = [
+        ({"estimator": "exact"}, "unknown estimator"),
+        ({"num_samples": 0}, "num_samples must be at least 1"),
+        ({"max_examples": 0}, "max_examples must be at least 1"),
+        ({"retain": pocket.forget}, r"forget rows are also in retain .*allow_overlap=True"),
+        ({"holdout": pocket.forget}, "are also in holdout"),
+        ({"forget": pocket.forget.select([])}, "no rows|empty"),
+        ({"forget": pocket.forget.remove_columns(["answer", "question"])}, "columns"),
+        ({"reference": other}, "do not share a vocabulary"),
+        ({"reference": other, "original": None, "twin": None, "candidate": other}, "tokenizer has 1000 tokens but"),
+    ]
+    for change, message in cases:
+        with pytest.raises(ValueError, match=message):
+            audit(**{"candidate": pocket.original(), **options, **change})
+
+
+def result(value: float, interval, floor=(None, None), start=None, **more) -> MetricResult:
+    """A FADE result; `floor` is its value and its interval."""
+    more = {"floor": floor[0], "floor_confidence_interval": floor[1], "start": start, **more}
+    return MetricResult(value, interval, 10, "nats per sequence", "lower", **more)
+
+
+def report_of(**metrics: MetricResult) -> AuditReport:
+    return AuditReport(metrics, Provenance({}, {}, {}, {}), (), "2026-01-01T00:00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    ("fade", "sentence"),
+    [
+        (result(1.0, (0.8, 1.2)), "cannot be judged"),
+        (result(1.2, (0.9, 1.5), (1.0, (0.8, 1.0))), "cannot be told from another retraining"),
+        (result(2.0, (1.9, 2.1), (1.0, (0.8, 1.2))), "further from the reference than another retraining is"),
+        (
+            result(5.0, (4, 6), (1.0, (0.8, 1.2)), 3.0, relative=2.0, relative_confidence_interval=(1.5, 2.5)),
+            r"further from the reference than the original was before unlearning \(relative 2.00, interval 1.50 to 2.50\)",
+        ),
+        (
+            result(2.0, (1.5, 2.5), (1.0, (0.8, 1.2)), 3.0, relative=0.5, relative_confidence_interval=(0.25, 0.75)),
+            "lies between retraining and the original",
+        ),
+        (
+            result(3.0, (2.5, 3.5), (1.0, (0.8, 1.2)), 3.0, relative=1.0, relative_confidence_interval=(0.75, 1.25)),
+            "cannot be said that unlearning brought",
+        ),
+    ],
+)
+def test_the_reading_never_goes_beyond_the_intervals(fade: MetricResult, sentence: str):
+    import re
+
+    assert re.search(sentence, report_of(fade=fade).reading()[0])
+
+
+finite = st.floats(-1e9, 1e9)
+intervals = st.none() | st.tuples(finite, finite)
+
+
+@given(finite, intervals, st.none() | finite, st.dictionaries(st.text(), finite), st.lists(st.text()))
+def test_json_round_trip(value, interval, relative, details, notes):
+    metric = MetricResult(value, interval, 3, "unit", "lower", relative=relative, details=details)
+    report = dataclasses.replace(report_of(fade=metric), notes=tuple(notes))
+    assert AuditReport.from_json(report.to_json()) == report
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema_version": 99}'])
+def test_what_is_not_a_report_is_refused(text: str):
+    with pytest.raises(ValueError, match=r"not an audit report|schema version 99"):
+        AuditReport.from_json(text)
+
+
+def test_results_must_be_finite_and_have_a_direction():
+    with pytest.raises(ValueError, match="finite"):
+        MetricResult(float("nan"), None, 1, "u", "lower")
+    with pytest.raises(ValueError, match="direction"):
+        MetricResult(1.0, None, 1, "u", "down")
+    assert json.loads(report_of(fade=result(1.0, (0.5, 1.5))).to_json())["metrics"]["fade"]["confidence_interval"] == [
+        0.5,
+        1.5,
+    ]
