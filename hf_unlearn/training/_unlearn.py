@@ -139,8 +139,10 @@ def unlearn(
     trainer.add_callback(callback)
     settings = _settings(callback, args, {"forget": forget_rows, "retain": retain_rows}, peft_config)
     trainer.train(resume_from_checkpoint=resume_from_checkpoint or None)
-    trainer.save_model(str(folder))
     if is_main_process():
+        # Not trainer.save_model, which adds the arguments as a pickle.
+        trained.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
         text = json.dumps(settings, indent=2, default=str) + "\n"
         write_atomically(folder / "unlearning.json", lambda path: path.write_text(text, encoding="utf-8"))
     return UnlearnResult(trained.eval(), tokenizer, folder, trainer.state.log_history, settings)

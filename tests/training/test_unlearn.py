@@ -1,0 +1,179 @@
+"""The one-call form on the pocket benchmark, and the effect this project exists to show."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel
+from runs import arguments
+from transformers import Trainer
+
+from hf_unlearn import NPO, GradientAscent, UnlearningCallback, audit, unlearn
+from hf_unlearn.data import AnswerCollator, Pocket, load_pocket, tokenize_examples
+from hf_unlearn.inference import load_model, score
+
+
+def probabilities(pocket: Pocket, model) -> dict[str, float]:
+    result = {}
+    for name in ("forget", "retain"):
+        examples = tokenize_examples(getattr(pocket, name), pocket.tokenizer).to_list()
+        result[name] = float(score({"m": model}, examples, progress=False).probability("m").mean())
+    return result
+
+
+@pytest.fixture
+def pocket() -> Pocket:
+    return load_pocket("nano")
+
+
+@pytest.fixture
+def options(pocket: Pocket, tmp_path: Path) -> dict:
+    return {
+        "forget": pocket.forget,
+        "retain": pocket.retain,
+        "processing_class": pocket.tokenizer,
+        "output_dir": tmp_path / "out",
+        "objective": NPO(beta=1.0),
+        "num_train_epochs": 3,
+        "learning_rate": 1e-3,
+    }
+
+
+def test_forgetting_with_little_loss_elsewhere(pocket: Pocket, options: dict):
+    """Ordering with margin: forget probability at most half of what it was, retain at least 90 %."""
+    before = probabilities(pocket, pocket.original())
+    result = unlearn(pocket.original(), **options)
+    after = probabilities(pocket, result.model)
+    assert after["forget"] < before["forget"] / 2
+    assert after["retain"] > 0.9 * before["retain"]
+    assert any("forget_loss" in log and "retain_loss" in log for log in result.log_history)
+
+
+def test_what_is_saved_is_what_was_trained(pocket: Pocket, options: dict):
+    result = unlearn(pocket.original(), **{**options, "num_train_epochs": 1})
+    files = {path.name for path in result.output_dir.iterdir()}
+    assert {"model.safetensors", "tokenizer.json", "unlearning.json"} <= files
+    assert not list(result.output_dir.glob("*.bin"))
+    assert probabilities(pocket, load_model(result.output_dir)) == probabilities(pocket, result.model)
+    settings = json.loads((result.output_dir / "unlearning.json").read_text())
+    assert settings["objective"] == {"beta": 1.0, "name": "npo", "reduction": "example", "needs_original": True}
+    assert settings["data"]["forget"]["rows"] == len(pocket.forget)
+    text = (result.output_dir / "unlearning.json").read_text()
+    assert not any(row["answer"] in text or row["question"] in text for row in pocket.forget)
+
+
+def test_with_lora_only_the_adapter_is_saved_and_it_forgets(pocket: Pocket, options: dict, tmp_path: Path):
+    pocket.original().save_pretrained(tmp_path / "model")
+    before = probabilities(pocket, pocket.original())
+    result = unlearn(
+        str(tmp_path / "model"),
+        **{
+            **options,
+            "peft_config": LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"),
+            "learning_rate": 5e-3,
+            "num_train_epochs": 4,
+        },
+    )
+    assert isinstance(result.model, PeftModel)
+    assert (result.output_dir / "adapter_model.safetensors").is_file()
+    assert not (result.output_dir / "model.safetensors").exists()
+    after = probabilities(pocket, load_model(result.output_dir))
+    assert after["forget"] < before["forget"] / 2
+    assert after["retain"] > 0.8 * before["retain"]
+
+
+def test_a_stopped_run_is_taken_up_again(pocket: Pocket, options: dict):
+    from transformers import TrainingArguments
+
+    args = TrainingArguments(
+        output_dir=str(options["output_dir"] / "checkpoints"),
+        max_steps=8,
+        learning_rate=1e-3,
+        save_steps=4,
+        logging_steps=1,
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    whole = unlearn(pocket.original(), **{**options, "args": args})
+    resumed = unlearn(
+        pocket.original(),
+        **{
+            **options,
+            "args": args,
+            "resume_from_checkpoint": str(options["output_dir"] / "checkpoints" / "checkpoint-4"),
+        },
+    )
+    for (name, one), (_, two) in zip(whole.model.named_parameters(), resumed.model.named_parameters(), strict=True):
+        assert torch.equal(one, two), name
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_looks_forgotten_may_be_further_from_retraining_than_before(seed: int, tmp_path: Path):
+    """Floor well below start; gradient ascent drives the forget probability to nearly nothing and the model further away than
+    the original was. With margins, on two seeds."""
+    pocket = load_pocket("nano", seed=seed)
+    trainer = Trainer(
+        model=pocket.original(),
+        args=arguments(
+            tmp_path, learning_rate=1e-3, optim="adamw_torch", max_grad_norm=1.0, num_train_epochs=4, seed=seed
+        ),
+        train_dataset=tokenize_examples(pocket.retain, pocket.tokenizer),
+        data_collator=AnswerCollator(0),
+        processing_class=pocket.tokenizer,
+    )
+    trainer.add_callback(UnlearningCallback(trainer, forget_dataset=pocket.forget, objective=GradientAscent()))
+    trainer.train()
+    report = audit(
+        trainer.model.eval(),
+        reference=pocket.reference(),
+        original=pocket.original(),
+        twin=pocket.twin(),
+        processing_class=pocket.tokenizer,
+        forget=pocket.forget,
+        num_samples=4,
+        seed=seed,
+        progress=False,
+    )
+    fade = report.metrics["fade"]
+    assert fade.floor < 0.5 * fade.start
+    assert report.metrics["forget_probability"].value < 0.05
+    assert report.metrics["forget_probability"].others["original"] > 0.9
+    assert fade.value > 1.5 * fade.start
+    assert fade.relative_confidence_interval[0] > 1
+    assert "further from the reference than the original was" in report.reading()[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"objective": "npoo"}, ValueError, "Did you mean 'npo'"),
+        ({"retain_term": "k"}, ValueError, "no retain term"),
+        ({"forget": "no/such/file.jsonl"}, FileNotFoundError, "no/such/file.jsonl"),
+        ({"forget": Dataset.from_dict({"question": [], "answer": []})}, ValueError, "no rows|empty"),
+    ],
+)
+def test_bad_input_is_refused_before_the_model_is_opened(change: dict, error: type, message: str, options: dict):
+    with pytest.raises(error, match=message):
+        unlearn("no-model-is-opened", **{**options, **change})
+
+
+def test_overlap_is_refused_before_the_model_is_opened(options: dict, pocket: Pocket):
+    with pytest.raises(ValueError, match=r"are also in retain .*allow_overlap=True"):
+        unlearn("no-model-is-opened", **{**options, "forget": pocket.retain})
+
+
+def test_a_folder_that_cannot_be_written_is_refused_first(options: dict, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot write to"):
+        unlearn("no-model-is-opened", **{**options, "output_dir": tmp_path / "file"})
+
+
+def test_an_adapter_on_an_adapter_is_refused(options: dict, pocket: Pocket):
+    from peft import get_peft_model
+
+    config = LoraConfig(r=2, target_modules=["q_proj"])
+    with pytest.raises(ValueError, match="has an adapter already"):
+        unlearn(get_peft_model(pocket.original(), config), **{**options, "peft_config": config})
