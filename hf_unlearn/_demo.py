@@ -49,7 +49,7 @@ class _Candidate:
 
 CANDIDATES = (
     _Candidate("npo", "NPO beside the Trainer's own loss", NPO(beta=1.0), 1e-3, 3),
-    _Candidate("grad_ascent", "gradient ascent, pushed until the answers are gone", GradientAscent(), 5e-4, 3),
+    _Candidate("grad_ascent", "gradient ascent, pushed until the answers are gone", GradientAscent(), 1e-3, 4),
 )
 
 

@@ -1,0 +1,149 @@
+"""Every Evaluate module, enrolled by listing: it loads offline from checkout and wheel, holds no maths, and has a card."""
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import evaluate
+import pytest
+import yaml
+from toys import tiny_llama
+
+import hf_unlearn
+from hf_unlearn.audit import measure_fade
+
+
+METRICS = Path(__file__).resolve().parents[2] / "metrics"
+NAMES = sorted(path.name for path in METRICS.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
+SIDE = {"log_prob_own": [-1.0, -2.0], "log_prob_other": [-1.5, -2.5], "num_tokens": [3, 5]}
+FADE_KEYS = {
+    "fade",
+    "reference_to_candidate",
+    "candidate_to_reference",
+    "fade_per_token",
+    "confidence_interval",
+    "num_prompts",
+    "num_samples",
+    "truncated_fraction",
+    "estimator",
+}
+
+
+def test_there_are_modules():
+    assert "fade" in NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_is_complete(name: str):
+    files = {path.name for path in (METRICS / name).iterdir()}
+    assert {f"{name}.py", "README.md", "app.py", "requirements.txt"} <= files
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_card_has_front_matter_and_says_what_numbers_mean(name: str):
+    text = (METRICS / name / "README.md").read_text()
+    _, front, body = text.split("---\n", 2)
+    settings = yaml.safe_load(front)
+    assert settings["sdk"] == "gradio" and settings["app_file"] == "app.py"
+    assert "evaluate" in settings["tags"] and {"metric", "measurement", "comparison"} & set(settings["tags"])
+    for section in ("What it measures", "How to use", "Inputs", "Output", "Limitations", "Citation"):
+        assert re.search(rf"^#+ {section}", body, re.MULTILINE), section
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_holds_no_maths(name: str):
+    """No arithmetic, no numpy, no torch: what is computed is computed in the library."""
+    tree = ast.parse((METRICS / name / f"{name}.py").read_text())
+    imported = {
+        alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+    }
+    imported |= {
+        node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
+    }
+    assert imported <= {"datasets", "evaluate", "hf_unlearn"}
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.BinOp)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_module_loads_by_path_without_a_network(name: str):
+    module = evaluate.load(hf_unlearn.metric_path(name))
+    assert module.name == name
+    assert module.description and module.citation and module.inputs_description
+
+
+def test_an_unknown_metric_is_suggested():
+    with pytest.raises(KeyError, match=r"no metric 'fad'; there are .*Did you mean 'fade'"):
+        hf_unlearn.metric_path("fad")
+
+
+def test_fade_from_log_probs_is_the_librarys():
+    result = evaluate.load(hf_unlearn.metric_path("fade")).compute(from_reference=SIDE, from_candidate=SIDE)
+    assert set(result) == FADE_KEYS
+    assert result["fade"] == 1.0
+    assert all(type(value) in (float, int, str, tuple, type(None)) for value in result.values())
+
+
+def test_fade_from_models_is_the_librarys(tmp_path: Path):
+    models = {name: tiny_llama(seed) for seed, name in enumerate(("candidate", "reference", "original", "twin"))}
+    options = {"prompts": [[1, 4], [1, 5]], "num_samples": 2, "max_new_tokens": 4, "progress": False, "seed": 3}
+    fade = evaluate.load(hf_unlearn.metric_path("fade"))
+    result = fade.compute(**models, **options)
+    assert result == measure_fade(**models, **options).to_dict()
+    assert FADE_KEYS | {"floor", "start", "relative"} <= set(result)
+    for name in ("candidate", "reference"):
+        models[name].save_pretrained(tmp_path / name)
+    paths = fade.compute(candidate=str(tmp_path / "candidate"), reference=str(tmp_path / "reference"), **options)
+    assert paths["fade"] == result["fade"]
+    evaluate.save(tmp_path, **paths)  # plain Python values only, or this raises
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "FADE needs prompts, candidate, reference"),
+        ({"prompts": [[1]], "candidate": tiny_llama()}, "FADE needs reference"),
+        ({"from_reference": SIDE}, "needed of both sides"),
+        ({"prompts": [], "candidate": tiny_llama(), "reference": tiny_llama()}, "non-empty"),
+    ],
+)
+def test_missing_inputs_are_named(inputs: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        evaluate.load(hf_unlearn.metric_path("fade")).compute(**inputs)
+
+
+def test_fade_works_from_an_installed_wheel(tmp_path: Path):
+    """Built without isolation (no network), unpacked away from the checkout, and loaded from there."""
+    root = METRICS.parent
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    copied = tmp_path / "source"
+    copied.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        (copied / name).write_bytes((root / name).read_bytes())
+    for folder in ("hf_unlearn", "metrics"):
+        for path in (root / folder).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                target = copied / path.relative_to(root)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(path.read_bytes())
+    subprocess.run([*command, "--wheel-dir", str(tmp_path), str(copied)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import evaluate, hf_unlearn\n"
+        "path = hf_unlearn.metric_path('fade')\n"
+        "assert path.startswith(sys.argv[1]), path\n"
+        f"print(evaluate.load(path).compute(from_reference={SIDE}, from_candidate={SIDE})['fade'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "site")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "1.0", done.stderr

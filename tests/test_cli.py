@@ -1,0 +1,96 @@
+"""The command line: what it prints, what it leaves, and how it fails."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hf_unlearn.audit import AuditReport
+from hf_unlearn.cli import app
+from hf_unlearn.data import load_pocket
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str):
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return run
+
+
+def test_the_demo_tells_the_whole_story(cli, tmp_path: Path):
+    result = cli("demo", "--size", "nano", "--output-dir", tmp_path)
+    assert result.exit_code == 0, result.output
+    for candidate in ("npo", "grad_ascent"):
+        report = AuditReport.load(tmp_path / candidate)
+        assert report.metrics["fade"].floor < report.metrics["fade"].start
+        assert (tmp_path / candidate / "fade.png").stat().st_size > 10_000
+    assert "lies between retraining and the original" in " ".join(result.output.split())
+    assert "further from the reference than the original was before unlearning" in " ".join(result.output.split())
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    pocket, folder = load_pocket("nano"), tmp_path_factory.mktemp("files")
+    for role in ("original", "reference"):
+        getattr(pocket, role)().save_pretrained(folder / role)
+        pocket.tokenizer.save_pretrained(folder / role)
+    for split in ("forget", "retain"):
+        getattr(pocket, split).to_json(folder / f"{split}.jsonl")
+    return {path.stem: path for path in folder.iterdir()}
+
+
+def test_unlearn_then_audit(cli, files: dict[str, Path], tmp_path: Path):
+    sets = ("--forget", files["forget"], "--retain", files["retain"])
+    options = ("--epochs", 1, "--learning-rate", 1e-3, "--lora-r", 4)
+    result = cli("unlearn", "--model", files["original"], *sets, "--output-dir", tmp_path / "out", *options)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "out" / "unlearning.json").read_text())["adapter"].endswith("LORA")
+    models = ("--candidate", tmp_path / "out", "--reference", files["reference"], "--original", files["original"])
+    quick = ("--max-examples", 4, "--num-samples", 2)
+    result = cli("audit", *models, *sets, "--output-dir", tmp_path / "audit", *quick)
+    assert result.exit_code == 0, result.output
+    assert "Probability of the true answer" in result.output
+    assert "No twin was given" in " ".join(result.output.split())
+    report = AuditReport.load(tmp_path / "audit")
+    assert report.metrics["fade"].start is not None
+    assert report.metrics["fade"].relative_reason == "needs a twin and an original"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--forget", "nowhere.jsonl", "--retain", "nowhere.jsonl"), "nowhere.jsonl"),
+        (("--forget", "{forget}", "--retain", "{retain}", "--objective", "npoo"), "Did you mean 'npo'?"),
+        (("--forget", "{forget}", "--retain", "{forget}"), "allow_overlap=True"),
+    ],
+)
+def test_what_the_user_can_mend_is_one_sentence(cli, arguments: tuple, message: str, files: dict, tmp_path: Path):
+    filled = [argument.format(**files) for argument in arguments]
+    result = cli("unlearn", "--model", files["original"], *filled, "--output-dir", tmp_path)
+    assert result.exit_code == 1
+    assert "error:" in result.output and message in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+
+
+def test_an_audit_that_cannot_be_saved_is_saved_elsewhere(
+    cli, files: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = AuditReport.save
+
+    def full(self, folder):
+        if Path(folder) == tmp_path / "audit":
+            raise OSError(28, "No space left on device")
+        return real(self, folder)
+
+    monkeypatch.setattr(AuditReport, "save", full)
+    arguments = ("--candidate", files["original"], "--reference", files["reference"], "--forget", files["forget"])
+    quick = ("--max-examples", 2, "--num-samples", 1)
+    result = cli("audit", *arguments, "--output-dir", tmp_path / "audit", *quick)
+    text = "".join(result.output.split("\n"))
+    assert result.exit_code == 1
+    saved = text.split("It was saved to ")[1].split(" instead")[0]
+    assert "fade" in AuditReport.load(saved).metrics
