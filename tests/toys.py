@@ -2,7 +2,16 @@
 
 import numpy as np
 import torch
-from transformers import GenerationMixin, LlamaConfig, LlamaForCausalLM, PreTrainedConfig, PreTrainedModel
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import (
+    GenerationMixin,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.modeling_outputs import CausalLMOutput
 
 
@@ -87,3 +96,11 @@ def tiny_llama(
             for parameter in model.parameters():
                 parameter.mul_(3.0)  # far enough from uniform that differences show
     return model.eval()
+
+
+def word_tokenizer(*words: str) -> PreTrainedTokenizerFast:
+    """A tokenizer that knows these words, numbered from 1."""
+    vocabulary = {word: index for index, word in enumerate(("<unk>", *words))}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel(vocabulary, unk_token="<unk>")), unk_token="<unk>"
+    )

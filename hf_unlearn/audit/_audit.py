@@ -131,7 +131,9 @@ def audit(
     splits = _load_splits(
         {"forget": forget, "retain": retain, "holdout": holdout}, tokenizer, max_examples, seed, allow_overlap
     )
-    sampling = Sampling(num_samples, max_new_tokens or _longest_answer(splits), seed, batch_size)
+    sampling = Sampling(
+        num_samples, _longest_answer(splits) if max_new_tokens is None else max_new_tokens, seed, batch_size
+    )
     store = EvidenceStore(folder and folder / "evidence")
     rows, described = _run(models, splits, sampling, common_stop_token_ids(models, tokenizer), store, progress)
     options = {"confidence": confidence, "num_resamples": num_resamples, "seed": seed}

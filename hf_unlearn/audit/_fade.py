@@ -210,9 +210,13 @@ class ReferenceSide:
         if self._completions is None:
             self._completions = self._sample(self.reference)
         pair = {"reference": self.reference.model, other.role: other.model}
+        sides = {"reference": self._completions, other.role: self._sample(other)}
+        batch_size = self.sampling.batch_size
         return concatenate(
-            cross_score(self._completions, sampled_from="reference", models=pair, progress=self.progress),
-            cross_score(self._sample(other), sampled_from=other.role, models=pair, progress=self.progress),
+            *(
+                cross_score(side, sampled_from=role, models=pair, batch_size=batch_size, progress=self.progress)
+                for role, side in sides.items()
+            )
         )
 
     def _sample(self, subject: Subject) -> Completions:

@@ -5,6 +5,7 @@ know what is measured.
 """
 
 import contextlib
+import itertools
 import os
 import random
 from collections.abc import Iterator, Mapping
@@ -179,24 +180,20 @@ def check_comparable(
         )
 
 
-def check_same_tokenizer(tokenizers: dict[str, PreTrainedTokenizerBase]) -> None:
-    """Refuse tokenizers that number tokens differently.
+def check_same_tokenizer(tokenizers: Mapping[str, PreTrainedTokenizerBase]) -> None:
+    """Refuse tokenizers that give one id to different tokens. Tokens that only one of them has (added ones) are no conflict.
 
     Raises:
-        ValueError: A token has different ids in two of them; one such token is named.
+        ValueError: Says how many ids conflict, and shows one.
     """
-    names = list(tokenizers)
-    vocabularies = {name: tokenizers[name].get_vocab() for name in names}
-    if not names:
-        return
-    first = vocabularies[names[0]]
-    for name in names[1:]:
-        differing = first.items() ^ vocabularies[name].items()
-        if differing:
-            token, _ = min(differing)
+    by_id = {name: {i: token for token, i in tokenizer.get_vocab().items()} for name, tokenizer in tokenizers.items()}
+    for (name, first), (other, second) in itertools.pairwise(by_id.items()):
+        conflicts = sorted(i for i in first.keys() & second.keys() if first[i] != second[i])
+        if conflicts:
+            i = conflicts[0]
             raise ValueError(
-                f"the tokenizers of {names[0]} and {name} differ in {len({t for t, _ in differing})} tokens (for example "
-                f"{token!r}), so token ids do not mean the same to both models and nothing can be compared."
+                f"the tokenizers of {name} and {other} differ in {len(conflicts)} ids (for example {i} is {first[i]!r} and "
+                f"{second[i]!r}), so token ids do not mean the same to both models and nothing can be compared."
             )
 
 
@@ -204,7 +201,8 @@ def check_same_tokenizer(tokenizers: dict[str, PreTrainedTokenizerBase]) -> None
 def undisturbed(*models: PreTrainedModel | PeftModel) -> Iterator[None]:
     """Evaluate models without leaving a trace: modes, random state and generation settings come back as they were.
 
-    Inside, every module is in eval mode and no gradients are recorded.
+    Inside, every module is in eval mode and no gradients are recorded. (Not `torch.inference_mode`: what a model caches under it,
+    such as rotary tables, could not be trained with afterwards.)
     """
     modes = [(module, module.training) for model in models for module in model.modules()]
     settings = [

@@ -93,7 +93,7 @@ def sample_completions(
     check_room(model, prompt_ids, max_new_tokens)
     stops = tuple(stop_token_ids) if stop_token_ids is not None else default_stop_token_ids(model, processing_class)
     groups, keys = _plan(prompt_ids, num_samples, batch_size), _noise_keys(prompt_ids)
-    with undisturbed(model), torch.inference_mode():
+    with undisturbed(model):
         _neutralise(model, max_new_tokens, stops)
         _guard(model, min(prompt_ids, key=len))
         blocks = [

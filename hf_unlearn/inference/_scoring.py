@@ -130,7 +130,7 @@ def _sum_by_example(
     order = sorted(range(len(examples)), key=lambda index: -len(examples[index]["input_ids"]))
     batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
     result = torch.zeros(len(examples), 2 * len(models) - 1, dtype=torch.float64)
-    with undisturbed(*models), torch.inference_mode():
+    with undisturbed(*models):
         readers = [LogitReader(model) for model in models]
         done = [
             (batch, _score_batch(readers, [examples[index] for index in batch]))

@@ -107,11 +107,13 @@ def unlearn(
     tokenizer = load_processing_class(model, processing_class, trust_remote_code=trust_remote_code)
     opened = load_model(model, trust_remote_code=trust_remote_code)
     tokenized = tokenize_examples(retain_rows, tokenizer, max_length=context_length(opened))
+    if learning_rate is None:
+        learning_rate = FULL_LEARNING_RATE if peft_config is None else LORA_LEARNING_RATE
     if args is None:
         args = TrainingArguments(
             output_dir=str(folder / "checkpoints"),
             num_train_epochs=num_train_epochs,
-            learning_rate=learning_rate or (FULL_LEARNING_RATE if peft_config is None else LORA_LEARNING_RATE),
+            learning_rate=learning_rate,
             per_device_train_batch_size=per_device_train_batch_size,
             weight_decay=0.01,
             logging_steps=10,

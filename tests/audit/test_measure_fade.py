@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toys import exact_divergence, markov_lm, tiny_llama
+from toys import exact_divergence, markov_lm, tiny_llama, word_tokenizer
 
 from hf_unlearn.audit import EvidenceStore, _fade, fade_from_log_probs, measure_fade
 
@@ -206,3 +206,16 @@ def test_broken_weights_are_named():
         candidate.lm_head.weight[3] = torch.nan
     with pytest.raises(ValueError, match="NaN"):
         measure_fade(prompts=[[1]], candidate=candidate, reference=tiny_llama(), progress=False)
+
+
+def test_models_saved_with_different_tokenizers_are_refused(tmp_path: Path):
+    for name, words in {"candidate": ("a", "b"), "reference": ("b", "a")}.items():
+        tiny_llama().save_pretrained(tmp_path / name)
+        word_tokenizer(*words).save_pretrained(tmp_path / name)
+    with pytest.raises(ValueError, match="tokenizers of reference and candidate differ in 2 ids"):
+        measure_fade(
+            prompts=["a b"],
+            candidate=str(tmp_path / "candidate"),
+            reference=str(tmp_path / "reference"),
+            progress=False,
+        )

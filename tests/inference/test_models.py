@@ -3,20 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from toys import tiny_llama
-from transformers import PreTrainedTokenizerFast
+from toys import tiny_llama, word_tokenizer
 
 from hf_unlearn.inference import check_same_tokenizer, default_stop_token_ids, load_model, load_processing_class, score
 from hf_unlearn.inference._models import context_length
-
-
-def word_tokenizer(*words: str) -> PreTrainedTokenizerFast:
-    vocabulary = {word: index for index, word in enumerate(("<unk>", *words))}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(WordLevel(vocabulary, unk_token="<unk>")), unk_token="<unk>"
-    )
 
 
 EXAMPLES = [{"input_ids": [1, 4, 5], "labels": [-100, 4, 5]}]
@@ -80,7 +70,8 @@ def test_tokenizer_comes_from_the_model_unless_given(tmp_path: Path):
 
 def test_tokenizers_that_number_tokens_differently_are_refused():
     check_same_tokenizer({"candidate": word_tokenizer("a", "b"), "reference": word_tokenizer("a", "b")})
-    with pytest.raises(ValueError, match="candidate and reference differ in 2 tokens"):
+    check_same_tokenizer({"candidate": word_tokenizer("a", "b", "added"), "reference": word_tokenizer("a", "b")})
+    with pytest.raises(ValueError, match=r"candidate and reference differ in 2 ids .for example 1 is 'a' and 'b'"):
         check_same_tokenizer({"candidate": word_tokenizer("a", "b"), "reference": word_tokenizer("b", "a")})
 
 
