@@ -84,9 +84,9 @@ def test_probability_is_the_geometric_mean_of_token_probabilities(options: dict,
 
 def test_an_interrupted_audit_resumes(options: dict, models: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """It fails when the retain answers are scored; the second run must not sample the forget prompts again."""
-    from hf_unlearn.audit import _audit, _fade
+    from hf_unlearn.audit import _audit, _subjects
 
-    real_score, real_sample = _audit.score, _fade.sample_completions
+    real_score, real_sample = _audit.score, _subjects.sample_completions
     calls = []
 
     def failing(models, examples, **settings):
@@ -109,7 +109,7 @@ def test_an_interrupted_audit_resumes(options: dict, models: dict, tmp_path: Pat
         labels.append(settings["label"])
         return real_sample(*args, **settings)
 
-    monkeypatch.setattr(_fade, "sample_completions", watched)
+    monkeypatch.setattr(_subjects, "sample_completions", watched)
     resumed = audit(models["original"], **options, output_dir=tmp_path)
     assert "sampling candidate forget" not in labels
     whole = audit(models["original"], **options)
