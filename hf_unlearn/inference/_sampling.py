@@ -5,11 +5,9 @@ So all settings are set aside, and a guard proves on one step that nothing has t
 """
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 from peft import PeftModel
@@ -20,18 +18,13 @@ from hf_unlearn.inference._completions import Completions
 from hf_unlearn.inference._models import (
     ModelLike,
     base_model,
-    context_length,
     generation_holders,
     load_model,
-    saved_configs,
     undisturbed,
 )
 from hf_unlearn.inference._prefix import left_padded, shared_prefix_cache
+from hf_unlearn.inference._prompts import Prompts, check_room, default_stop_token_ids, encode_prompts
 from hf_unlearn.inference._sharding import gather, my_share
-
-
-Prompts: TypeAlias = Sequence[str] | Sequence[Sequence[int]]
-"""What to complete: texts, tokenized as they stand, or token ids."""
 
 
 @dataclass(frozen=True)
@@ -101,65 +94,6 @@ def sample_completions(
             for group in my_share(groups, label=label, progress=progress)
         ]
     return _collect(gather(blocks), prompt_ids, num_samples, stops)
-
-
-def encode_prompts(prompts: Prompts, processing_class: PreTrainedTokenizerBase | None) -> tuple[tuple[int, ...], ...]:
-    """Token ids of the prompts.
-
-    Raises:
-        ValueError: No prompts, texts without a tokenizer, or a prompt without tokens.
-    """
-    if isinstance(prompts, str) or not len(prompts):
-        raise ValueError("prompts must be a non-empty list of texts or of token ids.")
-    if any(isinstance(prompt, str) for prompt in prompts):
-        if processing_class is None:
-            raise ValueError("pass processing_class= (the tokenizer), or give prompts as token ids.")
-        encoded = [processing_class(prompt)["input_ids"] for prompt in prompts]
-    else:
-        encoded = [list(map(int, prompt)) for prompt in prompts]
-    empty = [index for index, prompt in enumerate(encoded) if not len(prompt)]
-    if empty:
-        raise ValueError(
-            f"{len(empty)} prompts have no tokens (first: prompt {empty[0]}); a model needs at least one."
-        )
-    return tuple(tuple(prompt) for prompt in encoded)
-
-
-def check_room(model: PreTrainedModel | PeftModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
-    """Refuse prompts whose completion would not fit into the model's context.
-
-    Raises:
-        ValueError: Names the longest prompt, its length and the limit.
-    """
-    limit = context_length(model)
-    if limit is None:
-        return
-    longest = max(range(len(prompts)), key=lambda index: len(prompts[index]))
-    if len(prompts[longest]) + max_new_tokens > limit:
-        raise ValueError(
-            f"prompt {longest} has {len(prompts[longest])} tokens; with max_new_tokens={max_new_tokens} that exceeds the "
-            f"model's context of {limit} tokens. Shorten the prompt or lower max_new_tokens."
-        )
-
-
-def default_stop_token_ids(
-    model: ModelLike, processing_class: PreTrainedTokenizerBase | None = None
-) -> tuple[int, ...]:
-    """All tokens that the model's settings or the tokenizer name as end of a completion, ascending.
-
-    Args:
-        model: Loaded, or a path or id, of which only the configuration is read.
-        processing_class: The tokenizer.
-    """
-    if isinstance(model, (str, os.PathLike)):
-        holders = [*saved_configs(model), processing_class]
-    else:
-        holders = [model.config.get_text_config(), getattr(model, "generation_config", None), processing_class]
-    stops: set[int] = set()
-    for holder in holders:
-        value = getattr(holder, "eos_token_id", None)
-        stops.update([] if value is None else [value] if isinstance(value, int) else value)
-    return tuple(sorted(stops))
 
 
 class _GumbelChoice(LogitsProcessor):

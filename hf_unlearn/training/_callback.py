@@ -5,13 +5,12 @@ in for two bound methods while training runs, `compute_loss` and `log`, and take
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
 from transformers import (
     PreTrainedTokenizerBase,
     Trainer,
@@ -21,10 +20,11 @@ from transformers import (
     TrainingArguments,
 )
 
-from hf_unlearn.data import AnswerCollator, DataLike, check_disjoint, load_data, pad_token_id, tokenize_examples
-from hf_unlearn.functional import IGNORE_INDEX, answer_mask, token_log_probs
-from hf_unlearn.inference import context_length, score
+from hf_unlearn.data import DataLike
+from hf_unlearn.functional import answer_mask, token_log_probs
+from hf_unlearn.inference import score
 from hf_unlearn.objectives import ForgetBatch, Objective, OriginalModel, RetainTerm, get_objective, get_retain_term
+from hf_unlearn.training._forget_data import prepare_forget_data
 from hf_unlearn.training._forget_stream import ForgetStream
 
 
@@ -93,21 +93,12 @@ class UnlearningCallback(TrainerCallback):
         self.forget_weight, self.retain_weight = float(forget_weight), float(retain_weight)
         self.trainer = trainer
         args = trainer.args
-        tokenizer = processing_class or trainer.processing_class
-        forget = load_data(forget_dataset)
-        if tokenizer is None and not {"input_ids", "labels"} <= set(forget.column_names):
-            raise ValueError(
-                "pass processing_class= (the tokenizer) to the callback or to the Trainer: forget rows are text."
-            )
-        tokenized = tokenize_examples(forget, tokenizer, max_length=context_length(trainer.model))
-        if isinstance(trainer.train_dataset, Dataset) and not allow_overlap:
-            _check_overlap(forget, tokenized, trainer.train_dataset)
-        self._examples: list[dict[str, list[int]]] = tokenized.to_list()
-        self._lengths = np.array([_num_answer_tokens(example) for example in self._examples])
-        self._collator = AnswerCollator(0 if tokenizer is None else pad_token_id(tokenizer))
+        self.forget = prepare_forget_data(
+            trainer, forget_dataset, processing_class=processing_class, allow_overlap=allow_overlap
+        )
         per_step = forget_batch_size or args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         order_seed = seed if seed is not None else args.data_seed if args.data_seed is not None else args.seed
-        self.stream = ForgetStream(len(self._examples), per_step, order_seed)
+        self.stream = ForgetStream(len(self.forget.examples), per_step, order_seed)
         self._original_log_probs = self._score_original() if self.objective.needs_original else None
         self._original = self._keep_original() if self.retain_term.needs_original and retain_weight else None
         self._found: dict[str, Any] = {}
@@ -146,7 +137,9 @@ class UnlearningCallback(TrainerCallback):
         )
         whole = self.stream.step(state.global_step)
         by_token = self.objective.reduction == "token"
-        self._step = _Step(micro_batches, float(self._lengths[whole].sum() if by_token else len(whole)))
+        self._step = _Step(
+            micro_batches, float(self.forget.num_answer_tokens[whole].sum() if by_token else len(whole))
+        )
         self._sums = {}
 
     def on_pre_optimizer_step(
@@ -252,7 +245,7 @@ class UnlearningCallback(TrainerCallback):
                 return None
             # All processes must run the model equally often, or they wait for each other for ever.
             indices, weight = np.array([0]), 0.0
-        batch = self._collator([self._examples[index] for index in indices])
+        batch = self.forget.batch(indices)
         batch = {name: value.to(self.trainer.args.device) for name, value in batch.items()}
         labels = batch.pop("labels")
         seen = ForgetBatch(
@@ -278,12 +271,12 @@ class UnlearningCallback(TrainerCallback):
 
     def _score_original(self) -> torch.Tensor:
         """log p of every forget answer under the model as it is now; float32, shape `(forget examples,)`."""
-        logger.info("scoring %d forget examples under the original", len(self._examples))
+        logger.info("scoring %d forget examples under the original", len(self.forget.examples))
         self._place_model()
         with self.trainer.accelerator.autocast():
             rows = score(
                 {"original": self.trainer.model},
-                self._examples,
+                self.forget.examples,
                 batch_size=self.trainer.args.per_device_eval_batch_size,
                 progress=not self.trainer.args.disable_tqdm,
             )
@@ -291,7 +284,7 @@ class UnlearningCallback(TrainerCallback):
 
     def _keep_original(self) -> OriginalModel:
         self._place_model()
-        batch = self._collator(self._examples[:1])
+        batch = self.forget.batch([0])
         probe = {name: value.to(self.trainer.model.device) for name, value in batch.items() if name != "labels"}
         return OriginalModel(self.trainer.model, probe)
 
@@ -299,22 +292,3 @@ class UnlearningCallback(TrainerCallback):
         """Where training will need the model anyway; the Trainer may not have moved it yet."""
         if self.trainer.place_model_on_device and self.trainer.model.device != self.trainer.args.device:
             self.trainer.model.to(self.trainer.args.device)
-
-
-def _num_answer_tokens(example: Mapping[str, list[int]]) -> int:
-    return sum(label != IGNORE_INDEX for label in example["labels"][1:])
-
-
-def _check_overlap(forget: Dataset, tokenized: Dataset, retain: Dataset) -> None:
-    """Compare rows as they came, or by token ids where only the retain set is tokenized already."""
-    if "input_ids" not in retain.column_names or "input_ids" in forget.column_names:
-        check_disjoint(forget, retain, name="the Trainer's train_dataset")
-        return
-    ids = {tuple(row["input_ids"]): index for index, row in enumerate(retain.select_columns(["input_ids"]))}
-    pairs = [(index, ids[key]) for index, row in enumerate(tokenized) if (key := tuple(row["input_ids"])) in ids]
-    if pairs:
-        shown = ", ".join(f"{index}: {there}" for index, there in pairs[:10])
-        raise ValueError(
-            f"{len(pairs)} of {len(forget)} forget rows are also in the Trainer's train_dataset (forget row: row there): {shown}. Remove them "
-            "from one of the two, or pass allow_overlap=True."
-        )
