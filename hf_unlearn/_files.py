@@ -1,6 +1,7 @@
 """Writing files so that a reader finds all of one or nothing, and noticing early that one cannot write. Knows nothing else."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,22 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def fill_atomically(folder: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a folder beside the files of `folder`, then move what it wrote into place, file by file.
+
+    Raises:
+        OSError: Whatever the disk says; `folder` is as it was.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".saving-"))
+    try:
+        write(temporary)
+        for path in sorted(temporary.iterdir()):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_writable(folder: str | os.PathLike) -> Path:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hf_unlearn.audit import AuditReport, MetricResult, ReportNotSavedError
+from hf_unlearn.training import ResultNotSavedError
 
 
 app = typer.Typer(
@@ -160,9 +161,10 @@ def _readable_errors() -> Iterator[None]:
     """What the user can mend is said in one sentence; everything else, and everything under --debug, keeps its traceback."""
     try:
         yield
-    except ReportNotSavedError as error:
-        rescue = Path(tempfile.mkdtemp(prefix="hf-unlearn-report-"))
-        error.report.save(rescue)
+    except (ReportNotSavedError, ResultNotSavedError) as error:
+        rescue = Path(tempfile.mkdtemp(prefix="hf-unlearn-"))
+        unsaved = error.report if isinstance(error, ReportNotSavedError) else error.result
+        unsaved.save(rescue)
         _fail(f"{error} It was saved to {rescue} instead.", error)
     except (ValueError, TypeError, OSError, KeyError) as error:
         _fail(str(error), error)

@@ -49,6 +49,8 @@ class FadeMeasurement:
         names = ("fade", "reference_to_candidate", "candidate_to_reference", "fade_per_token", "confidence_interval")
         counts = ("num_prompts", "num_samples", "truncated_fraction")
         result: dict[str, object] = {name: getattr(self.estimate, name) for name in (*names, *counts)}
+        if self.estimate.num_samples.is_integer():
+            result["num_samples"] = int(self.estimate.num_samples)
         result["estimator"] = self.estimator
         if self.floor is not None:
             result["floor"] = self.floor.fade

@@ -170,7 +170,7 @@ def _chunks(
             other = _log_softmax(reader.logits(other_states[at]).to(own.device))
             log_probs.append(other.gather(1, chunk_targets))
             divergences.append(log_prob_divergence(own, other)[:, None])
-        yield at, torch.cat(log_probs + divergences, dim=1).double().cpu()
+        yield at, torch.cat(log_probs + divergences, dim=1).cpu().double()
         start += length
 
 

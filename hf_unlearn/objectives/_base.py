@@ -5,6 +5,8 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
+from hf_unlearn.functional import sequence_log_probs
+
 
 @dataclass(frozen=True)
 class ForgetBatch:
@@ -23,8 +25,8 @@ class ForgetBatch:
 
     @property
     def log_probs(self) -> torch.Tensor:
-        """log p of each whole answer, with gradient; shape `(batch,)`."""
-        return self.token_log_probs.sum(-1)
+        """log p of each whole answer, with gradient; float64 where the device has it, shape `(batch,)`."""
+        return sequence_log_probs(self.token_log_probs)
 
 
 @runtime_checkable

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from hf_unlearn.data import DataLike
-from hf_unlearn.functional import answer_mask, token_log_probs
+from hf_unlearn.functional import answer_mask, sequence_log_probs, token_log_probs
 from hf_unlearn.inference import score
 from hf_unlearn.objectives import ForgetBatch, Objective, OriginalModel, RetainTerm, get_objective, get_retain_term
 from hf_unlearn.training._forget_data import prepare_forget_data
@@ -248,15 +248,14 @@ class UnlearningCallback(TrainerCallback):
         batch = self.forget.batch(indices)
         batch = {name: value.to(self.trainer.args.device) for name, value in batch.items()}
         labels = batch.pop("labels")
-        seen = ForgetBatch(
-            token_log_probs=token_log_probs(model(**batch).logits, labels),
-            answer_mask=answer_mask(labels),
-            original_log_probs=None
-            if self._original_log_probs is None
-            else self._original_log_probs[indices].to(labels.device),
-        )
+        log_probs = token_log_probs(model(**batch).logits, labels)
+        original = None
+        if self._original_log_probs is not None:
+            # In the precision of the sums they are compared with: at the start their difference is almost nothing.
+            original = self._original_log_probs[indices].to(labels.device, sequence_log_probs(log_probs).dtype)
+        losses = self.objective(ForgetBatch(log_probs, answer_mask(labels), original))
         # The gradients' mean over processes turns each process's share into a part of the whole sum only if scaled up first.
-        return weight * self.objective(seen).sum() / self._step.normaliser * self.trainer.args.world_size
+        return weight * losses.sum().float() / self._step.normaliser * self.trainer.args.world_size
 
     def _micro_batch_scale(self, num_items_in_batch: Any) -> int:
         """By what the Trainer will divide the loss: 1, or the accumulation steps; the rule is `Trainer.training_step`'s."""
@@ -270,7 +269,7 @@ class UnlearningCallback(TrainerCallback):
     # What the original says.
 
     def _score_original(self) -> torch.Tensor:
-        """log p of every forget answer under the model as it is now; float32, shape `(forget examples,)`."""
+        """log p of every forget answer under the model as it is now; float64, shape `(forget examples,)`."""
         logger.info("scoring %d forget examples under the original", len(self.forget.examples))
         self._place_model()
         with self.trainer.accelerator.autocast():
@@ -280,7 +279,7 @@ class UnlearningCallback(TrainerCallback):
                 batch_size=self.trainer.args.per_device_eval_batch_size,
                 progress=not self.trainer.args.disable_tqdm,
             )
-        return torch.tensor(rows.column("log_prob"), dtype=torch.float32)
+        return torch.tensor(rows.column("log_prob"))
 
     def _keep_original(self) -> OriginalModel:
         self._place_model()

@@ -11,7 +11,7 @@ from datasets import Dataset
 from peft import PeftConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 
-from hf_unlearn._files import check_writable, write_atomically
+from hf_unlearn._files import check_writable, fill_atomically
 from hf_unlearn.data import (
     AnswerCollator,
     DataLike,
@@ -48,6 +48,37 @@ class UnlearnResult:
     output_dir: Path
     log_history: list[dict[str, float]]
     settings: dict[str, Any]
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Write model (or adapter), tokenizer and `unlearning.json` into a folder: all of it, or nothing.
+
+        Raises:
+            OSError: The folder cannot be written to.
+        """
+
+        def write(target: Path) -> None:
+            # Not trainer.save_model, which adds the arguments as a pickle.
+            self.model.save_pretrained(target)
+            self.processing_class.save_pretrained(target)
+            text = json.dumps(self.settings, indent=2, default=str) + "\n"
+            (target / "unlearning.json").write_text(text, encoding="utf-8")
+
+        fill_atomically(Path(folder), write)
+
+
+class ResultNotSavedError(OSError):
+    """The model has unlearned but could not be written; nothing is lost.
+
+    Attributes:
+        result: What `unlearn` would have returned; call `result.save(another_folder)`.
+    """
+
+    def __init__(self, result: UnlearnResult, cause: OSError):
+        super().__init__(
+            f"the model is trained but could not be saved to {str(result.output_dir)!r} ({cause.strerror or cause}). It is in "
+            "this exception's .result: call .result.save() on another folder."
+        )
+        self.result = result
 
 
 def unlearn(
@@ -99,6 +130,7 @@ def unlearn(
     Raises:
         OSError: `output_dir` cannot be written to.
         ValueError: Data, objective or settings that cannot work; said before training.
+        ResultNotSavedError: All is trained but could not be written; it is in the exception.
     """
     folder = check_writable(output_dir)
     objective, retain_term = get_objective(objective), get_retain_term(retain_term)
@@ -141,13 +173,13 @@ def unlearn(
     trainer.add_callback(callback)
     settings = _settings(callback, args, {"forget": forget_rows, "retain": retain_rows}, peft_config)
     trainer.train(resume_from_checkpoint=resume_from_checkpoint or None)
+    result = UnlearnResult(trained.eval(), tokenizer, folder, trainer.state.log_history, settings)
     if is_main_process():
-        # Not trainer.save_model, which adds the arguments as a pickle.
-        trained.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        text = json.dumps(settings, indent=2, default=str) + "\n"
-        write_atomically(folder / "unlearning.json", lambda path: path.write_text(text, encoding="utf-8"))
-    return UnlearnResult(trained.eval(), tokenizer, folder, trainer.state.log_history, settings)
+        try:
+            result.save(folder)
+        except OSError as error:
+            raise ResultNotSavedError(result, error) from error
+    return result
 
 
 def _with_adapter(

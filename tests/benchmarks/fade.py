@@ -246,6 +246,11 @@ def report(arguments: argparse.Namespace, seconds: dict[str, list[float]], resul
         print(
             f"{way:16s} {statistics.median(seconds[way]):7.2f} s   {peak_mib(arguments, way):7.0f} MiB above the loaded models"
         )
+    doubled = argparse.Namespace(
+        **{**vars(arguments), "batch_size": 2 * arguments.batch_size, "samples": 2 * arguments.samples}
+    )
+    for way in ("ours", "straightforward"):
+        print(f"{way:16s} at twice the rows at a time: {peak_mib(doubled, way):7.0f} MiB")
     ratio = {way: statistics.median(a / b for a, b in zip(seconds["ours"], seconds[way], strict=True)) for way in WAYS}
     width_ratio = np.ptp(simple.confidence_interval) / np.ptp(mine.confidence_interval)
     print(f"ours / (a) unavoidable work:  {ratio['unavoidable']:.2f}")

@@ -110,6 +110,26 @@ def test_accumulation_classes_give_one_trajectory(options: dict, tmp_path: Path)
                 assert mine[key] == pytest.approx(theirs[key], rel=1e-3, abs=1e-4)
 
 
+def test_accumulation_where_the_trainer_divides_by_the_steps(tmp_path: Path):
+    """Models that take no token count give a mean per micro-batch, which the Trainer divides by the accumulation steps; rows of equal
+    length make that the mean over the step. The forget term must come out the same."""
+    rows = [{"input_ids": [1, 5 + i, 9, 20 + i, 40 + i], "labels": [-100, -100, 9, 20 + i, 40 + i]} for i in range(16)]
+    results = []
+    for size in (8, 2):
+        trainer, _ = trainer_with_callback(
+            tmp_path,
+            retain=Dataset.from_list(rows),
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=8 // size,
+        )
+        trainer.model_accepts_loss_kwargs = False
+        trainer.train()
+        results.append((weights(trainer.model), trainer.state.log_history[0]))
+    assert largest_difference(results[0][0], results[1][0]) < 1e-5
+    for key in ("loss", "forget_loss", "retain_loss"):
+        assert results[0][1][key] == pytest.approx(results[1][1][key], rel=1e-4)
+
+
 def test_more_micro_batches_than_forget_examples(tmp_path: Path):
     """Three forget examples a step over eight micro-batches: five of them have none, and the mean is still over three."""
     results = []

@@ -13,6 +13,7 @@ from transformers import Trainer
 from hf_unlearn import NPO, GradientAscent, UnlearningCallback, audit, unlearn
 from hf_unlearn.data import AnswerCollator, Pocket, load_pocket, tokenize_examples
 from hf_unlearn.inference import load_model, score
+from hf_unlearn.training import ResultNotSavedError
 
 
 def probabilities(pocket: Pocket, model) -> dict[str, float]:
@@ -108,6 +109,27 @@ def test_a_stopped_run_is_taken_up_again(pocket: Pocket, options: dict):
     )
     for (name, one), (_, two) in zip(whole.model.named_parameters(), resumed.model.named_parameters(), strict=True):
         assert torch.equal(one, two), name
+
+
+def test_a_result_that_cannot_be_saved_is_not_lost(
+    pocket: Pocket, options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The disk is full when the tokenizer's turn comes: no half of the result stays, and the whole can be saved elsewhere."""
+
+    def full(self, folder, *args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(pocket.tokenizer), "save_pretrained", full)
+        args = arguments(tmp_path / "checkpoints", max_steps=1, save_strategy="no")
+        trainer_saves = {**options, "args": args}
+        with pytest.raises(ResultNotSavedError, match="No space left on device") as caught:
+            unlearn(pocket.original(), **trainer_saves)
+    assert list(options["output_dir"].iterdir()) == []
+    caught.value.result.save(tmp_path / "elsewhere")
+    assert probabilities(pocket, load_model(tmp_path / "elsewhere")) == probabilities(
+        pocket, caught.value.result.model
+    )
 
 
 @pytest.mark.parametrize("seed", [0, 1])
