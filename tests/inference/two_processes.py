@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.parquet
 import torch
 from accelerate import PartialState
+from launch import leave
 from toys import tiny_llama
 
 from hf_unlearn.audit import EvidenceStore, measure_fade
@@ -36,5 +37,4 @@ if __name__ == "__main__":
     state = PartialState(cpu=True)
     assert state.num_processes == 2, state
     measure(Path(sys.argv[1]), f"two-{state.process_index}")
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()  # or one process may leave while the other is still talking
+    leave()

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
+from launch import leave
 from runs import trainer_with_callback, weights
 
 
@@ -30,5 +31,4 @@ if __name__ == "__main__":
         folder, options={"forget_batch_size": 3}, per_device_train_batch_size=1, gradient_accumulation_steps=4
     )
     trainer.train()
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()  # or one process may leave while the other is still talking
+    leave()
