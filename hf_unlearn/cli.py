@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hf_unlearn.audit import AuditReport, MetricResult, ReportNotSavedError
+from hf_unlearn.inference import join_processes, leave_processes
 from hf_unlearn.training import ResultNotSavedError
 
 
@@ -32,6 +34,8 @@ def options(
     """Set up what all commands share."""
     handler = RichHandler(console=errors, show_path=False, show_time=False)
     logging.basicConfig(level=logging.INFO if debug else logging.WARNING, handlers=[handler], format="%(message)s")
+    if int(os.environ.get("RANK", "0")) > 0:  # under torchrun one process speaks
+        console.quiet = True
     if not debug:
         warnings.filterwarnings("ignore", module=r"(transformers|peft|torch|datasets)\b")
     app.pretty_exceptions_enable = debug
@@ -128,6 +132,7 @@ def audit(
     """Compare an unlearned model with one that never saw the data."""
     from hf_unlearn.audit import audit as run
 
+    join_processes()
     with _readable_errors():
         report = run(
             candidate,
@@ -153,7 +158,10 @@ def audit(
 
 def main() -> None:
     """The `hf-unlearn` command."""
-    app()
+    try:
+        app()
+    finally:
+        leave_processes()
 
 
 @contextlib.contextmanager

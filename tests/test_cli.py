@@ -1,9 +1,11 @@
 """The command line: what it prints, what it leaves, and how it fails."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
+from launch import torchrun
 from typer.testing import CliRunner
 
 from hf_unlearn.audit import AuditReport
@@ -58,6 +60,20 @@ def test_unlearn_then_audit(cli, files: dict[str, Path], tmp_path: Path):
     report = AuditReport.load(tmp_path / "audit")
     assert report.metrics["fade"].start is not None
     assert report.metrics["fade"].relative_reason == "needs a twin and an original"
+
+
+@pytest.mark.distributed
+def test_an_audit_under_torchrun_gives_the_report_of_one_process(cli, files: dict[str, Path], tmp_path: Path):
+    arguments = ["audit", "--forget", files["forget"], "--max-examples", 4, "--num-samples", 2]
+    for role in ("candidate", "original"):
+        arguments += [f"--{role}", files["original"]]
+    arguments += ["--reference", files["reference"]]
+    assert cli(*arguments, "--output-dir", tmp_path / "one").exit_code == 0
+    script = Path(sys.executable).parent / "hf-unlearn"
+    output = torchrun(script, *map(str, arguments), "--output-dir", str(tmp_path / "two"))
+    assert output.count("report in") == 1  # one process speaks
+    one, two = (AuditReport.load(tmp_path / name) for name in ("one", "two"))
+    assert one.metrics == two.metrics
 
 
 @pytest.mark.parametrize(

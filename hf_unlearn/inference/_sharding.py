@@ -3,11 +3,13 @@
 Every process holds the whole plan, does its share, and ends with all the results, so that what follows need not know.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch.distributed
-from accelerate.utils import gather_object
+from accelerate import PartialState
+from accelerate.utils import gather_object, parse_flag_from_env
 from transformers.utils import logging as hf_logging
 
 
@@ -22,6 +24,22 @@ def process_rank() -> int:
 def num_processes() -> int:
     """1 unless Accelerate (or the Trainer, or torchrun) has started a process group."""
     return torch.distributed.get_world_size() if _distributed() else 1
+
+
+def join_processes() -> None:
+    """Under `torchrun`, form the process group that everything here looks for; otherwise nothing.
+
+    For programs that are ours from the start; in somebody else's, Accelerate or the Trainer has formed it. On a machine without an
+    accelerator that needs `ACCELERATE_USE_CPU=1`, as everywhere in Accelerate.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _distributed():
+        PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+
+
+def leave_processes() -> None:
+    """Dissolve the process group, if there is one, when a program of ours ends."""
+    if _distributed():
+        torch.distributed.destroy_process_group()
 
 
 def my_share(items: Sequence[Item], *, label: str, progress: bool = True) -> Iterator[Item]:

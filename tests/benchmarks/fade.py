@@ -43,6 +43,7 @@ class Setting:
     samples: int = 8
     new_tokens: int = 24
     batch_size: int = 32
+    distance: float = 0.0015  # standard deviation of what is added to the reference's weights to make the candidate
 
 
 def models(setting: Setting) -> dict[str, LlamaForCausalLM]:
@@ -63,7 +64,7 @@ def models(setting: Setting) -> dict[str, LlamaForCausalLM]:
     candidate.load_state_dict(reference.state_dict())
     with torch.no_grad():
         for parameter in candidate.parameters():
-            parameter.add_(0.0015 * torch.randn_like(parameter))
+            parameter.add_(setting.distance * torch.randn_like(parameter))
     return {"reference": reference, "candidate": candidate}
 
 
@@ -205,7 +206,7 @@ def _flags(arguments: argparse.Namespace) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     for field in dataclasses.fields(Setting):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=int, default=field.default)
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
     parser.add_argument("--repeats", type=int, default=2, help="timed rounds, after one warm-up round")
     parser.add_argument(
         "--only", choices=list(WAYS), help="run one way once and print its peak memory above the models, in MiB"
