@@ -23,6 +23,17 @@ from hf_unlearn.training import ResultNotSavedError
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Unlearn inside the Hugging Face Trainer, and prove it."
 )
+LAYER_METRICS = {
+    "progress": "1",
+    "directional_agreement": "1",
+    "residual_ratio": "0",
+    "cka": "1",
+    "anchored_erasure": "1",
+    "unlearning_depth_score": "1",
+    "logit_lens_erasure": "1",
+    "probe_auc": "",
+}
+"""What the table of hidden states shows, and the value of a retrained model; the probe's is measured."""
 console = Console()
 errors = Console(stderr=True)
 
@@ -125,6 +136,9 @@ def audit(
     max_new_tokens: Annotated[int | None, typer.Option(help="Default: the longest answer in the data.")] = None,
     max_examples: Annotated[int, typer.Option(help="Use at most so many rows of each set.")] = 400,
     estimator: Annotated[str, typer.Option(help="exact_step or sampled.")] = "exact_step",
+    layers: Annotated[str | None, typer.Option(help="Layers to compare, as 3,7,11; default: all.")] = None,
+    pooling: Annotated[str, typer.Option(help="Of hidden states: answer_mean or last_token.")] = "answer_mean",
+    space: Annotated[str, typer.Option(help="Of hidden states: auto, feature or gram.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Rows at a time.")] = 64,
     seed: Annotated[int, typer.Option(help="Of sampling and bootstrap.")] = 0,
     allow_overlap: Annotated[bool, typer.Option(help="Accept forget rows that are also in retain.")] = False,
@@ -148,6 +162,9 @@ def audit(
             max_new_tokens=max_new_tokens,
             max_examples=max_examples,
             estimator=estimator,
+            layers=None if layers is None else _layer_numbers(layers),
+            pooling=pooling,
+            space=space,
             batch_size=batch_size,
             seed=seed,
             allow_overlap=allow_overlap,
@@ -162,6 +179,13 @@ def main() -> None:
         app()
     finally:
         leave_processes()
+
+
+def _layer_numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"--layers must be numbers separated by commas, got {text!r}.") from error
 
 
 @contextlib.contextmanager
@@ -204,14 +228,36 @@ def _print_report(report: AuditReport, title: str) -> None:
     for column in ("answers", "candidate", "interval", "reference", "original"):
         table.add_column(column, justify="left" if column == "answers" else "right", no_wrap=True)
     for name, result in report.metrics.items():
-        if name not in distances:
+        if name.endswith("_probability"):
             others = (_number(result.others.get(role)) for role in ("reference", "original"))
             table.add_row(name.removesuffix("_probability"), _number(result.value), _interval(result), *others)
     console.print(table)
+    _print_layers(report)
     for sentence in report.reading():
         console.print(escape(sentence), highlight=False)
     for note in report.notes:
         console.print(f"[dim]note: {escape(note)}[/dim]", highlight=False)
+
+
+def _print_layers(report: AuditReport) -> None:
+    """Hidden states: means over layers; by layer they are in the figure."""
+    shown = [name for name in LAYER_METRICS if name in report.metrics]
+    if not shown:
+        return
+    table = Table(title="Hidden states of the forget examples, mean over layers", title_justify="left")
+    for column in ("metric", "ideal", "floor", "candidate", "interval", "start"):
+        table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
+    for name in shown:
+        result = report.metrics[name]
+        reference = result.others.get("reference")
+        table.add_row(
+            name.removesuffix("_score").replace("_", " "),
+            LAYER_METRICS[name] if reference is None else f"{reference:.2f}",
+            *map(_number, (result.floor, result.value)),
+            _interval(result),
+            _number(result.others.get("original") if result.start is None else result.start),
+        )
+    console.print(table)
 
 
 def _number(value: float | None) -> str:

@@ -12,8 +12,10 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn._files import check_writable
 from hf_unlearn.audit._evidence import EvidenceStore, content_key
+from hf_unlearn.audit._layers import LayerReader, check_layers, feature_settings
 from hf_unlearn.audit._metrics import AuditRows, audit_metrics, audit_notes
 from hf_unlearn.audit._provenance import describe_data, describe_model, library_versions
+from hf_unlearn.audit._representation_results import representation_results
 from hf_unlearn.audit._results import AuditReport, Provenance, ReportNotSavedError
 from hf_unlearn.audit._splits import Split, load_splits, longest_answer
 from hf_unlearn.audit._subjects import (
@@ -46,13 +48,16 @@ def audit(
     seed: int = 0,
     confidence: float = 0.95,
     num_resamples: int = 1000,
+    layers: Sequence[int] | None = None,
+    pooling: str = "answer_mean",
+    space: str = "auto",
     batch_size: int = 64,
     allow_overlap: bool = False,
     progress: bool = True,
 ) -> AuditReport:
     """Compare an unlearned model with one that never saw the data.
 
-    Two models are in memory at a time where they are given as paths or ids. Under `torchrun` or Accelerate the work is shared
+    Three models are in memory at a time where they are given as paths or ids. Under `torchrun` or Accelerate the work is shared
     and every process gets the report; the main one writes it.
 
     Args:
@@ -64,7 +69,7 @@ def audit(
         original: The model before unlearning; gives `start`.
         twin: A second reference with another seed; gives `floor`. Without both there is no `relative`.
         processing_class: The tokenizer; default: the one saved with the models.
-        output_dir: Where `report.json`, `fade.png` and `evidence/` go; an interrupted audit resumes from there. None keeps
+        output_dir: Where `report.json`, the figures and `evidence/` go; an interrupted audit resumes from there. None keeps
             nothing.
         num_samples: Completions per prompt and model.
         max_new_tokens: Where completions are cut; default: the longest answer in the data, at most 128.
@@ -73,13 +78,18 @@ def audit(
         seed: Of sampling, subsets and bootstrap.
         confidence: Of all intervals.
         num_resamples: Of the bootstrap.
+        layers: Whose hidden states are compared, 0 = embeddings; default: all blocks.
+        pooling: Of hidden states: "answer_mean" or "last_token".
+        space: Of that comparison: "feature" where all models share their starting weights, "gram" where they do not, "auto" looks.
         batch_size: Rows at a time; does not change results.
         allow_overlap: Accept forget rows that are also in retain or holdout.
         progress: Whether to show progress bars.
 
     Returns:
-        The report: `fade`, `forget_probability`; with `retain` also `retain_fade`, `retain_probability`; with `holdout`
-        also `holdout_probability`.
+        The report: `fade`, `forget_probability`; of hidden states the names of `functional.REPRESENTATION_METRICS`,
+        `unlearning_depth_score` and `logit_lens_erasure`; with `retain` the same with `retain_` in front (not the last two),
+        `forget_retain_asymmetry`, `cka_asymmetry` and `representation_unlearning_score`; with `holdout` also `holdout_probability`
+        and `probe_auc`; with `twin` and `original` `excess_over_twins`.
 
     Raises:
         ValueError: Data or models that cannot be audited; said before any model runs.
@@ -93,6 +103,8 @@ def audit(
     tokenizer = common_tokenizer(models, processing_class, needed=True)
     assert tokenizer is not None
     check_comparable(models, processing_class=tokenizer)
+    settings_of_layers = feature_settings(layers, pooling, space, seed, batch_size)
+    unlike = check_layers(models, settings_of_layers.layers)
     splits = load_splits(
         {"forget": forget, "retain": retain, "holdout": holdout}, tokenizer, max_examples, seed, allow_overlap
     )
@@ -100,9 +112,13 @@ def audit(
         num_samples, longest_answer(splits) if max_new_tokens is None else max_new_tokens, seed, batch_size
     )
     store = EvidenceStore(folder and folder / "evidence")
-    rows, described = _run(models, splits, sampling, common_stop_token_ids(models, tokenizer), store, progress)
+    reader = LayerReader(splits, settings_of_layers, space, store, progress, skipped=unlike)
+    rows, described = _run(models, splits, sampling, common_stop_token_ids(models, tokenizer), store, progress, reader)
     options = {"confidence": confidence, "num_resamples": num_resamples, "seed": seed}
     metrics = audit_metrics(rows, splits, estimator, options)
+    evidence = reader.finish()
+    of_layers, layer_notes = representation_results(evidence, options)
+    metrics |= of_layers
     settings: dict[str, str | int | float | bool | None] = {
         "num_samples": sampling.num_samples,
         "max_new_tokens": sampling.max_new_tokens,
@@ -110,11 +126,16 @@ def audit(
         "max_examples": max_examples,
         "allow_overlap": allow_overlap,
         "chat_template": bool(tokenizer.chat_template),
+        "pooling": pooling,
+        "space": evidence.space,
+        "layers": None if layers is None else ",".join(map(str, layers)),
+        "max_width": settings_of_layers.max_width,
         **options,
     }
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     provenance = Provenance(described, describe_data(splits), settings, library_versions())
-    report = AuditReport(metrics, provenance, audit_notes(models, splits, metrics), created)
+    notes = (*audit_notes(models, splits, metrics), *reader.notes(), *layer_notes)
+    report = AuditReport(metrics, provenance, notes, created)
     if folder is not None and is_main_process():
         _save(report, folder)
     return report
@@ -127,8 +148,9 @@ def _run(
     stops: Sequence[int],
     store: EvidenceStore,
     progress: bool,
+    reader: LayerReader,
 ) -> tuple[AuditRows, dict[str, dict[str, str]]]:
-    """Open the reference, then each other model once, and take all rows that need it."""
+    """Open the reference, then each other model once, and take all rows and layers that need it."""
     reference = open_subject("reference", models["reference"])
     compared = [splits[name] for name in ("forget", "retain") if name in splits]
     sides = {
@@ -138,7 +160,8 @@ def _run(
         for split in compared
     }
     rows, described = AuditRows({split.name: {} for split in compared}, {name: {} for name in splits}), {}
-    for role, model in models.items():
+    for role in sorted(models, key=("reference", "original", "candidate", "twin").index):
+        model = models[role]
         subject = reference if role == "reference" else open_subject(role, model)
         described[role] = describe_model(model, subject)
         if role != "reference":
@@ -146,6 +169,7 @@ def _run(
                 rows.completions[split.name][role] = sides[split.name].against(subject)
         for split in splits.values():
             rows.answers[split.name][role] = _answers(subject, split, sampling.batch_size, store, progress)
+        reader.take(subject)
     return rows, described
 
 

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pyarrow.parquet
 import torch
+from safetensors.numpy import load_file, save_file
 
 from hf_unlearn._files import write_atomically
 from hf_unlearn.inference import AnswerRows, LoadedModel, ScoredRows, is_main_process, load_rows, on_all_processes
@@ -25,7 +27,7 @@ Rows = TypeVar("Rows", ScoredRows, AnswerRows)
 
 
 class EvidenceStore:
-    """Rows by name and key, in one folder.
+    """Rows and arrays by name and key, in one folder.
 
     Args:
         folder: Created if needed; None keeps nothing.
@@ -46,12 +48,27 @@ class EvidenceStore:
             logger.info("using %s", path)
             return load_rows(path)  # type: ignore[return-value]
         rows = compute()
+        self._keep(path, lambda target: pyarrow.parquet.write_table(rows.table, target))
+        return rows
+
+    def arrays(self, name: str, key: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """The same for arrays by name, as safetensors."""
+        if self.folder is None:
+            return compute()
+        path = self.folder / f"{name}-{key}.safetensors"
+        if on_all_processes(path.is_file()):
+            logger.info("using %s", path)
+            return load_file(path)
+        arrays = compute()
+        self._keep(path, lambda target: save_file(arrays, target))
+        return arrays
+
+    def _keep(self, path: Path, write: Callable[[Path], object]) -> None:
         if is_main_process():
             try:
-                write_atomically(path, lambda target: pyarrow.parquet.write_table(rows.table, target))
+                write_atomically(path, write)
             except OSError as error:
                 logger.warning("could not keep %s (%s); the run goes on, but cannot resume from here.", path, error)
-        return rows
 
 
 def content_key(*parts: object) -> str:

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
-from hf_unlearn.audit._results import AuditReport, MetricResult
+from hf_unlearn.audit._metric_result import MetricResult
+from hf_unlearn.audit._results import AuditReport
 
 
 # Distinguishable with any colour vision, and in grey.
@@ -55,3 +58,81 @@ def _panel(axes: Axes, title: str, result: MetricResult) -> None:
     axes.set_ylabel("FADE, nats per sequence (lower is better)")
     axes.set_ylim(0, axes.get_ylim()[1] * 1.12)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+HEAT_ROWS = {
+    "residual_ratio": ("residual ratio", 0.0),
+    "progress": ("progress", 1.0),
+    "directional_agreement": ("directional agreement", 1.0),
+    "off_direction": ("off direction", 0.0),
+    "residual_concentration": ("residual concentration", None),
+    "cka": ("CKA with retrained", 1.0),
+    "anchored_erasure": ("anchored erasure", 1.0),
+    "pca_similarity": ("PCA similarity", 1.0),
+    "probe_auc": ("probe AUC", None),
+}
+"""Metrics of the heat map, what they are called there, and their ideal; None has no colour, or its own."""
+
+
+def draw_representation(report: AuditReport, path: Path) -> None:
+    """Draw layers × metrics, one panel for forget and one for retain; colour says how far from the retrained model a value is.
+
+    0 = as the retrained model, 1 = as the original (for metrics whose original is undefined: one unit from the ideal).
+
+    Args:
+        report: Holds results by layer.
+        path: Where the PNG goes.
+    """
+    panels = {
+        prefix: [
+            name for name in HEAT_ROWS if report.metrics.get(prefix + name) and report.metrics[prefix + name].by_layer
+        ]
+        for prefix in ("", "retain_")
+    }
+    panels = {prefix: names for prefix, names in panels.items() if names}
+    layers = sorted({int(layer) for result in report.metrics.values() for layer in result.by_layer})
+    height = 1.2 + 0.42 * sum(len(names) + 2 for names in panels.values())
+    figure = Figure(figsize=(max(6.5, 3.2 + 0.75 * len(layers)), height), layout="constrained")
+    FigureCanvasAgg(figure)
+    grids = figure.subplots(
+        len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": [len(names) + 1 for names in panels.values()]}
+    )
+    image: AxesImage
+    for (prefix, names), axes in zip(panels.items(), grids[:, 0], strict=True):
+        image = _heat(axes, report, prefix, names, layers)
+        axes.set_title("retain examples" if prefix else "forget examples")
+    grids[-1, 0].set_xlabel("layer")
+    bar = figure.colorbar(image, ax=grids[:, 0].tolist(), fraction=0.04, extend="max")
+    bar.set_ticks([0, 1, 2], labels=["0 retrained", "1 original", "2"])
+    figure.suptitle("Hidden states: how far from the retrained model")
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+
+
+def _heat(axes: Axes, report: AuditReport, prefix: str, names: list[str], layers: list[int]) -> AxesImage:
+    colours = np.full((len(names), len(layers)), np.nan)
+    texts: dict[tuple[int, int], str] = {}
+    for row, name in enumerate(names):
+        for column, layer in enumerate(layers):
+            result = report.metrics[prefix + name].by_layer.get(str(layer))
+            if result is not None:
+                texts[row, column] = f"{result.value:.2f}"
+                colours[row, column] = _distance(result, HEAT_ROWS[name][1])
+    image = axes.imshow(np.ma.masked_invalid(colours), vmin=0, vmax=2, cmap="cividis_r", aspect="auto")
+    for (row, column), text in texts.items():
+        dark = np.isfinite(colours[row, column]) and colours[row, column] > 1.1
+        if len(layers) <= 24:
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    axes.set_yticks(range(len(names)), [HEAT_ROWS[name][0] for name in names])
+    step = max(1, len(layers) // 24)
+    axes.set_xticks(range(0, len(layers), step), [str(layer) for layer in layers[::step]])
+    return image
+
+
+def _distance(result: MetricResult, ideal: float | None) -> float:
+    """How far from the ideal, in units of the original's distance from it; NaN where there is no ideal."""
+    ideal = result.others.get("reference") if ideal is None else ideal
+    start = result.others.get("original") if result.start is None else result.start
+    if ideal is None:
+        return float("nan")
+    unit = 1.0 if start is None or abs(start - ideal) < 1e-9 else abs(start - ideal)
+    return min(2.0, abs(result.value - ideal) / unit)

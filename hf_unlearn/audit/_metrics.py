@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from hf_unlearn.audit._fade import FadeMeasurement, fade_measurement
-from hf_unlearn.audit._results import MetricResult
+from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._splits import Split
 from hf_unlearn.functional import FadeEstimate, bootstrap_means, percentile_interval
 from hf_unlearn.inference import AnswerRows, ScoredRows

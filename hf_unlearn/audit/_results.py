@@ -5,59 +5,16 @@ Numbers, names and hashes only: no forget text, prompt or generation ever enters
 
 import dataclasses
 import json
-import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from hf_unlearn._files import write_atomically
+from hf_unlearn.audit._metric_result import MetricResult, metric_result_from_plain
+from hf_unlearn.audit._reading import read_metrics
 
 
 SCHEMA_VERSION = 1
-Interval = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class MetricResult:
-    """One number of an audit and what it has to be read against.
-
-    Attributes:
-        value: Of the candidate.
-        confidence_interval: Of `value`, bootstrap over prompts or examples; None where there is one only.
-        n: Prompts or examples behind it.
-        unit: What `value` counts, for example "nats per sequence".
-        direction: "lower" or "higher" is better, or "reference": as close to the reference's value as possible.
-        floor: The metric between twin and reference.
-        start: The metric between original and reference.
-        floor_confidence_interval: Of `floor`.
-        start_confidence_interval: Of `start`.
-        relative: (value − floor) / (start − floor): 0 as good as retraining, 1 as if nothing was unlearned, above 1 worse.
-        relative_confidence_interval: Of `relative`.
-        relative_reason: Why `relative` or its interval is None.
-        others: For a metric of one model: its value for reference, original and twin.
-        details: Further numbers that belong to it.
-    """
-
-    value: float
-    confidence_interval: Interval | None
-    n: int
-    unit: str
-    direction: str
-    floor: float | None = None
-    start: float | None = None
-    floor_confidence_interval: Interval | None = None
-    start_confidence_interval: Interval | None = None
-    relative: float | None = None
-    relative_confidence_interval: Interval | None = None
-    relative_reason: str | None = None
-    others: dict[str, float] = field(default_factory=dict)
-    details: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.direction not in ("lower", "higher", "reference"):
-            raise ValueError(f"direction must be 'lower', 'higher' or 'reference', got {self.direction!r}.")
-        if not math.isfinite(self.value):
-            raise ValueError(f"a result must be a finite number, got {self.value}.")
 
 
 @dataclass(frozen=True)
@@ -96,11 +53,8 @@ class AuditReport:
     schema_version: int = SCHEMA_VERSION
 
     def reading(self) -> list[str]:
-        """What the intervals of FADE allow to say, in plain sentences; never more than the numbers."""
-        places = {"fade": "On the forget prompts", "retain_fade": "On the retain prompts"}
-        return [
-            f"{place} {_fade_reading(self.metrics[name])}" for name, place in places.items() if name in self.metrics
-        ]
+        """What the intervals allow to say, in plain sentences; never more than the numbers."""
+        return read_metrics(self.metrics)
 
     def to_json(self) -> str:
         """The report as JSON text."""
@@ -122,11 +76,11 @@ class AuditReport:
             raise ValueError(
                 f"the report has schema version {version}, this library reads {SCHEMA_VERSION}; update it."
             )
-        metrics = {name: MetricResult(**_tuples(result)) for name, result in data["metrics"].items()}
+        metrics = {name: metric_result_from_plain(result) for name, result in data["metrics"].items()}
         return cls(metrics, Provenance(**data["provenance"]), tuple(data["notes"]), data["created"], version)
 
     def save(self, folder: str | os.PathLike) -> Path:
-        """Write `report.json` and `fade.png` into a folder; each is complete or not there.
+        """Write `report.json`, `fade.png` and `representation.png` into a folder; each is complete or not there.
 
         Returns:
             The path of `report.json`.
@@ -134,12 +88,15 @@ class AuditReport:
         Raises:
             OSError: The folder cannot be written to.
         """
-        from hf_unlearn.audit._figures import draw_fade  # matplotlib is slow to import and only needed here
+        # matplotlib is slow to import and only needed here
+        from hf_unlearn.audit._figures import draw_fade, draw_representation
 
         folder = Path(folder)
         write_atomically(folder / "report.json", lambda path: path.write_text(self.to_json(), encoding="utf-8"))
         if any(name.endswith("fade") for name in self.metrics):
             write_atomically(folder / "fade.png", lambda path: draw_fade(self, path))
+        if any(result.by_layer for result in self.metrics.values()):
+            write_atomically(folder / "representation.png", lambda path: draw_representation(self, path))
         return folder / "report.json"
 
     @classmethod
@@ -163,28 +120,3 @@ class ReportNotSavedError(OSError):
             "this exception's .report: call .report.save() on another folder."
         )
         self.report = report
-
-
-def _fade_reading(result: MetricResult) -> str:
-    interval, floor = result.confidence_interval, result.floor_confidence_interval
-    if interval is None or floor is None:
-        return "there is no noise floor or no interval, so the distance cannot be judged."
-    if interval[0] <= floor[1]:
-        return "the candidate cannot be told from another retraining: the intervals of value and floor overlap."
-    bounds = result.relative_confidence_interval
-    if result.relative is None or bounds is None:
-        return "the candidate is further from the reference than another retraining is."
-    shown = f"relative {result.relative:.2f}, interval {bounds[0]:.2f} to {bounds[1]:.2f}"
-    if bounds[0] > 1:
-        return f"the candidate is further from the reference than the original was before unlearning ({shown})."
-    if bounds[1] < 1:
-        return f"the candidate lies between retraining and the original ({shown})."
-    return f"it cannot be said that unlearning brought the candidate closer to the reference ({shown})."
-
-
-def _tuples(result: dict) -> dict:
-    """JSON knows lists only; intervals are pairs."""
-    return {
-        name: tuple(value) if name.endswith("interval") and value is not None else value
-        for name, value in result.items()
-    }

@@ -10,6 +10,12 @@ from hf_unlearn.functional._fade import DirectedDivergence as DirectedDivergence
 from hf_unlearn.functional._fade import FadeEstimate as FadeEstimate
 from hf_unlearn.functional._fade import fade as fade
 from hf_unlearn.functional._gumbel import gumbel_sample as gumbel_sample
+from hf_unlearn.functional._layer_metrics import REPRESENTATION_METRICS as REPRESENTATION_METRICS
+from hf_unlearn.functional._layer_metrics import RESAMPLED as RESAMPLED
+from hf_unlearn.functional._layer_metrics import LayerMetrics as LayerMetrics
+from hf_unlearn.functional._layer_metrics import layer_metrics as layer_metrics
+from hf_unlearn.functional._layer_metrics import leave_one_out as leave_one_out
+from hf_unlearn.functional._layer_metrics import one_step_resamples as one_step_resamples
 from hf_unlearn.functional._log_probs import IGNORE_INDEX as IGNORE_INDEX
 from hf_unlearn.functional._log_probs import answer_mask as answer_mask
 from hf_unlearn.functional._log_probs import answer_positions as answer_positions
@@ -19,9 +25,12 @@ from hf_unlearn.functional._log_probs import sequence_log_probs as sequence_log_
 from hf_unlearn.functional._log_probs import step_divergence as step_divergence
 from hf_unlearn.functional._log_probs import token_log_probs as token_log_probs
 from hf_unlearn.functional._moments import PairedMoments as PairedMoments
+from hf_unlearn.functional._probe import ProbeResult as ProbeResult
+from hf_unlearn.functional._probe import linear_probe as linear_probe
 from hf_unlearn.functional._representation import RepresentationForgetting as RepresentationForgetting
 from hf_unlearn.functional._representation import anchored_erasure as anchored_erasure
 from hf_unlearn.functional._representation import excess_over_twins as excess_over_twins
+from hf_unlearn.functional._representation import logit_lens_erasure as logit_lens_erasure
 from hf_unlearn.functional._representation import pca_distance as pca_distance
 from hf_unlearn.functional._representation import pca_shift as pca_shift
 from hf_unlearn.functional._representation import pca_similarity as pca_similarity

@@ -78,6 +78,7 @@ def relative(
     start: float,
     resamples: np.ndarray | None = None,
     confidence: float = 0.95,
+    higher_is_better: bool = False,
 ) -> Relative:
     """(value − floor) / (start − floor): how much of what was to be unlearned is still there.
 
@@ -85,12 +86,13 @@ def relative(
         value: Of the candidate against the reference.
         floor: Of the twin against the reference.
         start: Of the original against the reference.
+        higher_is_better: Whether the original is expected below the twin, as for similarities.
         resamples: Paired bootstrap means of (value, floor, start), shape `(num_resamples, 3)`, from `bootstrap_means`.
         confidence: Of the interval.
 
     Returns:
         0 = as good as retraining, 1 = as if nothing had been unlearned, above 1 = worse than doing nothing; None, with the
-        reason, where start does not lie above floor. The interval is None, with the reason, where resampling makes the
+        reason, where start does not lie on the worse side of floor. The interval is None, with the reason, where resampling makes the
         denominator vanish in more than a few resamples, because it has no bounds then.
 
     Example:
@@ -101,16 +103,17 @@ def relative(
     """
     if not all(np.isfinite([value, floor, start])):
         return Relative(None, reason=f"value ({value:g}), floor ({floor:g}) and start ({start:g}) must all be finite")
-    if start <= floor:
-        reason = f"start ({start:g}) does not lie above floor ({floor:g})"
+    side = -1.0 if higher_is_better else 1.0
+    if side * start <= side * floor:
+        reason = f"start ({start:g}) does not lie {'below' if higher_is_better else 'above'} floor ({floor:g})"
         return Relative(None, reason=f"{reason}: on these data the original cannot be told from a retrained model")
     result = (value - floor) / (start - floor)
     if resamples is None:
         return Relative(result)
-    distance = resamples[:, 2] - resamples[:, 1]
+    distance = side * (resamples[:, 2] - resamples[:, 1])
     if np.mean(distance <= 0) > (1 - confidence) / 4:
         reason = "start and floor overlap under resampling, so the interval has no bounds: use more prompts or samples"
         return Relative(result, reason=reason)
     usable = distance > 0
-    ratios = (resamples[usable, 0] - resamples[usable, 1]) / distance[usable]
+    ratios = side * (resamples[usable, 0] - resamples[usable, 1]) / distance[usable]
     return Relative(result, percentile_interval(ratios, confidence=confidence))

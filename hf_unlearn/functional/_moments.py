@@ -5,7 +5,7 @@ is a few `width × width` matrices, whatever the number of rows. Knows matrices;
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -87,7 +87,8 @@ class PairedMoments:
                 raise ValueError(
                     f"{name!r} is {self.shifts[name].size} wide here and {other.shifts[name].size} there."
                 )
-        moved = other.shifted(self.shifts)
+        same = all(np.array_equal(self.shifts[name], other.shifts[name]) for name in self.names)
+        moved = other if same else other.shifted(self.shifts)
         return PairedMoments(
             self.names,
             self.count + moved.count,
@@ -97,6 +98,20 @@ class PairedMoments:
             {pair: value + moved.weighted[pair] for pair, value in self.weighted.items()},
             {pair: value + moved.squares[pair] for pair, value in self.squares.items()},
         )
+
+    def absorb(self, rows: Mapping[str, np.ndarray]) -> "PairedMoments":
+        """These moments and those of more rows; `self` is used up, because its matrices are added to in place.
+
+        A long stream must not leave a trail of matrices in memory. Arguments and errors are those of `from_rows`.
+        """
+        more = PairedMoments.from_rows(rows, shifts=self.shifts)
+        for name, value in more.sums.items():
+            self.sums[name] += value
+        for own, new in ((self.products, more.products), (self.weighted, more.weighted)):
+            for pair, matrix in new.items():
+                own[pair] += matrix
+        squares = {pair: value + more.squares[pair] for pair, value in self.squares.items()}
+        return replace(self, count=self.count + more.count, squares=squares)
 
     def shifted(self, shifts: Mapping[str, np.ndarray]) -> "PairedMoments":
         """The same rows, shifted by something else.

@@ -159,7 +159,9 @@ def pca_distance(moments: PairedMoments, candidate: str, reference: str) -> floa
     return float(np.linalg.norm(directions @ (moments.mean(candidate) - moments.mean(reference))))
 
 
-def excess_over_twins(moments: PairedMoments, candidate: str, references: list[str], original: str) -> float | None:
+def excess_over_twins(
+    moments: PairedMoments, candidate: str, references: list[str], original: str, *, space: str = "feature"
+) -> float | None:
     """E = (D(u) − D₀) / (D(o) − D₀), D(x) = mean_j ‖x − r_j‖², D₀ the same between different retrained models.
 
     One retrained model is only a sample: another one is not at distance 0 from it.
@@ -169,6 +171,7 @@ def excess_over_twins(moments: PairedMoments, candidate: str, references: list[s
         candidate: Name of the candidate.
         references: Names of at least two retrained models.
         original: Name of the original.
+        space: "feature", or "gram": distances between centred Gram matrices, which need no common basis.
 
     Returns:
         1 = like the original, about 0 = like one more retrained model; None where the original is no further from the retrained
@@ -181,6 +184,8 @@ def excess_over_twins(moments: PairedMoments, candidate: str, references: list[s
         raise ValueError(f"the distance between retrained models needs at least two of them, got {len(references)}.")
 
     def distance(a: str, b: str) -> float:
+        if space == "gram":
+            return _gram_dot(moments, a, a) - 2 * _gram_dot(moments, a, b) + _gram_dot(moments, b, b)
         return float(np.trace(moments.difference_product(a, b, a, b)))
 
     between = np.mean([distance(a, b) for i, a in enumerate(references) for b in references[i + 1 :]])
@@ -188,6 +193,36 @@ def excess_over_twins(moments: PairedMoments, candidate: str, references: list[s
     if start <= between:
         return None
     return float((np.mean([distance(candidate, name) for name in references]) - between) / (start - between))
+
+
+def logit_lens_erasure(
+    candidate: np.ndarray, reference: np.ndarray, original: np.ndarray, *, threshold: float = 0.05
+) -> float | None:
+    """How much of what a logit lens reads of the answer in the original, and would not read after retraining, is gone.
+
+    Over the layers where the lens reads more in the original than in the reference (by more than the threshold):
+    Σ clip(original − candidate, 0, original − reference) / Σ (original − reference). Our reading; no paper's formula.
+
+    Args:
+        candidate: Mean log-probability of the answer tokens through the lens at each layer, nats per token; shape `(layers,)`.
+        reference: The same of the reference.
+        original: The same of the original.
+        threshold: Below it a layer says nothing.
+
+    Returns:
+        In [0, 1]; 1 = no more to be read than in the reference; None where no layer says anything.
+
+    Raises:
+        ValueError: Unequal shapes.
+
+    Example:
+        Layers lose 1 of 2 and 3 of 3 (more than 3 is not more forgotten); the first says nothing: 4/5.
+
+        >>> float(logit_lens_erasure(np.array([-5, -2, -8]), np.array([-5, -3, -6]), np.array([-5, -1, -3])))
+        0.8
+    """
+    read, gone = (np.asarray(original, np.float64) - np.asarray(other, np.float64) for other in (reference, candidate))
+    return unlearning_depth_score(read, gone, threshold=threshold)
 
 
 def unlearning_depth_score(
@@ -224,6 +259,34 @@ def unlearning_depth_score(
     return float(np.clip(second[kept], 0, first[kept]).sum() / first[kept].sum())
 
 
+def principal_shift_subspace(shift: np.ndarray, dimension: int | None = None) -> np.ndarray:
+    """The first right singular vectors of Δr.
+
+    Args:
+        shift: ΔrᵀΔr, shape `(width, width)`.
+        dimension: How many; default: the fewest that hold 90 % of ‖Δr‖².
+
+    Returns:
+        Orthonormal columns, shape `(width, dimension)`.
+
+    Raises:
+        ValueError: More dimensions than there are, or none.
+
+    Example:
+        >>> principal_shift_subspace(np.diag([8.0, 1.5, 0.5])).shape
+        (3, 2)
+    """
+    values, vectors = np.linalg.eigh((shift + shift.T) / 2)
+    values, vectors = np.clip(values[::-1], 0, None), vectors[:, ::-1]
+    width = len(values)
+    if dimension is not None and not 1 <= dimension <= width:
+        raise ValueError(f"subspace_dimension must be from 1 to {width}, got {dimension}.")
+    if dimension is None:
+        share = np.cumsum(values) / max(values.sum(), np.finfo(float).tiny)
+        dimension = min(width, int(np.searchsorted(share, ENERGY - 1e-12)) + 1)
+    return vectors[:, :dimension]
+
+
 def _from_inner(
     inner: tuple[float, float, float, float],
     space: str,
@@ -248,7 +311,7 @@ def _from_inner(
     off_direction = float(np.sqrt(off / retraining))
     residual = float(np.hypot(1 - progress, off_direction))
     return RepresentationForgetting(
-        float(progress), agreement, off_direction, residual, share, diffuse, dimension, space, dict(reasons)
+        float(progress) + 0.0, agreement, off_direction, residual, share, diffuse, dimension, space, dict(reasons)
     )
 
 
@@ -265,7 +328,7 @@ def _gram_inner(moments: PairedMoments, u: str, r: str, o: str) -> tuple[float, 
     """Inner products of centred Gram matrices: ⟨K_a, K_b⟩ = ‖H̃_aᵀ H̃_b‖²."""
 
     def dot(a: str, b: str) -> float:
-        return float((moments.covariance(a, b) ** 2).sum())
+        return _gram_dot(moments, a, b)
 
     cross = dot(u, r) - dot(u, o) - dot(o, r) + dot(o, o)
     retraining = dot(r, r) - 2 * dot(r, o) + dot(o, o)
@@ -273,19 +336,17 @@ def _gram_inner(moments: PairedMoments, u: str, r: str, o: str) -> tuple[float, 
     return cross, retraining, unlearning, 1e-14 * max(dot(r, r), dot(o, o))
 
 
+def _gram_dot(moments: PairedMoments, a: str, b: str) -> float:
+    return float((moments.covariance(a, b) ** 2).sum())
+
+
 def _concentration(
     moments: PairedMoments, names: tuple[str, str, str], dimension: int | None
 ) -> tuple[float | None, float | None, int | None, dict[str, str]]:
     u, r, o = names
     shift = moments.difference_product(r, o, r, o)
-    values, vectors = np.linalg.eigh((shift + shift.T) / 2)
-    values, vectors = np.clip(values[::-1], 0, None), vectors[:, ::-1]
-    width = len(values)
-    if dimension is not None and not 1 <= dimension <= width:
-        raise ValueError(f"subspace_dimension must be from 1 to {width}, got {dimension}.")
-    if dimension is None:
-        share = np.cumsum(values) / max(values.sum(), np.finfo(float).tiny)
-        dimension = min(width, int(np.searchsorted(share, ENERGY - 1e-12)) + 1)
+    basis = principal_shift_subspace(shift, dimension)
+    width, dimension = basis.shape
     residual = moments.difference_product(u, r, u, r)
     total = float(np.trace(residual))
     if total <= 1e-24 * max(float(np.trace(shift)), np.finfo(float).tiny):
@@ -295,7 +356,6 @@ def _concentration(
             dimension,
             {"residual_concentration": "nothing is left: candidate and reference agree"},
         )
-    basis = vectors[:, :dimension]
     inside = float(np.trace(basis.T @ residual @ basis))
     return min(1.0, max(0.0, inside / total)), dimension / width, dimension, {}
 

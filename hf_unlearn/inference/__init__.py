@@ -1,6 +1,14 @@
 """Frozen models to rows: sampling and scoring, on one process or many. Knows nothing of data sets, metrics or training."""
 
 from hf_unlearn.inference._completions import Completions as Completions
+from hf_unlearn.inference._features import POOLINGS as POOLINGS
+from hf_unlearn.inference._features import FeatureSettings as FeatureSettings
+from hf_unlearn.inference._features import Representations as Representations
+from hf_unlearn.inference._features import feature_rows as feature_rows
+from hf_unlearn.inference._features import representation_moments as representation_moments
+from hf_unlearn.inference._hidden import NoHiddenStatesError as NoHiddenStatesError
+from hf_unlearn.inference._layer_reading import lens_log_probs as lens_log_probs
+from hf_unlearn.inference._layer_reading import patching_effects as patching_effects
 from hf_unlearn.inference._models import LoadedModel as LoadedModel
 from hf_unlearn.inference._models import ModelLike as ModelLike
 from hf_unlearn.inference._models import check_comparable as check_comparable
@@ -8,6 +16,8 @@ from hf_unlearn.inference._models import check_same_tokenizer as check_same_toke
 from hf_unlearn.inference._models import context_length as context_length
 from hf_unlearn.inference._models import load_model as load_model
 from hf_unlearn.inference._models import load_processing_class as load_processing_class
+from hf_unlearn.inference._models import model_depth as model_depth
+from hf_unlearn.inference._models import share_starting_weights as share_starting_weights
 from hf_unlearn.inference._prompts import check_room as check_room
 from hf_unlearn.inference._prompts import default_stop_token_ids as default_stop_token_ids
 from hf_unlearn.inference._prompts import encode_prompts as encode_prompts

@@ -49,7 +49,7 @@ def test_an_original_is_found_where_it_started(options: dict, pocket, tmp_path: 
     assert fade.value == fade.start
     assert report.metrics["forget_probability"].value > report.metrics["forget_probability"].others["reference"] + 0.2
     assert report.metrics["retain_probability"].value > 0.8
-    assert set(report.metrics) == {
+    assert set(report.metrics) >= {
         "fade",
         "retain_fade",
         "forget_probability",
@@ -91,7 +91,7 @@ def test_an_interrupted_audit_resumes(options: dict, models: dict, tmp_path: Pat
 
     def failing(models, examples, **settings):
         calls.append(len(examples))
-        if len(calls) == 4:
+        if len(calls) == 6:
             raise KeyboardInterrupt
         return real_score(models, examples, **settings)
 

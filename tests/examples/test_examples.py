@@ -31,6 +31,7 @@ EXPECTED = {
     "evaluate_script.py": "nats per sequence",
     "trainer_callback.py": "forget_loss",
     "audit_model.py": "relative 1.0",
+    "representation_forgetting.py": "gradient ascent",
 }
 
 

@@ -8,12 +8,15 @@ import zipfile
 from pathlib import Path
 
 import evaluate
+import numpy as np
 import pytest
 import yaml
-from toys import tiny_llama
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from toys import tiny_llama, word_tokenizer
 
 import hf_unlearn
-from hf_unlearn.audit import measure_fade
+from hf_unlearn.audit import measure_fade, measure_representation
+from hf_unlearn.inference import FeatureSettings
 
 
 METRICS = Path(__file__).resolve().parents[2] / "metrics"
@@ -112,6 +115,61 @@ def test_fade_from_models_is_the_librarys(tmp_path: Path):
 def test_missing_inputs_are_named(inputs: dict, message: str):
     with pytest.raises(ValueError, match=message):
         evaluate.load(hf_unlearn.metric_path("fade")).compute(**inputs)
+
+
+def test_representation_forgetting_from_models_is_the_librarys(tmp_path: Path):
+    """Texts go through the tokenizer; numbers are those of the library, and plain Python values."""
+    models = {name: tiny_llama(seed) for seed, name in enumerate(("candidate", "reference", "original"))}
+    tokenizer = word_tokenizer(*"abcdefgh")
+    tokenizer.backend_tokenizer.pre_tokenizer = WhitespaceSplit()
+    texts = ["a b c d", "b c a", "d e f g h", "h a b", "c c d", "e f a b", "g g a", "f a c h"]
+    split = ["forget"] * 4 + ["retain"] * 4
+    metric = evaluate.load(hf_unlearn.metric_path("representation_forgetting"))
+    result = metric.compute(texts=texts, **models, split=split, processing_class=tokenizer, progress=False, layers=[2])
+    expected = measure_representation(
+        texts=texts,
+        **models,
+        split=split,
+        processing_class=tokenizer,
+        progress=False,
+        settings=FeatureSettings(layers=(2,)),
+    )
+    assert result == expected.to_dict()
+    assert {"progress", "residual_ratio", "cka", "retain_cka", "forget_retain_asymmetry", "layers", "reasons"} <= set(
+        result
+    )
+    assert set(result["layers"]) == {"2"}
+    evaluate.save(tmp_path, **result)
+
+
+def test_representation_forgetting_known_answer():
+    """u = o + .6Δr + .3w, w ⟂ Δr, ‖w‖ = ‖Δr‖, Δr of rank 1 (see tests/functional/test_representation.py)."""
+    generator = np.random.default_rng(0)
+    scores = generator.normal(size=30)
+    shift, other = np.outer(scores, [1.0, 0, 0, 0]), np.outer(scores, [0, 0, 1.0, 0])
+    original = generator.normal(size=(30, 4))
+    result = evaluate.load(hf_unlearn.metric_path("representation_forgetting")).compute(
+        candidate_features=(original + 0.6 * shift + 0.3 * other).tolist(),
+        reference_features=(original + shift).tolist(),
+        original_features=original.tolist(),
+        space="feature",
+    )
+    known = {"progress": 0.6, "directional_agreement": 0.894427, "residual_ratio": 0.5, "off_direction": 0.3}
+    for name, value in {**known, "residual_concentration": 0.64, "diffuse_concentration": 0.25}.items():
+        assert result[name] == pytest.approx(value, abs=1e-6), name
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "needs texts, candidate, reference"),
+        ({"candidate_features": [[1.0]]}, "needed of both models"),
+        ({"texts": [], "candidate": tiny_llama(), "reference": tiny_llama()}, "no examples"),
+    ],
+)
+def test_missing_inputs_of_representation_forgetting_are_named(inputs: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        evaluate.load(hf_unlearn.metric_path("representation_forgetting")).compute(**inputs)
 
 
 def test_fade_works_from_an_installed_wheel(tmp_path: Path):

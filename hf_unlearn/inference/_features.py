@@ -1,0 +1,328 @@
+"""Representations of examples: hidden states of one or more models, pooled per example, in one pass over the data.
+
+Either streamed into moments, so that memory does not grow with the data, or, for sets of bounded size, kept as rows. Does not know
+what is computed from them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from hf_unlearn.functional import IGNORE_INDEX, PairedMoments
+from hf_unlearn.inference._hidden import HiddenReader
+from hf_unlearn.inference._models import LoadedModel, ModelLike, load_model, undisturbed
+from hf_unlearn.inference._sharding import gather, my_share
+
+
+POOLINGS = ("answer_mean", "last_token", "all_tokens")
+FLUSH = 256
+"""Pooled rows per update of the moments: enough for the matrix products, and no more to keep."""
+Inputs = Mapping[str, object]
+"""One example: `input_ids`, optionally `labels` and `attention_mask`; or other inputs of the model, such as `pixel_values`."""
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """How hidden states become features.
+
+    Attributes:
+        pooling: "answer_mean": one row per example, the mean over the answer's tokens (without labels: over all tokens but the first,
+            which attention may have made a sink; images: over all tokens). "last_token": the last of those. "all_tokens": each of
+            those is a row.
+        layers: 0 = what the first block receives, ℓ = output of block ℓ; None = all blocks.
+        match_depth: For models of different depth: layers are those of the first model, of the others at the same relative depth.
+        max_width: Wider layers are projected to this width by a seeded random orthogonal map, the same for all models.
+        seed: Of the projection.
+        batch_size: Examples at a time.
+    """
+
+    pooling: str = "answer_mean"
+    layers: tuple[int, ...] | None = None
+    match_depth: bool = False
+    max_width: int = 512
+    seed: int = 0
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"unknown pooling {self.pooling!r}; choose one of {', '.join(POOLINGS)}.")
+        if self.batch_size < 1 or self.max_width < 2:
+            raise ValueError(
+                f"batch_size must be at least 1 and max_width at least 2; got {self.batch_size}, {self.max_width}."
+            )
+        if self.layers is not None and not self.layers:
+            raise ValueError("layers must name at least one layer, or be None for all.")
+
+
+@dataclass(frozen=True)
+class Representations:
+    """Moments per layer, and what has to be said about them.
+
+    Attributes:
+        moments: By layer (of the first model).
+        widths: By model and layer, before projection.
+        layer_map: By layer, the layer of each model.
+    """
+
+    moments: dict[int, PairedMoments]
+    widths: dict[str, dict[int, int]] = field(default_factory=dict)
+    layer_map: dict[int, dict[str, int]] = field(default_factory=dict)
+
+
+def representation_moments(
+    models: Mapping[str, ModelLike],
+    examples: Sequence[Inputs],
+    settings: FeatureSettings | None = None,
+    *,
+    progress: bool = True,
+    label: str = "hidden states",
+) -> Representations:
+    """Moments of all models' features on the same examples, in one pass.
+
+    Each process reads its share of the batches; the moments are merged. Never more than a batch of hidden states is in memory.
+
+    Args:
+        models: By name; the first one counts the layers.
+        examples: What they read.
+        settings: How hidden states become features.
+        progress: Whether to show a progress bar (on the main process).
+        label: What it says.
+
+    Returns:
+        The same on every process.
+
+    Raises:
+        ValueError: No examples, one too short to be pooled, different depths, an unknown layer, a model without hidden states, or
+            features that are not finite.
+    """
+    settings = settings or FeatureSettings()
+    opened = {name: load_model(model, kind="any") for name, model in models.items()}
+    widths: dict[str, dict[int, int]] = {name: {} for name in opened}
+    with undisturbed(*opened.values()):
+        readers, layer_map = _prepare(opened, examples, settings)
+        stream = _MomentStream()
+        for batch in my_share(_batches(examples, settings.batch_size), label=label, progress=progress):
+            features = _read(readers, layer_map, [examples[index] for index in batch], settings, widths)
+            stream.add(features)
+        totals = stream.finish()
+    merged: dict[int, PairedMoments] = {}
+    for part in gather([totals]):
+        for layer, moments in part.items():
+            merged[layer] = merged[layer] + moments if layer in merged else moments
+    found = {name: {**sizes} for part in gather([widths]) for name, sizes in part.items() if sizes}
+    return Representations(merged, found, layer_map)
+
+
+def feature_rows(
+    model: ModelLike,
+    examples: Sequence[Inputs],
+    settings: FeatureSettings | None = None,
+    *,
+    progress: bool = True,
+    label: str = "hidden states",
+) -> dict[int, np.ndarray]:
+    """Features of one model, kept: for sets of bounded size.
+
+    Args:
+        model: Loaded model, path or id.
+        examples: What it reads.
+        settings: Pooling must give one row per example.
+        progress: Whether to show a progress bar (on the main process).
+        label: What it says.
+
+    Returns:
+        Per layer float32, shape `(examples, width)`, in the order of the examples, the same on every process.
+
+    Raises:
+        ValueError: As `representation_moments`; or pooling "all_tokens".
+    """
+    settings = settings or FeatureSettings()
+    if settings.pooling == "all_tokens":
+        raise ValueError("rows are kept one per example: pooling 'all_tokens' can only be streamed into moments.")
+    opened = load_model(model, kind="any")
+    with undisturbed(opened):
+        readers, layer_map = _prepare({"model": opened}, examples, settings)
+        done = []
+        for batch in my_share(_batches(examples, settings.batch_size), label=label, progress=progress):
+            features = _read(readers, layer_map, [examples[index] for index in batch], settings, {"model": {}})
+            done.append((batch, {layer: rows["model"].astype(np.float32) for layer, rows in features.items()}))
+    result: dict[int, np.ndarray] = {}
+    for batch, features in gather(done):
+        for layer, rows in features.items():
+            target = result.setdefault(layer, np.zeros((len(examples), rows.shape[1]), np.float32))
+            target[batch] = rows
+    return dict(sorted(result.items()))
+
+
+def _prepare(
+    models: Mapping[str, LoadedModel], examples: Sequence[Inputs], settings: FeatureSettings
+) -> tuple[dict[str, HiddenReader], dict[int, dict[str, int]]]:
+    if not len(examples):
+        raise ValueError("there are no examples to read.")
+    sample, _ = collate([examples[0]])
+    readers = {name: HiddenReader(model, sample) for name, model in models.items()}
+    return readers, _layer_map({name: reader.depth for name, reader in readers.items()}, settings)
+
+
+def _layer_map(depths: Mapping[str, int], settings: FeatureSettings) -> dict[int, dict[str, int]]:
+    first = next(iter(depths.values()))
+    if len(set(depths.values())) > 1 and not settings.match_depth:
+        raise ValueError(
+            f"these models differ in depth (layers: {dict(depths)}), so layers do not correspond; pass match_depth=True to compare "
+            "layers at the same relative depth."
+        )
+    layers = tuple(range(1, first + 1)) if settings.layers is None else settings.layers
+    unknown = [layer for layer in layers if not 0 <= layer <= first]
+    if unknown:
+        raise ValueError(f"there is no layer {unknown[0]}; layers go from 0 (embeddings) to {first}.")
+    return {
+        layer: {name: round(layer * depth / first) for name, depth in depths.items()} for layer in sorted(set(layers))
+    }
+
+
+def _batches(examples: Sequence[Inputs], batch_size: int) -> list[list[int]]:
+    """Like lengths together; the plan does not depend on the number of processes."""
+
+    def length(index: int) -> int:
+        ids = examples[index].get("input_ids")
+        return -len(ids) if ids is not None else 0  # type: ignore[arg-type]
+
+    order = sorted(range(len(examples)), key=length)
+    return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+
+
+def collate(examples: Sequence[Inputs]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+    """Inputs of a batch, right-padded, and which tokens are pooled.
+
+    Returns:
+        The model's inputs; and bool, shape `(batch, tokens)`, or None where all tokens are pooled (no text).
+
+    Raises:
+        ValueError: A text without a token to pool.
+    """
+    if "input_ids" not in examples[0]:
+        names = [name for name in examples[0] if name != "labels"]
+        return {name: torch.stack([torch.as_tensor(row[name]) for row in examples]) for name in names}, None
+    stripped = [_without_padding(example) for example in examples]
+    longest = max(len(ids) for ids, _ in stripped)
+    input_ids = torch.zeros(len(stripped), longest, dtype=torch.int64)
+    attention_mask, pooled = torch.zeros_like(input_ids), torch.zeros(len(stripped), longest, dtype=torch.bool)
+    for row, (ids, wanted) in enumerate(stripped):
+        input_ids[row, : len(ids)] = torch.tensor(ids)
+        attention_mask[row, : len(ids)] = 1
+        pooled[row, : len(ids)] = torch.tensor(wanted)
+    return {"input_ids": input_ids, "attention_mask": attention_mask}, pooled
+
+
+def _without_padding(example: Inputs) -> tuple[list[int], list[bool]]:
+    ids: list[int] = [int(token) for token in example["input_ids"]]  # type: ignore[attr-defined]
+    real = [bool(flag) for flag in example.get("attention_mask", [1] * len(ids))]  # type: ignore[attr-defined]
+    labels = example.get("labels")
+    wanted = [True] * len(ids) if labels is None else [int(label) != IGNORE_INDEX for label in labels]  # type: ignore[attr-defined]
+    kept = [at for at in range(len(ids)) if real[at]]
+    ids, wanted = [ids[at] for at in kept], [wanted[at] for at in kept]
+    wanted[:1] = [False]  # a first token that all others attend to would drown everything else
+    if not any(wanted):
+        raise ValueError(
+            f"an example of {len(ids)} tokens has none to pool (the first token never counts, nor do tokens without a label)."
+        )
+    return ids, wanted
+
+
+def _read(
+    readers: Mapping[str, HiddenReader],
+    layer_map: Mapping[int, Mapping[str, int]],
+    examples: Sequence[Inputs],
+    settings: FeatureSettings,
+    widths: dict[str, dict[int, int]],
+) -> dict[int, dict[str, np.ndarray]]:
+    """Pooled features of a batch: by layer, by model, shape `(rows, width)`, float64."""
+    inputs, pooled = collate(examples)
+    features: dict[int, dict[str, np.ndarray]] = {layer: {} for layer in layer_map}
+    for name, reader in readers.items():
+        states: dict[int, torch.Tensor] = {}
+
+        def keep(layer: int, hidden: torch.Tensor, into: dict[int, torch.Tensor] = states) -> None:
+            into[layer] = pool(hidden, pooled, settings.pooling)
+
+        reader.read(inputs, {numbers[name] for numbers in layer_map.values()}, keep)
+        for layer, numbers in layer_map.items():
+            rows = states[numbers[name]].cpu().double().numpy()
+            widths[name][layer] = rows.shape[1]
+            if rows.shape[1] > settings.max_width:
+                rows = rows @ projection(rows.shape[1], settings.max_width, settings.seed)
+            if not np.isfinite(rows).all():
+                raise ValueError(f"hidden states of {name!r} at layer {numbers[name]} are not all finite.")
+            features[layer][name] = rows
+    return features
+
+
+def pool(hidden: torch.Tensor, pooled: torch.Tensor | None, pooling: str) -> torch.Tensor:
+    """From `(batch, tokens, width)` to `(rows, width)`; float32 or wider.
+
+    Args:
+        hidden: States; may begin with virtual tokens of a soft prompt, which are never pooled.
+        pooled: Which tokens count; None = all.
+        pooling: One of `POOLINGS`.
+    """
+    hidden = hidden if hidden.dtype == torch.float64 else hidden.float()
+    if pooled is None:
+        pooled = torch.ones(hidden.shape[:2], dtype=torch.bool)
+    hidden, pooled = hidden[:, -pooled.shape[1] :], pooled.to(hidden.device)
+    if pooling == "all_tokens":
+        return hidden[pooled]
+    if pooling == "last_token":
+        places = torch.arange(pooled.shape[1], device=hidden.device)
+        return hidden[torch.arange(len(hidden), device=hidden.device), (places * pooled).argmax(1)]
+    weights = pooled.to(hidden.dtype) / pooled.sum(1, keepdim=True)
+    return torch.einsum("btd,bt->bd", hidden, weights)
+
+
+@lru_cache(maxsize=8)
+def projection(width: int, target: int, seed: int) -> np.ndarray:
+    """A random map with orthonormal columns, scaled so that lengths are kept on average; shape `(width, target)`."""
+    gaussian = np.random.default_rng(seed).normal(size=(width, target))
+    orthogonal, triangular = np.linalg.qr(gaussian)
+    return orthogonal * np.sign(np.diag(triangular)) * np.sqrt(width / target)
+
+
+class _MomentStream:
+    """Takes features batch by batch; holds at most `FLUSH` rows of them, in buffers made once."""
+
+    def __init__(self) -> None:
+        self._totals: dict[int, PairedMoments] = {}
+        self._buffers: dict[int, dict[str, np.ndarray]] = {}
+        self._filled = 0
+
+    def add(self, features: Mapping[int, Mapping[str, np.ndarray]]) -> None:
+        if not self._buffers:
+            self._buffers = {
+                layer: {name: np.empty((FLUSH, rows.shape[1])) for name, rows in by_model.items()}
+                for layer, by_model in features.items()
+            }
+        count = len(next(iter(next(iter(features.values())).values())))
+        start = 0
+        while start < count:
+            taken = min(FLUSH - self._filled, count - start)
+            for layer, by_model in features.items():
+                for name, rows in by_model.items():
+                    self._buffers[layer][name][self._filled : self._filled + taken] = rows[start : start + taken]
+            self._filled += taken
+            start += taken
+            if self._filled == FLUSH:
+                self._flush()
+
+    def finish(self) -> dict[int, PairedMoments]:
+        if self._filled:
+            self._flush()
+        return self._totals
+
+    def _flush(self) -> None:
+        for layer, by_model in self._buffers.items():
+            rows = {name: buffer[: self._filled] for name, buffer in by_model.items()}
+            before = self._totals.get(layer)
+            self._totals[layer] = PairedMoments.from_rows(rows) if before is None else before.absorb(rows)
+        self._filled = 0

@@ -1,0 +1,148 @@
+"""A model's hidden states, layer by layer, as they appear: block outputs through hooks, so that no layer has to wait for the others.
+
+Layer 0 is what the first block receives, layer ℓ what block ℓ gives. transformers' own `hidden_states[-1]` is after the final norm, which
+is why the blocks themselves are asked; where they cannot be found, which is checked on real input, `hidden_states` is taken as it is.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from hf_unlearn.inference._models import LoadedModel, base_model
+
+
+logger = logging.getLogger(__name__)
+Consume = Callable[[int, torch.Tensor], None]
+"""Takes a layer's number and its states, shape `(batch, tokens, width)`, at once or never: they are not kept."""
+
+
+class NoHiddenStatesError(ValueError):
+    """A model whose layers cannot be read."""
+
+
+class HiddenReader:
+    """Reads the layers of one model.
+
+    Args:
+        model: Any transformers or PEFT model that has hidden states.
+        sample: Inputs of one example, to see where the layers are.
+
+    Attributes:
+        depth: Number of layers after the embeddings.
+        has_blocks: Whether block outputs are read (and can be replaced); else `hidden_states` as the model gives them.
+
+    Raises:
+        NoHiddenStatesError: The model gives no hidden states.
+    """
+
+    def __init__(self, model: LoadedModel, sample: Mapping[str, torch.Tensor]):
+        whole = base_model(model)
+        body = getattr(whole, getattr(whole, "base_model_prefix", "") or "_", None)
+        self.body: torch.nn.Module = body if isinstance(body, torch.nn.Module) else whole
+        self.device = model.device
+        self._arguments = {"use_cache": False} if hasattr(whole.config.get_text_config(), "use_cache") else {}
+        self._blocks, self.depth = self._find(sample)
+        self.has_blocks = self._blocks is not None
+
+    def read(self, inputs: Mapping[str, torch.Tensor], layers: Collection[int], consume: Consume) -> None:
+        """One forward pass; hands over each wanted layer.
+
+        Args:
+            inputs: Of a batch, as the model's `forward` takes them.
+            layers: Numbers from 0 to `depth`.
+            consume: Receives them.
+        """
+        if self._blocks is None:
+            states = self._forward(inputs, output_hidden_states=True).hidden_states
+            for layer in sorted(layers):
+                consume(layer, _as_tokens(states[layer]))
+            return
+        with self.listening(layers, consume):
+            self._forward(inputs)
+
+    @contextmanager
+    def listening(self, layers: Collection[int], consume: Consume) -> Iterator[None]:
+        """Hand over layers of whatever forward passes happen inside."""
+        assert self._blocks is not None
+        with ExitStack() as hooks:
+            for layer in layers:
+                hooks.enter_context(_tap(self._blocks, layer, consume))
+            yield
+
+    @contextmanager
+    def replacing(self, layer: int, change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
+        """Let a block's output (layers from 1) be replaced in the forward passes inside."""
+        assert self._blocks is not None
+
+        def hook(module: torch.nn.Module, arguments: tuple, output: Any) -> Any:
+            if isinstance(output, torch.Tensor):
+                return change(output)
+            return (change(output[0]), *output[1:])
+
+        handle = self._blocks[layer - 1].register_forward_hook(hook)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _forward(self, inputs: Mapping[str, torch.Tensor], **arguments: bool) -> Any:
+        moved = {name: value.to(self.device) for name, value in inputs.items()}
+        return self.body(**moved, **self._arguments, **arguments, return_dict=True)
+
+    def _find(self, sample: Mapping[str, torch.Tensor]) -> tuple[torch.nn.ModuleList | None, int]:
+        """The list of blocks whose outputs are the model's own hidden states, up to the last one, which may be normed later."""
+        seen: dict[int, dict[int, torch.Tensor]] = {}
+        lists = [module for module in self.body.modules() if isinstance(module, torch.nn.ModuleList) and len(module)]
+        with ExitStack() as hooks:
+            for number, blocks in enumerate(lists):
+                outputs = seen.setdefault(number, {})
+                for layer in range(1, len(blocks) + 1):
+                    hooks.enter_context(_tap(blocks, layer, outputs.__setitem__))
+            try:
+                states = getattr(self._forward(sample, output_hidden_states=True), "hidden_states", None)
+            except TypeError:  # a forward that does not know the argument
+                states = None
+        if not states:
+            raise NoHiddenStatesError(
+                f"{type(self.body).__name__} gives no hidden_states, so its layers cannot be compared; pass features instead."
+            )
+        depth = len(states) - 1
+        for number, blocks in enumerate(lists):
+            outputs = seen[number]
+            if len(blocks) == depth and set(outputs) == set(range(1, depth + 1)):
+                own = [outputs[layer][..., -states[layer].shape[-2] :, :] for layer in range(1, depth + 1)]
+                alike = [torch.equal(own[layer - 1], states[layer]) for layer in range(1, depth)]
+                if all(alike) and own[-1].shape == states[-1].shape:
+                    return blocks, depth
+        logger.info("the blocks of %s were not found; its hidden_states are used.", type(self.body).__name__)
+        return None, depth
+
+
+@contextmanager
+def _tap(blocks: torch.nn.ModuleList, layer: int, consume: Consume) -> Iterator[None]:
+    if layer == 0:
+
+        def before(module: torch.nn.Module, arguments: tuple, named: dict[str, torch.Tensor]) -> None:
+            consume(0, _as_tokens(arguments[0] if arguments else named["hidden_states"]))
+
+        handle = blocks[0].register_forward_pre_hook(before, with_kwargs=True)
+    else:
+
+        def after(module: torch.nn.Module, arguments: tuple, output: Any) -> None:
+            states = output if isinstance(output, torch.Tensor) else output[0] if isinstance(output, tuple) else None
+            if isinstance(states, torch.Tensor) and states.dim() >= 3:
+                consume(layer, _as_tokens(states))
+
+        handle = blocks[layer - 1].register_forward_hook(after)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _as_tokens(states: torch.Tensor) -> torch.Tensor:
+    """Feature maps `(batch, channels, height, width)` are tokens too."""
+    return states.flatten(2).transpose(1, 2) if states.dim() == 4 else states

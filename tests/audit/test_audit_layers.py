@@ -1,0 +1,248 @@
+"""Representation forgetting from models and features, in the audit, and what may be said about it."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toys import markov_lm, tiny_llama
+
+from hf_unlearn.audit import (
+    AuditReport,
+    MetricResult,
+    audit,
+    measure_representation,
+    representation_from_features,
+)
+from hf_unlearn.data import load_pocket
+from hf_unlearn.functional import REPRESENTATION_METRICS
+from hf_unlearn.inference import FeatureSettings
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    return load_pocket("nano")
+
+
+@pytest.fixture(scope="module")
+def options(pocket) -> dict:
+    return {
+        "reference": pocket.reference(),
+        "original": pocket.original(),
+        "twin": pocket.twin(),
+        "processing_class": pocket.tokenizer,
+        "forget": pocket.forget,
+        "retain": pocket.retain,
+        "holdout": pocket.holdout,
+        "num_samples": 1,
+        "max_examples": 18,
+        "progress": False,
+    }
+
+
+@pytest.fixture(scope="module")
+def report(options: dict, tmp_path_factory: pytest.TempPathFactory) -> AuditReport:
+    return audit(options["original"], **options, output_dir=tmp_path_factory.mktemp("audit"))
+
+
+def halfway(options: dict) -> torch.nn.Module:
+    """Weights half-way between original and reference, which started from the same ones."""
+    model = type(options["original"])(options["original"].config)
+    with torch.no_grad():
+        for own, o, r in zip(
+            model.parameters(), options["original"].parameters(), options["reference"].parameters(), strict=True
+        ):
+            own.copy_((o + r) / 2)
+    return model.eval()
+
+
+def test_the_original_is_at_the_start(report: AuditReport):
+    found = report.metrics
+    assert found["residual_ratio"].value == pytest.approx(1) and found["progress"].value == pytest.approx(0, abs=1e-9)
+    assert found["residual_ratio"].start == pytest.approx(1)
+    assert found["anchored_erasure"].value == 0 and found["unlearning_depth_score"].value == 0
+    assert found["logit_lens_erasure"].value == 0 and found["representation_unlearning_score"].value == 0
+    assert found["excess_over_twins"].value == pytest.approx(1)
+    assert found["cka"].relative == pytest.approx(1)
+    assert found["probe_auc"].value == found["probe_auc"].others["original"]
+    assert any("directional_agreement is not defined on any layer: unlearning changed nothing" in note for note in report.notes)  # fmt: skip
+    assert any("Gram space, because twin did not start" in note for note in report.notes)
+
+
+def test_every_layer_has_its_result_and_the_mean_is_their_mean(report: AuditReport):
+    for name in ("residual_ratio", "retain_residual_ratio", "cka", "probe_auc"):
+        result = report.metrics[name]
+        assert set(result.by_layer) == {"1", "2"}
+        assert result.value == pytest.approx(np.mean([part.value for part in result.by_layer.values()]))
+    cka = report.metrics["cka"]
+    assert cka.confidence_interval[0] < cka.value < cka.confidence_interval[1]
+    assert cka.floor_confidence_interval[0] < cka.floor < cka.floor_confidence_interval[1]
+    assert 0 < report.metrics["residual_concentration"].details["diffuse"] < 1
+
+
+def test_halfway_lies_between(options: dict):
+    """Weights half-way: progress around a half, residue below the original's, nearer geometry; without a twin in feature space."""
+    given = {name: value for name, value in options.items() if name != "twin"}
+    found = audit(halfway(options), **given)
+    assert found.provenance.settings["space"] == "feature"
+    assert 0.2 < found.metrics["progress"].value < 0.8
+    assert 0.3 < found.metrics["residual_ratio"].value < 0.9
+    assert found.metrics["directional_agreement"].value > 0.5
+    assert found.metrics["residual_ratio"].floor is None
+    assert 0 < found.metrics["anchored_erasure"].value < 1
+    assert any("lie part of the way" in sentence for sentence in found.reading())
+
+
+def test_a_retrained_candidate_is_at_the_end(options: dict):
+    found = audit(options["reference"], **options).metrics
+    assert found["residual_ratio"].value == pytest.approx(0, abs=1e-6)
+    assert found["anchored_erasure"].value == 1 and found["unlearning_depth_score"].value == 1
+    assert found["logit_lens_erasure"].value == 1
+    assert found["probe_auc"].details["excess_over_reference"] == 0
+
+
+def test_layers_and_space_are_chosen(options: dict, report: AuditReport):
+    found = audit(options["original"], **options, layers=[2], space="feature")
+    assert set(found.metrics["cka"].by_layer) == {"2"}
+    assert found.metrics["cka"].value == pytest.approx(report.metrics["cka"].by_layer["2"].value)
+    assert (
+        found.metrics["residual_ratio"].floor > 1
+    )  # a twin of other starting weights, measured in foreign coordinates
+    with pytest.raises(ValueError, match="no layer 7; layers go from 0"):
+        audit(options["original"], **options, layers=[7])
+    with pytest.raises(ValueError, match="unknown space 'procrustes'"):
+        audit(options["original"], **options, space="procrustes")
+    with pytest.raises(ValueError, match="must be 'answer_mean' or 'last_token'"):
+        audit(options["original"], **options, pooling="all_tokens")
+
+
+def test_models_whose_layers_cannot_be_compared_are_still_audited(options: dict, pocket):
+    """FADE needs a vocabulary only; what is left out is said."""
+    config = options["reference"].config
+    deep = type(options["reference"])(type(config)(**{**config.to_dict(), "num_hidden_layers": 3})).eval()
+    given = {name: options[name] for name in ("reference", "processing_class", "forget", "num_samples", "progress")}
+    found = audit(deep, **given, max_examples=6)
+    assert "fade" in found.metrics and "cka" not in found.metrics
+    assert any("Hidden states were not compared: the models differ in depth" in note for note in found.notes)
+    chains = markov_lm(1, vocab_size=len(pocket.tokenizer)), markov_lm(2, vocab_size=len(pocket.tokenizer))
+    found = audit(chains[0], **{**given, "reference": chains[1]}, max_examples=3, max_new_tokens=3)
+    assert any("MarkovLM gives no hidden_states" in note for note in found.notes)
+
+
+def test_a_few_examples_are_too_few(options: dict):
+    found = audit(options["original"], **{**options, "max_examples": 4})
+    assert "cka" not in found.metrics and "probe_auc" not in found.metrics
+    assert any("Hidden states of 4 forget examples were not compared; 5 are needed" in note for note in found.notes)
+
+
+def test_features_of_models_are_kept_and_used_again(options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from hf_unlearn.audit import _layers
+
+    first = audit(options["original"], **options, output_dir=tmp_path)
+    assert list((tmp_path / "evidence").glob("features-holdout-twin-*.safetensors"))
+    assert (tmp_path / "representation.png").read_bytes().startswith(b"\x89PNG")
+
+    def never(*args, **settings):
+        raise AssertionError("read again")
+
+    for name in ("feature_rows", "lens_log_probs", "patching_effects"):
+        monkeypatch.setattr(_layers, name, never)
+    assert audit(options["original"], **options, output_dir=tmp_path).metrics == first.metrics
+
+
+def test_a_report_with_layers_survives_json(report: AuditReport):
+    assert AuditReport.from_json(report.to_json()) == report
+
+
+def place(value: float, half: float, floor: float | None, **layers: float) -> dict[str, MetricResult]:
+    """A residual ratio with layers whose intervals are ± half."""
+
+    def result(at: float) -> MetricResult:
+        bounds = None if floor is None else (floor - 0.1, floor + 0.1)
+        return MetricResult(
+            at, (at - half, at + half), 9, "", "lower", floor=floor, start=1.0, floor_confidence_interval=bounds
+        )
+
+    by_layer = {name.removeprefix("l"): result(at) for name, at in layers.items()}
+    return {"residual_ratio": dataclasses.replace(result(value), by_layer=by_layer)}
+
+
+def test_the_reading_says_where_layers_lie(report: AuditReport):
+    """Intervals: layers 1 and 2 overlap the floor, 3 to 5 lie between, 6 straddles the original, 7 is beyond."""
+    metrics = place(0.8, 0.05, 0.2, l1=0.25, l2=0.3, l3=0.7, l4=0.8, l5=0.9, l6=1.02, l7=1.5)
+    text = "\n".join(dataclasses.replace(report, metrics=metrics).reading())
+    assert "layers 1–2 cannot be told from another retraining" in text
+    assert "layers 3–5 lie part of the way from the retrained model (0) to the original (1): residual ratio 0.80, another retraining 0.20" in text  # fmt: skip
+    assert "layer 6 cannot be shown to be closer" in text
+    assert "layer 7 ended further from the retrained model than the original was (residual ratio 1.50" in text
+    nothing = {"residual_ratio": dataclasses.replace(metrics["residual_ratio"], by_layer={"1": MetricResult(0.5, None, 1, "", "lower")})}  # fmt: skip
+    assert "without an interval that cannot be judged" in dataclasses.replace(report, metrics=nothing).reading()[0]
+
+
+def test_from_models_as_from_their_features():
+    """The road through hidden states gives what the road through rows gives."""
+    models = {"candidate": tiny_llama(0), "reference": tiny_llama(1), "original": tiny_llama(2)}
+    generator = np.random.default_rng(0)
+    inputs = [{"input_ids": [1, *generator.integers(3, 90, 6).tolist()]} for _ in range(20)]
+    split = ["forget"] * 12 + ["retain"] * 8
+    found = measure_representation(texts=inputs, **models, split=split, progress=False).to_dict()
+    assert found["space"] == "gram" and found["num_retain_examples"] == 8
+    features = {}
+    for name, model in models.items():
+        rows = []
+        for row in inputs:
+            with torch.no_grad():
+                rows.append(model(torch.tensor([row["input_ids"]]), output_hidden_states=True).hidden_states[1][0, 1:].mean(0).numpy())  # fmt: skip
+        features[f"{name}_features"] = {1: np.stack(rows)}
+    other = representation_from_features(**features, split=split, space="gram").to_dict()
+    for name, value in other["layers"]["1"].items():
+        expected = found["layers"]["1"][name]
+        assert expected == (None if value is None else pytest.approx(value, abs=1e-5)), name
+    assert set(REPRESENTATION_METRICS) <= set(found)
+
+
+def test_space_of_features_is_found_by_looking():
+    generator = np.random.default_rng(0)
+    original = generator.normal(size=(30, 6))
+    moved = original + 0.3 * generator.normal(size=(30, 6))
+    turned = moved @ np.linalg.qr(generator.normal(size=(6, 6)))[0]
+    assert representation_from_features(moved, moved, original).space == "feature"
+    rotated = representation_from_features(turned, turned, original)
+    assert rotated.space == "gram"
+    assert rotated.to_dict()["progress"] == pytest.approx(1)
+    wide = representation_from_features(np.hstack([moved, moved]), moved, np.hstack([original, original]))
+    assert wide.space == "gram" and wide.to_dict()["residual_concentration"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"candidate_features": np.ones((7, 2))}, "matched between models"),
+        ({"split": ["forget"] * 9}, "for each of the 10 examples, it has 9"),
+        ({"split": ["forget"] * 9 + ["keep"]}, "unknown split 'keep'"),
+        ({"split": ["forget"] * 8 + ["retain"] * 2}, "2 retain examples are too few: CKA needs at least 4"),
+        ({"space": "rotated"}, "unknown space 'rotated'"),
+        ({"original_features": {3: np.ones((10, 2))}}, "of the same layers"),
+        ({"reference_features": np.full((10, 2), np.nan)}, "not all finite"),
+        ({"reference_features": np.ones((10, 3)), "space": "feature"}, "feature space needs equal widths"),
+    ],
+)
+def test_bad_features_are_refused(change: dict, message: str):
+    generator = np.random.default_rng(0)
+    names = ("candidate_features", "reference_features", "original_features")
+    good = dict(zip(names, generator.normal(size=(3, 10, 2)), strict=True))
+    with pytest.raises(ValueError, match=message):
+        representation_from_features(**{**good, **change})
+
+
+def test_bad_texts_are_refused():
+    model = tiny_llama()
+    with pytest.raises(ValueError, match="no examples"):
+        measure_representation(texts=[], candidate=model, reference=model)
+    with pytest.raises(ValueError, match="2 forget examples are too few"):
+        measure_representation(texts=[{"input_ids": [1, 2]}] * 2, candidate=model, reference=model)
+    with pytest.raises(ValueError, match="processing_class"):
+        measure_representation(texts=["a", "b", "c", "d"], candidate=model, reference=model)
+    with pytest.raises(ValueError, match="layers must name at least one"):
+        FeatureSettings(layers=())
