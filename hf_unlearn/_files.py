@@ -7,6 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.constants import HF_HOME
+
+
+def cache_root() -> Path:
+    """Where this library keeps what it can make again: `$HF_UNLEARN_CACHE`, else `$HF_HOME/hf_unlearn`."""
+    root = os.environ.get("HF_UNLEARN_CACHE")
+    return Path(root).expanduser() if root else Path(HF_HOME) / "hf_unlearn"
+
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` fill a file beside `path`, then move it into place: complete, or not there.

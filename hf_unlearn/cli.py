@@ -77,7 +77,7 @@ def unlearn(
     retain: Annotated[str, typer.Option(help="What must stay.")],
     output_dir: Annotated[Path, typer.Option(help="Where the unlearned model goes.")],
     objective: Annotated[str, typer.Option(help="For example npo or grad_ascent.")] = "npo",
-    retain_term: Annotated[str, typer.Option(help="nll (the Trainer's own loss) or kl.")] = "nll",
+    retain_term: Annotated[str | None, typer.Option(help="nll (the Trainer's own loss), kl or hidden.")] = None,
     forget_weight: Annotated[float, typer.Option(help="Of the forget term.")] = 1.0,
     retain_weight: Annotated[float, typer.Option(help="Of the retain term.")] = 1.0,
     epochs: Annotated[float, typer.Option(help="Passes over the retain set.")] = 5.0,

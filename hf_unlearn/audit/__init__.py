@@ -2,7 +2,6 @@
 
 from hf_unlearn.audit._audit import audit as audit
 from hf_unlearn.audit._evidence import EvidenceStore as EvidenceStore
-from hf_unlearn.audit._evidence import model_fingerprint as model_fingerprint
 from hf_unlearn.audit._fade import FadeMeasurement as FadeMeasurement
 from hf_unlearn.audit._fade import fade_from_log_probs as fade_from_log_probs
 from hf_unlearn.audit._fade import measure_fade as measure_fade

@@ -14,15 +14,13 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow.parquet
-import torch
 from safetensors.numpy import load_file, save_file
 
 from hf_unlearn._files import write_atomically
-from hf_unlearn.inference import AnswerRows, LoadedModel, ScoredRows, is_main_process, load_rows, on_all_processes
+from hf_unlearn.inference import AnswerRows, ScoredRows, is_main_process, load_rows, on_all_processes
 
 
 logger = logging.getLogger(__name__)
-_BYTES = torch.uint8
 Rows = TypeVar("Rows", ScoredRows, AnswerRows)
 
 
@@ -75,16 +73,6 @@ def content_key(*parts: object) -> str:
     """A short key of what determines a result. Batch size does not."""
     plain = [_plain(part) for part in parts]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:20]
-
-
-def model_fingerprint(model: LoadedModel) -> str:
-    """SHA-256 over names, shapes, dtypes and bytes of all weights and buffers that are saved, adapters included."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name}|{tuple(tensor.shape)}|{tensor.dtype}\n".encode())
-        flat = tensor.detach().contiguous().reshape(-1)
-        digest.update(flat.view(_BYTES).cpu().numpy() if flat.numel() else b"")
-    return digest.hexdigest()
 
 
 def _plain(part: object) -> object:

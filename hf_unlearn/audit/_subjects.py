@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from hf_unlearn.audit._evidence import EvidenceStore, content_key, model_fingerprint
+from hf_unlearn.audit._evidence import EvidenceStore, content_key
 from hf_unlearn.inference import (
     Completions,
     LoadedModel,
@@ -23,6 +23,7 @@ from hf_unlearn.inference import (
     default_stop_token_ids,
     load_model,
     load_processing_class,
+    model_fingerprint,
     sample_completions,
 )
 

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from datasets import Dataset
 from filelock import FileLock
-from huggingface_hub.constants import HF_HOME
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Trainer, TrainingArguments, set_seed
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils import logging as transformers_logging
 
+from hf_unlearn._files import cache_root
 from hf_unlearn.data._collation import tokenize_examples
 from hf_unlearn.data._collator import AnswerCollator, pad_token_id
 from hf_unlearn.data._fingerprint import data_fingerprint
@@ -84,8 +84,7 @@ def trained_model(
 
 def cache_folder() -> Path:
     """Where pocket models are kept: `$HF_UNLEARN_CACHE/pocket`, else `$HF_HOME/hf_unlearn/pocket`."""
-    root = os.environ.get("HF_UNLEARN_CACHE")
-    return (Path(root).expanduser() if root else Path(HF_HOME) / "hf_unlearn") / "pocket"
+    return cache_root() / "pocket"
 
 
 def _key(role: str, rows: Dataset, recipe: Recipe, seed: int) -> str:

@@ -6,6 +6,7 @@ from hf_unlearn.inference._features import FeatureSettings as FeatureSettings
 from hf_unlearn.inference._features import Representations as Representations
 from hf_unlearn.inference._features import feature_rows as feature_rows
 from hf_unlearn.inference._features import representation_moments as representation_moments
+from hf_unlearn.inference._hidden import HiddenReader as HiddenReader
 from hf_unlearn.inference._hidden import NoHiddenStatesError as NoHiddenStatesError
 from hf_unlearn.inference._layer_reading import lens_log_probs as lens_log_probs
 from hf_unlearn.inference._layer_reading import patching_effects as patching_effects
@@ -17,7 +18,10 @@ from hf_unlearn.inference._models import context_length as context_length
 from hf_unlearn.inference._models import load_model as load_model
 from hf_unlearn.inference._models import load_processing_class as load_processing_class
 from hf_unlearn.inference._models import model_depth as model_depth
+from hf_unlearn.inference._models import model_fingerprint as model_fingerprint
 from hf_unlearn.inference._models import share_starting_weights as share_starting_weights
+from hf_unlearn.inference._models import undisturbed as undisturbed
+from hf_unlearn.inference._models import vocabulary_size as vocabulary_size
 from hf_unlearn.inference._prompts import check_room as check_room
 from hf_unlearn.inference._prompts import default_stop_token_ids as default_stop_token_ids
 from hf_unlearn.inference._prompts import encode_prompts as encode_prompts

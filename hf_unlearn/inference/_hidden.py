@@ -32,6 +32,7 @@ class HiddenReader:
 
     Attributes:
         depth: Number of layers after the embeddings.
+        blocks: The blocks themselves, or None.
         has_blocks: Whether block outputs are read (and can be replaced); else `hidden_states` as the model gives them.
 
     Raises:
@@ -44,8 +45,8 @@ class HiddenReader:
         self.body: torch.nn.Module = body if isinstance(body, torch.nn.Module) else whole
         self.device = model.device
         self._arguments = {"use_cache": False} if hasattr(whole.config.get_text_config(), "use_cache") else {}
-        self._blocks, self.depth = self._find(sample)
-        self.has_blocks = self._blocks is not None
+        self.blocks, self.depth = self._find(sample)
+        self.has_blocks = self.blocks is not None
 
     def read(self, inputs: Mapping[str, torch.Tensor], layers: Collection[int], consume: Consume) -> None:
         """One forward pass; hands over each wanted layer.
@@ -55,7 +56,7 @@ class HiddenReader:
             layers: Numbers from 0 to `depth`.
             consume: Receives them.
         """
-        if self._blocks is None:
+        if self.blocks is None:
             states = self._forward(inputs, output_hidden_states=True).hidden_states
             for layer in sorted(layers):
                 consume(layer, _as_tokens(states[layer]))
@@ -66,23 +67,23 @@ class HiddenReader:
     @contextmanager
     def listening(self, layers: Collection[int], consume: Consume) -> Iterator[None]:
         """Hand over layers of whatever forward passes happen inside."""
-        assert self._blocks is not None
+        assert self.blocks is not None
         with ExitStack() as hooks:
             for layer in layers:
-                hooks.enter_context(_tap(self._blocks, layer, consume))
+                hooks.enter_context(_tap(self.blocks, layer, consume))
             yield
 
     @contextmanager
     def replacing(self, layer: int, change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
         """Let a block's output (layers from 1) be replaced in the forward passes inside."""
-        assert self._blocks is not None
+        assert self.blocks is not None
 
         def hook(module: torch.nn.Module, arguments: tuple, output: Any) -> Any:
             if isinstance(output, torch.Tensor):
                 return change(output)
             return (change(output[0]), *output[1:])
 
-        handle = self._blocks[layer - 1].register_forward_hook(hook)
+        handle = self.blocks[layer - 1].register_forward_hook(hook)
         try:
             yield
         finally:

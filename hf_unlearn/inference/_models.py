@@ -5,6 +5,7 @@ know what is measured.
 """
 
 import contextlib
+import hashlib
 import itertools
 import os
 import random
@@ -205,6 +206,16 @@ def model_depth(model: ModelLike) -> int | None:
     config = saved_configs(model)[0] if isinstance(model, (str, os.PathLike)) else model.config.get_text_config()
     depth = getattr(config, "num_hidden_layers", None)
     return None if depth is None else int(depth)
+
+
+def model_fingerprint(model: LoadedModel) -> str:
+    """SHA-256 over names, shapes, dtypes and bytes of all weights and buffers that are saved, adapters included."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}|{tuple(tensor.shape)}|{tensor.dtype}\n".encode())
+        flat = tensor.detach().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).cpu().numpy() if flat.numel() else b"")
+    return digest.hexdigest()
 
 
 def share_starting_weights(a: LoadedModel, b: LoadedModel) -> bool:

@@ -32,7 +32,7 @@ class GradientAscent:
 
     name: str = field(default="grad_ascent", init=False)
     reduction: str = field(default="token", init=False)
-    needs_original: bool = field(default=False, init=False)
+    needs: tuple[str, ...] = field(default=(), init=False)
 
     def __call__(self, batch: ForgetBatch) -> torch.Tensor:
         """One loss per answer token, shape `(batch, length − 1)`."""

@@ -43,7 +43,7 @@ class NPO:
     beta: float = 0.1
     name: str = field(default="npo", init=False)
     reduction: str = field(default="example", init=False)
-    needs_original: bool = field(default=True, init=False)
+    needs: tuple[str, ...] = field(default=("original_log_probs",), init=False)
 
     def __post_init__(self) -> None:
         if not self.beta > 0:

@@ -3,44 +3,86 @@
 import difflib
 from typing import TypeVar
 
-from hf_unlearn.objectives._base import Objective, RetainTerm
+from hf_unlearn.objectives._base import NEEDS, REDUCTIONS, Objective, RetainTerm
+from hf_unlearn.objectives._ce_u import CEU
+from hf_unlearn.objectives._dpo import DPO, AltPO, IdkDPO
 from hf_unlearn.objectives._grad_ascent import GradientAscent
+from hf_unlearn.objectives._idk import IDK
+from hf_unlearn.objectives._ihl import IHL
 from hf_unlearn.objectives._npo import NPO
-from hf_unlearn.objectives._retain import KLRetain, NLLRetain
+from hf_unlearn.objectives._pdu import PDU
+from hf_unlearn.objectives._random_label import RandomLabel
+from hf_unlearn.objectives._retain import HiddenRetain, KLRetain, NLLRetain
+from hf_unlearn.objectives._rmu import RMU
+from hf_unlearn.objectives._sat_imp import SatImp
+from hf_unlearn.objectives._scrub import Scrub
+from hf_unlearn.objectives._simnpo import SimNPO
+from hf_unlearn.objectives._undial import UNDIAL
+from hf_unlearn.objectives._wga import WGA
 
 
-OBJECTIVES: dict[str, type] = {"grad_ascent": GradientAscent, "npo": NPO}
+OBJECTIVES: dict[str, type] = {
+    "grad_ascent": GradientAscent,
+    "npo": NPO,
+    "simnpo": SimNPO,
+    "dpo": DPO,
+    "idk_dpo": IdkDPO,
+    "altpo": AltPO,
+    "idk": IDK,
+    "rmu": RMU,
+    "undial": UNDIAL,
+    "ce_u": CEU,
+    "wga": WGA,
+    "sat_imp": SatImp,
+    "ihl": IHL,
+    "pdu": PDU,
+    "scrub": Scrub,
+    "random_label": RandomLabel,
+}
 """Name → class; `objective="npo"` is `OBJECTIVES["npo"]()`."""
 
-RETAIN_TERMS: dict[str, type] = {"nll": NLLRetain, "kl": KLRetain}
+COMPOSITIONS: dict[str, tuple[str, str]] = {"grad_diff": ("grad_ascent", "nll"), "kl_min": ("grad_ascent", "kl")}
+"""Names that the field gives to an objective together with a retain term."""
+
+RETAIN_TERMS: dict[str, type] = {"nll": NLLRetain, "kl": KLRetain, "hidden": HiddenRetain}
 """Name → class; `retain_term="kl"` is `RETAIN_TERMS["kl"]()`."""
 
 Kind = TypeVar("Kind")
 
 
 def get_objective(objective: str | Objective) -> Objective:
-    """The objective itself, or the one of that name with its defaults.
+    """The objective itself, or the one of that name with its defaults; of a composition, its forget term.
 
     Raises:
         ValueError: An unknown name; suggests the nearest.
         TypeError: An object that lacks what an objective must have; says what.
     """
-    found = _by_name(objective, OBJECTIVES, "objective")
-    _check_members(found, ("name", "reduction", "needs_original", "__call__"), "objective")
-    if found.reduction not in ("token", "example"):
-        raise ValueError(f"the objective's reduction must be 'token' or 'example', got {found.reduction!r}.")
+    if isinstance(objective, str) and objective in COMPOSITIONS:
+        objective = COMPOSITIONS[objective][0]
+    found = _by_name(objective, {**OBJECTIVES, **dict.fromkeys(COMPOSITIONS, object)}, "objective")
+    _check_members(found, ("name", "reduction", "needs", "__call__"), "objective")
+    if found.reduction not in REDUCTIONS:
+        raise ValueError(f"the objective's reduction must be one of {', '.join(REDUCTIONS)}; got {found.reduction!r}.")
+    unknown = [need for need in found.needs if need not in NEEDS]
+    if unknown:
+        raise ValueError(f"objective {found.name!r} needs {unknown[0]!r}; it can ask for {', '.join(NEEDS)}.")
     return found
 
 
-def get_retain_term(retain_term: str | RetainTerm) -> RetainTerm:
-    """The retain term itself, or the one of that name.
+def get_retain_term(retain_term: str | RetainTerm | None, objective: str | Objective = "npo") -> RetainTerm:
+    """The retain term itself, or the one of that name; None: what the composition says, else the Trainer's own loss.
 
     Raises:
-        ValueError: An unknown name; suggests the nearest.
+        ValueError: An unknown name, or one that contradicts the composition.
         TypeError: An object that lacks what a retain term must have.
     """
-    found = _by_name(retain_term, RETAIN_TERMS, "retain term")
+    implied = COMPOSITIONS[objective][1] if isinstance(objective, str) and objective in COMPOSITIONS else None
+    found = _by_name(implied or "nll" if retain_term is None else retain_term, RETAIN_TERMS, "retain term")
     _check_members(found, ("name", "needs_original", "__call__"), "retain term")
+    if implied is not None and found.name != implied:
+        raise ValueError(
+            f"{objective!r} is {COMPOSITIONS[str(objective)][0]} with retain term {implied!r}, not {found.name!r}."
+        )
     return found
 
 

@@ -5,7 +5,9 @@ in for two bound methods while training runs, `compute_loss` and `log`, and take
 """
 
 import logging
+import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +21,14 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer_callback import ExportableState
 
 from hf_unlearn.data import DataLike
-from hf_unlearn.functional import answer_mask, sequence_log_probs, token_log_probs
-from hf_unlearn.inference import score
-from hf_unlearn.objectives import ForgetBatch, Objective, OriginalModel, RetainTerm, get_objective, get_retain_term
+from hf_unlearn.inference import HiddenReader
+from hf_unlearn.objectives import Objective, OriginalModel, RetainTerm, get_objective, get_retain_term
 from hf_unlearn.training._forget_data import prepare_forget_data
 from hf_unlearn.training._forget_stream import ForgetStream
+from hf_unlearn.training._forget_term import ForgetTerm, kl_losses, trained_alone
 
 
 logger = logging.getLogger(__name__)
@@ -40,7 +43,7 @@ class _Step:
     next_micro_batch: int = 0
 
 
-class UnlearningCallback(TrainerCallback):
+class UnlearningCallback(TrainerCallback, ExportableState):
     """Adds a forget term to a Trainer's training: each optimisation step minimises
 
     `retain_weight · (the Trainer's own loss, or another retain term) + forget_weight · forget term`.
@@ -56,8 +59,9 @@ class UnlearningCallback(TrainerCallback):
     Args:
         trainer: A `transformers.Trainer` or a subclass such as TRL's `SFTTrainer`; its `train_dataset` is the retain set.
         forget_dataset: What must go: rows as `hf_unlearn.data.tokenize_examples` takes them, or a spec.
-        objective: An objective, or its name in `hf_unlearn.OBJECTIVES`.
-        retain_term: "nll" (the Trainer's own loss), "kl", or an object.
+        objective: An objective, or its name in `hf_unlearn.OBJECTIVES`, or "grad_diff" or "kl_min".
+        retain_term: "nll" (the Trainer's own loss), "kl", "hidden", or an object; default: what the objective's name says
+            ("grad_diff", "kl_min"), else "nll".
         forget_weight: Of the forget term; above 0.
         retain_weight: Of the retain term; 0 leaves it out, and its forward pass with it.
         processing_class: The tokenizer; default: the Trainer's.
@@ -65,6 +69,10 @@ class UnlearningCallback(TrainerCallback):
             examples.
         seed: Of the order of forget examples; default: the Trainer's `data_seed`, or its `seed`.
         allow_overlap: Accept forget rows that are also in the retain set.
+        saliency: Train only this share of the weights, those whose gradient of the forget loss is largest at the start (SalUn's mask);
+            None: all.
+        stop_on_collapse: End the training when the forget answers have become far less likely than guessing, which a warning says
+            in any case.
 
     Raises:
         ValueError: An unknown objective, weights out of range, a forget set that is empty, smaller than a step, overlaps with the
@@ -77,15 +85,17 @@ class UnlearningCallback(TrainerCallback):
         *,
         forget_dataset: DataLike,
         objective: str | Objective = "npo",
-        retain_term: str | RetainTerm = "nll",
+        retain_term: str | RetainTerm | None = None,
         forget_weight: float = 1.0,
         retain_weight: float = 1.0,
         processing_class: PreTrainedTokenizerBase | None = None,
         forget_batch_size: int | None = None,
         seed: int | None = None,
         allow_overlap: bool = False,
+        saliency: float | None = None,
+        stop_on_collapse: bool = False,
     ):
-        self.objective, self.retain_term = get_objective(objective), get_retain_term(retain_term)
+        self.objective, self.retain_term = get_objective(objective), get_retain_term(retain_term, objective)
         if not forget_weight > 0 or not retain_weight >= 0:
             raise ValueError(
                 f"forget_weight must be above 0 and retain_weight at least 0; got {forget_weight} and {retain_weight}."
@@ -99,8 +109,20 @@ class UnlearningCallback(TrainerCallback):
         per_step = forget_batch_size or args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         order_seed = seed if seed is not None else args.data_seed if args.data_seed is not None else args.seed
         self.stream = ForgetStream(len(self.forget.examples), per_step, order_seed)
-        self._original_log_probs = self._score_original() if self.objective.needs_original else None
+        self._place_model()
+        self._kept: OriginalModel | None = None
+        self.term = ForgetTerm(trainer, self.objective, self.forget, self._keep_original, seed=order_seed)
         self._original = self._keep_original() if self.retain_term.needs_original and retain_weight else None
+        self._original_reader: HiddenReader | None = None
+        self._retain_layer: int | None = None
+        self._check_retain_layer()
+        if saliency is not None and not 0 < saliency <= 1:
+            raise ValueError(f"saliency must be above 0 and at most 1, got {saliency}.")
+        self.saliency, self.stop_on_collapse = saliency, stop_on_collapse
+        self._masks: dict[str, torch.Tensor] = {}
+        self._unfrozen: ExitStack | None = None
+        self._warned = False
+        self._answer_sum, self._answer_count = torch.zeros(()), 0
         self._found: dict[str, Any] = {}
         self._step: _Step | None = None
         self._sums: dict[str, torch.Tensor] = {}
@@ -115,6 +137,8 @@ class UnlearningCallback(TrainerCallback):
         """Stand in for `compute_loss` and `log`."""
         self._release()  # a run that failed half-way did not get to on_train_end
         self._window, self._sums, self._window_steps = {}, {}, 0
+        self._restore(state)
+        self._choose_parameters()
         self._found = {name: vars(self.trainer).get(name) for name in ("compute_loss", "log")}
         self.trainer.compute_loss = self._with_forget_term(self.trainer.compute_loss)
         self.trainer.log = self._with_parts(self.trainer.log)
@@ -135,12 +159,8 @@ class UnlearningCallback(TrainerCallback):
             rank=args.process_index,
             num_processes=args.world_size,
         )
-        whole = self.stream.step(state.global_step)
-        by_token = self.objective.reduction == "token"
-        self._step = _Step(
-            micro_batches, float(self.forget.num_answer_tokens[whole].sum() if by_token else len(whole))
-        )
-        self._sums = {}
+        self._step = _Step(micro_batches, self.term.normaliser(self.stream.step(state.global_step)))
+        self._sums, self._answer_sum, self._answer_count = {}, torch.zeros(()), 0
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -155,6 +175,29 @@ class UnlearningCallback(TrainerCallback):
                 )
             self._window[part] = self._window.get(part, torch.zeros_like(value)) + value
         self._window_steps += 1
+        for name, parameter in self.trainer.model.named_parameters():
+            if name in self._masks and parameter.grad is not None:
+                parameter.grad.mul_(self._masks[name])
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Move the retain weight where the objective asks for it, and look whether the answers have collapsed."""
+        following = getattr(self.objective, "next_retain_weight", None)
+        if following is not None and "retain_loss" in self._sums:
+            shared = self.trainer.accelerator.reduce(self._sums["retain_loss"], reduction="mean")
+            self.retain_weight = float(following(self.retain_weight, float(shared)))
+        if self._collapsed():
+            if not self._warned:
+                logger.warning(
+                    "step %d: the forget answers are far less likely than guessing; %s is destroying the model rather than making "
+                    "it forget. Use fewer steps, a smaller learning rate or forget weight, or a bounded objective such as npo.",
+                    state.global_step,
+                    self.objective.name,
+                )
+            self._warned = True
+            if self.stop_on_collapse:
+                control.should_training_stop = True
 
     # The two methods that stand in.
 
@@ -206,7 +249,10 @@ class UnlearningCallback(TrainerCallback):
                 vars(self.trainer).pop(name, None)  # it was the class's method
             else:
                 setattr(self.trainer, name, found)
-        self._found, self._step = {}, None
+        self._found, self._step, self._masks = {}, None, {}
+        if self._unfrozen is not None:
+            self._unfrozen.close()
+            self._unfrozen = None
 
     # The two parts of the loss.
 
@@ -224,10 +270,7 @@ class UnlearningCallback(TrainerCallback):
         if self._original is None:
             return compute_loss(model, inputs, return_outputs, num_items_in_batch)
         plain = {name: value for name, value in inputs.items() if name != "labels"}
-        outputs = model(**plain)
-        with self.trainer.accelerator.autocast():
-            original_logits = self._original.logits(plain)
-        losses = self.retain_term(outputs.logits, original_logits, inputs["labels"])
+        outputs, losses = self._against_original(model, plain, inputs["labels"], return_outputs)
         if num_items_in_batch is None:  # the Trainer counts nothing: a mean per micro-batch, as its own loss would be
             loss = losses.mean()
         else:
@@ -245,15 +288,12 @@ class UnlearningCallback(TrainerCallback):
                 return None
             # All processes must run the model equally often, or they wait for each other for ever.
             indices, weight = np.array([0]), 0.0
-        batch = self.forget.batch(indices)
-        batch = {name: value.to(self.trainer.args.device) for name, value in batch.items()}
-        labels = batch.pop("labels")
-        log_probs = token_log_probs(model(**batch).logits, labels)
-        original = None
-        if self._original_log_probs is not None:
-            # In the precision of the sums they are compared with: at the start their difference is almost nothing.
-            original = self._original_log_probs[indices].to(labels.device, sequence_log_probs(log_probs).dtype)
-        losses = self.objective(ForgetBatch(log_probs, answer_mask(labels), original))
+        losses, answers = self.term.losses(model, indices)
+        if answers is not None and weight:
+            self._answer_sum, self._answer_count = (
+                self._answer_sum + answers.sum().cpu().float(),
+                self._answer_count + answers.numel(),
+            )
         # The gradients' mean over processes turns each process's share into a part of the whole sum only if scaled up first.
         return weight * losses.sum().float() / self._step.normaliser * self.trainer.args.world_size
 
@@ -266,26 +306,84 @@ class UnlearningCallback(TrainerCallback):
             scaled = counted or trainer.compute_loss_func is not None
         return 1 if scaled else trainer.current_gradient_accumulation_steps
 
-    # What the original says.
+    def _against_original(
+        self, model: torch.nn.Module, inputs: dict[str, Any], labels: torch.Tensor, whole: bool
+    ) -> tuple[Any, torch.Tensor]:
+        """The model's outputs (None where hidden states were enough) and the retain term's losses."""
+        assert self._original is not None
+        layer = self._retain_layer
+        if layer is None:
+            outputs = model(**inputs)
+            with self.trainer.accelerator.autocast():
+                original = self._original.logits(inputs)
+            if self.forget.is_classification:
+                return outputs, kl_losses(outputs.logits, original)
+            return outputs, self.retain_term(outputs.logits, original, labels)
+        outputs = model(**inputs) if whole else None  # somebody wants them, so the pass may not stop at the layer
+        hidden = self.term.hidden(model, inputs, layer)
+        with self._original.asked() as asked, self.trainer.accelerator.autocast():
+            original = self._original_hidden(asked, inputs, layer)
+        return outputs, self.retain_term(hidden, original, labels)
 
-    def _score_original(self) -> torch.Tensor:
-        """log p of every forget answer under the model as it is now; float64, shape `(forget examples,)`."""
-        logger.info("scoring %d forget examples under the original", len(self.forget.examples))
-        self._place_model()
-        with self.trainer.accelerator.autocast():
-            rows = score(
-                {"original": self.trainer.model},
-                self.forget.examples,
-                batch_size=self.trainer.args.per_device_eval_batch_size,
-                progress=not self.trainer.args.disable_tqdm,
+    def _original_hidden(self, asked: torch.nn.Module, inputs: dict[str, Any], layer: int) -> torch.Tensor:
+        if asked is self.trainer.model:
+            return self.term.hidden(asked, inputs, layer)
+        if self._original_reader is None:
+            self._original_reader = HiddenReader(asked, inputs)
+        kept: dict[int, torch.Tensor] = {}
+        self._original_reader.read(inputs, [layer], kept.__setitem__)
+        return kept[layer][:, -inputs["input_ids"].shape[1] :]
+
+    def _check_retain_layer(self) -> None:
+        if not hasattr(self.retain_term, "layer"):
+            return
+        if self.forget.is_classification:
+            raise ValueError("retain term 'hidden' is for language models; the model is a classifier.")
+        if self.term.reader is None:
+            self.term.open_layers()
+        assert self.term.reader is not None
+        layer = self.retain_term.layer or self.term.layer
+        if not 1 <= layer <= self.term.reader.depth:
+            raise ValueError(
+                f"retain term 'hidden' cannot use layer {layer}: the model has layers 1 to {self.term.reader.depth}."
             )
-        return torch.tensor(rows.column("log_prob"))
+        self._retain_layer = int(layer)
 
     def _keep_original(self) -> OriginalModel:
-        self._place_model()
-        batch = self.forget.batch([0])
-        probe = {name: value.to(self.trainer.model.device) for name, value in batch.items() if name != "labels"}
-        return OriginalModel(self.trainer.model, probe)
+        if self._kept is None:
+            batch = self.forget.batch([0])
+            probe = {name: value.to(self.trainer.model.device) for name, value in batch.items() if name != "labels"}
+            self._kept = OriginalModel(self.trainer.model, probe)
+        return self._kept
+
+    # Which weights train, and how training goes.
+
+    def _choose_parameters(self) -> None:
+        """RMU trains three matrices; a saliency mask lets the rest of the gradients through only."""
+        chosen = self.term.trained_parameters()
+        self._unfrozen = ExitStack()
+        if chosen is not None:
+            self._unfrozen.enter_context(trained_alone(self.trainer.model, chosen.__contains__))
+        if self.saliency is not None:
+            self._masks = self.term.saliency_masks(self.saliency)
+
+    def _collapsed(self) -> bool:
+        """Mean log-probability of the step's answer tokens below twice that of guessing."""
+        if not self._answer_count:
+            return False
+        guess = -math.log(self.term.num_outputs())
+        return float(self._answer_sum) / self._answer_count < 2 * guess
+
+    def state(self) -> dict[str, Any]:
+        """What the Trainer saves with a checkpoint."""
+        return {"args": {}, "attributes": {"retain_weight": self.retain_weight}}
+
+    def _restore(self, state: TrainerState) -> None:
+        """A resumed run goes on with the retain weight that the checkpoint has."""
+        saved = state.stateful_callbacks.get(type(self).__name__) if state.global_step else None
+        saved = saved[0] if isinstance(saved, list) else saved
+        if saved and hasattr(self.objective, "next_retain_weight"):
+            self.retain_weight = float(saved["attributes"]["retain_weight"])
 
     def _place_model(self) -> None:
         """Where training will need the model anyway; the Trainer may not have moved it yet."""

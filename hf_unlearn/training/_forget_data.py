@@ -1,11 +1,13 @@
 """The forget set as training needs it: tokenized, checked against model and retain set, ready to be batched."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
+from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, Trainer
 
 from hf_unlearn.data import AnswerCollator, DataLike, check_disjoint, load_data, pad_token_id, tokenize_examples
@@ -18,14 +20,20 @@ class ForgetData:
     """Forget examples, unpadded.
 
     Attributes:
-        examples: `input_ids` and `labels` of each.
+        examples: `input_ids` and `labels` of each; of a classifier whatever it takes, and its class.
         num_answer_tokens: Labelled tokens of each; shape `(examples,)`.
         collator: Pads them.
+        rows: As they came.
+        tokenizer: Where there is one.
+        is_classification: Whether an example has one class instead of an answer.
     """
 
-    examples: list[dict[str, list[int]]]
+    examples: list[dict[str, Any]]
     num_answer_tokens: np.ndarray
-    collator: AnswerCollator
+    collator: Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]
+    rows: Dataset
+    tokenizer: PreTrainedTokenizerBase | None
+    is_classification: bool = False
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """Some examples as tensors `input_ids`, `attention_mask`, `labels`."""
@@ -51,6 +59,12 @@ def prepare_forget_data(
         ValueError: Columns, lengths or overlaps that cannot work.
     """
     tokenizer = processing_class or trainer.processing_class
+    if is_classifier(trainer.model):
+        if not isinstance(forget_dataset, Dataset):
+            raise ValueError(
+                "for a classifier pass the forget rows as a datasets.Dataset, processed as the train_dataset is."
+            )
+        return _classification_data(trainer, forget_dataset, tokenizer, allow_overlap)
     forget = load_data(forget_dataset)
     if tokenizer is None and not {"input_ids", "labels"} <= set(forget.column_names):
         raise ValueError(
@@ -61,7 +75,36 @@ def prepare_forget_data(
         _check_overlap(forget, tokenized, trainer.train_dataset)
     examples = tokenized.to_list()
     lengths = np.array([_num_answer_tokens(example) for example in examples])
-    return ForgetData(examples, lengths, AnswerCollator(0 if tokenizer is None else pad_token_id(tokenizer)))
+    collator = AnswerCollator(0 if tokenizer is None else pad_token_id(tokenizer))
+    return ForgetData(examples, lengths, collator, forget, tokenizer)
+
+
+def is_classifier(model: torch.nn.Module) -> bool:
+    """Whether the model gives one row of class logits per example."""
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    return type(inner).__name__.endswith(("ForSequenceClassification", "ForImageClassification"))
+
+
+def _classification_data(
+    trainer: Trainer, forget: Dataset, tokenizer: PreTrainedTokenizerBase | None, allow_overlap: bool
+) -> ForgetData:
+    """Rows as the Trainer's own, through the Trainer's own collator."""
+    retain = trainer.train_dataset
+    label = next((name for name in ("labels", "label") if name in forget.column_names), None)
+    wanted = [name for name in ("input_ids", "pixel_values") if name in forget.column_names]
+    if label is None or not wanted:
+        raise ValueError(
+            "forget rows for a classifier need a label and what the model takes (input_ids or pixel_values), processed as the "
+            f"train_dataset is; they have {', '.join(forget.column_names)}."
+        )
+    wanted += [name for name in ("attention_mask", "token_type_ids") if name in forget.column_names]
+    if isinstance(retain, Dataset) and not allow_overlap and set(wanted) <= set(retain.column_names):
+        there = {_content(row, wanted[0]): index for index, row in enumerate(retain)}
+        pairs = [(index, there[key]) for index, row in enumerate(forget) if (key := _content(row, wanted[0])) in there]
+        _refuse_overlap(pairs, len(forget))
+    examples = forget.select_columns([*wanted, label]).with_format("python" if "input_ids" in wanted else "torch")
+    rows = [dict(row) for row in examples]
+    return ForgetData(rows, np.ones(len(rows), int), trainer.data_collator, forget, tokenizer, is_classification=True)
 
 
 def _num_answer_tokens(example: Mapping[str, list[int]]) -> int:
@@ -75,9 +118,17 @@ def _check_overlap(forget: Dataset, tokenized: Dataset, retain: Dataset) -> None
         return
     ids = {tuple(row["input_ids"]): index for index, row in enumerate(retain.select_columns(["input_ids"]))}
     pairs = [(index, ids[key]) for index, row in enumerate(tokenized) if (key := tuple(row["input_ids"])) in ids]
+    _refuse_overlap(pairs, len(forget))
+
+
+def _refuse_overlap(pairs: list[tuple[int, int]], count: int) -> None:
     if pairs:
         shown = ", ".join(f"{index}: {there}" for index, there in pairs[:10])
         raise ValueError(
-            f"{len(pairs)} of {len(forget)} forget rows are also in the Trainer's train_dataset (forget row: row there): {shown}. Remove them "
+            f"{len(pairs)} of {count} forget rows are also in the Trainer's train_dataset (forget row: row there): {shown}. Remove them "
             "from one of the two, or pass allow_overlap=True."
         )
+
+
+def _content(row: Mapping[str, Any], name: str) -> bytes:
+    return np.asarray(row[name]).tobytes()

@@ -88,7 +88,7 @@ def unlearn(
     retain: DataLike,
     output_dir: str | os.PathLike,
     objective: str | Objective = "npo",
-    retain_term: str | RetainTerm = "nll",
+    retain_term: str | RetainTerm | None = None,
     forget_weight: float = 1.0,
     retain_weight: float = 1.0,
     peft_config: PeftConfig | None = None,
@@ -110,7 +110,7 @@ def unlearn(
         retain: What must stay.
         output_dir: Where the result goes; checked for writing before anything else.
         objective: An objective, or its name.
-        retain_term: "nll", "kl", or an object.
+        retain_term: "nll", "kl", "hidden", or an object; default: what the objective's name says, else "nll".
         forget_weight: Of the forget term.
         retain_weight: Of the retain term.
         peft_config: Train an adapter instead of all weights, for example a `LoraConfig`.
@@ -133,7 +133,7 @@ def unlearn(
         ResultNotSavedError: All is trained but could not be written; it is in the exception.
     """
     folder = check_writable(output_dir)
-    objective, retain_term = get_objective(objective), get_retain_term(retain_term)
+    retain_term, objective = get_retain_term(retain_term, objective), get_objective(objective)
     forget_rows, retain_rows = load_data(forget), load_data(retain)
     check_disjoint(forget_rows, retain_rows, allow_overlap=allow_overlap, name="retain")
     tokenizer = load_processing_class(model, processing_class, trust_remote_code=trust_remote_code)
@@ -200,7 +200,8 @@ def _settings(
     callback: UnlearningCallback, args: TrainingArguments, data: dict[str, Dataset], peft_config: PeftConfig | None
 ) -> dict[str, Any]:
     def described(part: Any) -> dict[str, Any]:
-        return asdict(part) if is_dataclass(part) and not isinstance(part, type) else {"name": part.name}
+        fields = asdict(part) if is_dataclass(part) and not isinstance(part, type) else {"name": part.name}
+        return {name: value for name, value in fields.items() if name not in ("reduction", "needs", "needs_original")}
 
     return {
         "objective": described(callback.objective),

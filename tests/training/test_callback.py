@@ -296,7 +296,7 @@ def test_lora_with_gradient_checkpointing_trains_both_matrices(retain_term: str,
         tmp_path, model=model, options={"retain_term": retain_term}, gradient_checkpointing=True, num_train_epochs=3
     )
     if retain_term == "kl":
-        assert callback._original._switchable  # no second model in memory
+        assert callback._original.way == "adapter off"  # no second model in memory
     trainer.train()
     moved = {name for name, value in weights(model).items() if not torch.equal(value, before[name])}
     adapters = {name for name in before if "lora_" in name}
@@ -306,7 +306,7 @@ def test_lora_with_gradient_checkpointing_trains_both_matrices(retain_term: str,
 def test_a_trained_adapter_is_not_switched_off_to_ask_the_original(tmp_path: Path):
     model = get_peft_model(tiny_llama(), LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False))
     trainer, callback = trainer_with_callback(tmp_path, model=model, options={"retain_term": "kl"})
-    assert not callback._original._switchable
+    assert callback._original.way == "first adapter weights"  # nor here
     trainer.train()
     assert trainer.state.log_history[0]["retain_loss"] == pytest.approx(
         0, abs=1e-5
@@ -357,7 +357,7 @@ def test_sft_trainer(tmp_path: Path):
 
 def test_any_object_with_the_right_members_is_an_objective(tmp_path: Path):
     class Half:
-        name, reduction, needs_original = "half", "example", False
+        name, reduction, needs = "half", "example", ()
 
         def __call__(self, batch):
             return batch.log_probs / 2
@@ -381,7 +381,7 @@ def untouchable():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"objective": "nop"}, ValueError, "no objective 'nop'; there are grad_ascent, npo. Did you mean 'npo'"),
+        ({"objective": "nop"}, ValueError, "no objective 'nop'; .*Did you mean 'npo'"),
         ({"objective": 3}, TypeError, "a int is no objective: it lacks name"),
         ({"retain_term": "kll"}, ValueError, "Did you mean 'kl'"),
         ({"forget_weight": 0}, ValueError, "forget_weight must be above 0"),
@@ -417,7 +417,7 @@ def test_overlap_is_accepted_when_asked_for(tmp_path: Path):
 
 def test_a_loss_that_is_not_a_number_stops_before_the_step(tmp_path: Path):
     class Broken:
-        name, reduction, needs_original = "broken", "example", False
+        name, reduction, needs = "broken", "example", ()
 
         def __init__(self):
             self.calls = 0
