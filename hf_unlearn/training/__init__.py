@@ -1,7 +1,15 @@
 """Unlearning in the Trainer: the callback, and the one-call form."""
 
 from hf_unlearn.training._callback import UnlearningCallback as UnlearningCallback
+from hf_unlearn.training._fila import fila_factors as fila_factors
+from hf_unlearn.training._fila import init_fila as init_fila
+from hf_unlearn.training._fila import restore_base as restore_base
 from hf_unlearn.training._forget_stream import ForgetStream as ForgetStream
+from hf_unlearn.training._requests import ForgetRequest as ForgetRequest
+from hf_unlearn.training._requests import RequestLedger as RequestLedger
+from hf_unlearn.training._task_negation import negate as negate
+from hf_unlearn.training._task_negation import subtracted as subtracted
+from hf_unlearn.training._task_negation import task_vector as task_vector
 from hf_unlearn.training._unlearn import ResultNotSavedError as ResultNotSavedError
 from hf_unlearn.training._unlearn import UnlearnResult as UnlearnResult
 from hf_unlearn.training._unlearn import unlearn as unlearn

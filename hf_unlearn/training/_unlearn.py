@@ -24,6 +24,7 @@ from hf_unlearn.data import (
 from hf_unlearn.inference import ModelLike, context_length, is_main_process, load_model, load_processing_class
 from hf_unlearn.objectives import Objective, RetainTerm, get_objective, get_retain_term
 from hf_unlearn.training._callback import UnlearningCallback
+from hf_unlearn.training._fila import init_fila, restore_base
 
 
 FULL_LEARNING_RATE = 1e-5
@@ -92,6 +93,7 @@ def unlearn(
     forget_weight: float = 1.0,
     retain_weight: float = 1.0,
     peft_config: PeftConfig | None = None,
+    fila: bool = False,
     processing_class: PreTrainedTokenizerBase | str | None = None,
     args: TrainingArguments | None = None,
     num_train_epochs: float = 5.0,
@@ -114,6 +116,8 @@ def unlearn(
         forget_weight: Of the forget term.
         retain_weight: Of the retain term.
         peft_config: Train an adapter instead of all weights, for example a `LoraConfig`.
+        fila: Start the LoRA adapter where the forget set matters and the retain set does not (LoKU); saved as an ordinary adapter of
+            twice the rank.
         processing_class: The tokenizer; default: the one saved with the model.
         args: Full control of the training; replaces the following four. Its `output_dir` is where checkpoints go.
         num_train_epochs: Passes over the retain set.
@@ -154,6 +158,15 @@ def unlearn(
             report_to="none",
         )
     trained = _with_adapter(opened, peft_config, args)
+    initial = None
+    if fila:
+        if not isinstance(trained, PeftModel):
+            raise ValueError("fila=True initialises a LoRA adapter: pass peft_config=LoraConfig(…).")
+        if resume_from_checkpoint:
+            raise ValueError("a FILA run cannot be resumed: its base weights are in no checkpoint.")
+        forget_examples = tokenize_examples(forget_rows, tokenizer, max_length=context_length(opened)).to_list()
+        seen = tokenized.select(range(min(len(tokenized), 4 * len(forget_examples))))
+        initial = init_fila(trained, forget_examples, seen.to_list(), pad_token_id=pad_token_id(tokenizer))
     trainer = Trainer(
         model=trained,
         args=args,
@@ -171,8 +184,11 @@ def unlearn(
         allow_overlap=allow_overlap,
     )
     trainer.add_callback(callback)
-    settings = _settings(callback, args, {"forget": forget_rows, "retain": retain_rows}, peft_config)
+    settings = _settings(callback, args, {"forget": forget_rows, "retain": retain_rows}, peft_config, fila)
     trainer.train(resume_from_checkpoint=resume_from_checkpoint or None)
+    if initial is not None:
+        assert isinstance(trained, PeftModel)
+        trained = restore_base(trained, initial)
     result = UnlearnResult(trained.eval(), tokenizer, folder, trainer.state.log_history, settings)
     if is_main_process():
         try:
@@ -197,7 +213,11 @@ def _with_adapter(
 
 
 def _settings(
-    callback: UnlearningCallback, args: TrainingArguments, data: dict[str, Dataset], peft_config: PeftConfig | None
+    callback: UnlearningCallback,
+    args: TrainingArguments,
+    data: dict[str, Dataset],
+    peft_config: PeftConfig | None,
+    fila: bool,
 ) -> dict[str, Any]:
     def described(part: Any) -> dict[str, Any]:
         fields = asdict(part) if is_dataclass(part) and not isinstance(part, type) else {"name": part.name}
@@ -212,6 +232,7 @@ def _settings(
         "learning_rate": args.learning_rate,
         "num_train_epochs": args.num_train_epochs,
         "seed": args.seed,
+        "fila": fila,
         "adapter": None if peft_config is None else str(peft_config.peft_type),
         "data": {name: {"sha256": data_fingerprint(rows), "rows": len(rows)} for name, rows in data.items()},
         "versions": {name: version(name) for name in ("hf-unlearn", "torch", "transformers", "peft", "accelerate")},

@@ -7,6 +7,8 @@ from launch import torchrun
 from runs import largest_difference
 from two_processes_training import train
 
+from hf_unlearn import OBJECTIVES
+
 
 @pytest.mark.distributed
 def test_two_processes_give_the_trajectory_of_one(tmp_path: Path):
@@ -19,3 +21,8 @@ def test_two_processes_give_the_trajectory_of_one(tmp_path: Path):
         for mine, theirs in zip(*logs, strict=True):
             for key in {"forget_loss", "retain_loss"} & mine.keys():
                 assert mine[key] == pytest.approx(theirs[key], rel=1e-3, abs=1e-4)
+    for objective in OBJECTIVES:
+        retain_term = "hidden" if objective == "rmu" else "nll"
+        train(tmp_path, f"one-{objective}", retain_term, objective=objective, max_steps=3)
+        one, two = (torch.load(tmp_path / f"{count}-{objective}.pt") for count in ("one", "two"))
+        assert largest_difference(one, two) < 2e-5, objective
