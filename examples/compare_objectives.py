@@ -38,9 +38,9 @@ def unlearned(pocket: Pocket, name: str):
     """The original after unlearning with one objective."""
     recipe = dict(RECIPES.get(name, {}))
     learning_rate = recipe.pop("learning_rate", LEARNING_RATE)
-    forget = pocket.forget_request.add_column(
-        "alternative_answer", [answers[0] for answers in pocket.forget_request["perturbed_answer"]]
-    )
+    forget = pocket.forget_request
+    if name == "dpo":  # altpo answers for itself
+        forget = forget.add_column("alternative_answer", [answers[0] for answers in forget["perturbed_answer"]])
     model = pocket.original()
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(

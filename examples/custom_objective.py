@@ -1,9 +1,6 @@
-"""An objective of your own: any object with a name, a reduction, what it needs, and a loss. Nothing to register.
+"""An objective of your own: four members, nothing to register.   python examples/custom_objective.py --smoke"""
 
-python examples/custom_objective.py --smoke
-"""
-
-import argparse
+import sys
 
 import torch
 
@@ -23,9 +20,7 @@ class Cap:
         return (batch.token_log_probs - self.log_cap).clamp_min(0) * batch.answer_mask
 
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--smoke", action="store_true")
-pocket = load_pocket("nano" if parser.parse_args().smoke else "small", progress=False)
+pocket = load_pocket("nano" if "--smoke" in sys.argv else "small", progress=False)
 options = {"processing_class": pocket.tokenizer, "learning_rate": 1e-3, "output_dir": "cap-unlearned"}
 result = unlearn(pocket.original(), forget=pocket.forget_request, retain=pocket.retain, objective=Cap(0.1), **options)
 print("last forget_loss:", [log["forget_loss"] for log in result.log_history if "forget_loss" in log][-1])

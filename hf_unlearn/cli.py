@@ -76,7 +76,7 @@ def unlearn(
     forget: Annotated[str, typer.Option(help="What must go: file, folder or Hub id, with :configuration.")],
     retain: Annotated[str, typer.Option(help="What must stay.")],
     output_dir: Annotated[Path, typer.Option(help="Where the unlearned model goes.")],
-    objective: Annotated[str, typer.Option(help="For example npo or grad_ascent.")] = "npo",
+    objective: Annotated[str, typer.Option(help="For example npo, simnpo, rmu or grad_diff.")] = "npo",
     retain_term: Annotated[str | None, typer.Option(help="nll (the Trainer's own loss), kl or hidden.")] = None,
     forget_weight: Annotated[float, typer.Option(help="Of the forget term.")] = 1.0,
     retain_weight: Annotated[float, typer.Option(help="Of the retain term.")] = 1.0,
@@ -86,6 +86,7 @@ def unlearn(
     lora_r: Annotated[int, typer.Option(help="LoRA rank; 0 trains all weights.")] = 0,
     seed: Annotated[int, typer.Option(help="Of training.")] = 0,
     allow_overlap: Annotated[bool, typer.Option(help="Accept forget rows that are also in retain.")] = False,
+    stop_on_collapse: Annotated[bool, typer.Option(help="End when the model is being destroyed.")] = False,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in output_dir.")] = False,
     trust_remote_code: Annotated[bool, typer.Option(help="Let code from the model's repository run.")] = False,
 ) -> None:
@@ -110,6 +111,7 @@ def unlearn(
             output_dir=output_dir,
             seed=seed,
             allow_overlap=allow_overlap,
+            stop_on_collapse=stop_on_collapse,
             resume_from_checkpoint=resume,
             trust_remote_code=trust_remote_code,
         )

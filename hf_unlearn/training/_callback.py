@@ -123,6 +123,7 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         self._unfrozen: ExitStack | None = None
         self._warned = False
         self._answer_sum, self._answer_count = torch.zeros(()), 0
+        self._gradients_seen = False
         self._found: dict[str, Any] = {}
         self._step: _Step | None = None
         self._sums: dict[str, torch.Tensor] = {}
@@ -175,6 +176,7 @@ class UnlearningCallback(TrainerCallback, ExportableState):
                 )
             self._window[part] = self._window.get(part, torch.zeros_like(value)) + value
         self._window_steps += 1
+        self._check_gradients(state)
         for name, parameter in self.trainer.model.named_parameters():
             if name in self._masks and parameter.grad is not None:
                 parameter.grad.mul_(self._masks[name])
@@ -366,6 +368,18 @@ class UnlearningCallback(TrainerCallback, ExportableState):
             self._unfrozen.enter_context(trained_alone(self.trainer.model, chosen.__contains__))
         if self.saliency is not None:
             self._masks = self.term.saliency_masks(self.saliency)
+
+    def _check_gradients(self, state: TrainerState) -> None:
+        """A training that reaches no weight would look like one that runs."""
+        if self._gradients_seen or self.trainer.is_deepspeed_enabled or self.trainer.is_fsdp_enabled:
+            return  # those keep gradients elsewhere
+        self._gradients_seen = any(p.grad is not None for p in self.trainer.model.parameters() if p.requires_grad)
+        if not self._gradients_seen:
+            raise RuntimeError(
+                f"no gradient reached any trainable weight at step {state.global_step + 1}. Causes seen: a bitsandbytes base on the CPU, "
+                "whose weights are packed for inference by the first evaluation; reentrant checkpointing without "
+                "enable_input_require_grads()."
+            )
 
     def _collapsed(self) -> bool:
         """Mean log-probability of the step's answer tokens below twice that of guessing."""

@@ -100,6 +100,7 @@ def unlearn(
     learning_rate: float | None = None,
     per_device_train_batch_size: int = 8,
     allow_overlap: bool = False,
+    stop_on_collapse: bool = False,
     seed: int = 0,
     resume_from_checkpoint: bool | str = False,
     trust_remote_code: bool = False,
@@ -125,6 +126,7 @@ def unlearn(
         per_device_train_batch_size: Retain rows per device and step; as many forget rows come with them.
         seed: Of the training.
         allow_overlap: Accept forget rows that are also in retain.
+        stop_on_collapse: End the training when the forget answers have become far less likely than guessing.
         resume_from_checkpoint: Go on from a checkpoint's path, or from the last one in `output_dir`.
         trust_remote_code: Whether code from the model's repository may run.
 
@@ -182,6 +184,7 @@ def unlearn(
         forget_weight=forget_weight,
         retain_weight=retain_weight,
         allow_overlap=allow_overlap,
+        stop_on_collapse=stop_on_collapse,
     )
     trainer.add_callback(callback)
     settings = _settings(callback, args, {"forget": forget_rows, "retain": retain_rows}, peft_config, fila)

@@ -32,6 +32,9 @@ EXPECTED = {
     "trainer_callback.py": "forget_loss",
     "audit_model.py": "relative 1.0",
     "representation_forgetting.py": "gradient ascent",
+    "compare_objectives.py": "| `npo` |",
+    "sequential_requests.py": "request-3",
+    "custom_objective.py": "last forget_loss",
 }
 
 
