@@ -24,6 +24,10 @@ from hf_unlearn.functional._log_probs import log_prob_divergence as log_prob_div
 from hf_unlearn.functional._log_probs import sequence_log_probs as sequence_log_probs
 from hf_unlearn.functional._log_probs import step_divergence as step_divergence
 from hf_unlearn.functional._log_probs import token_log_probs as token_log_probs
+from hf_unlearn.functional._memorization import exact_memorization as exact_memorization
+from hf_unlearn.functional._memorization import extraction_strength as extraction_strength
+from hf_unlearn.functional._memorization import generalized_exposure as generalized_exposure
+from hf_unlearn.functional._memorization import truth_ratio as truth_ratio
 from hf_unlearn.functional._moments import PairedMoments as PairedMoments
 from hf_unlearn.functional._probe import ProbeResult as ProbeResult
 from hf_unlearn.functional._probe import linear_probe as linear_probe

@@ -1,5 +1,7 @@
 """Frozen models to rows: sampling and scoring, on one process or many. Knows nothing of data sets, metrics or training."""
 
+from hf_unlearn.inference._answers import AnswerReading as AnswerReading
+from hf_unlearn.inference._answers import read_answers as read_answers
 from hf_unlearn.inference._completions import Completions as Completions
 from hf_unlearn.inference._features import POOLINGS as POOLINGS
 from hf_unlearn.inference._features import FeatureSettings as FeatureSettings

@@ -10,6 +10,8 @@ from hf_unlearn.training._requests import RequestLedger as RequestLedger
 from hf_unlearn.training._task_negation import negate as negate
 from hf_unlearn.training._task_negation import subtracted as subtracted
 from hf_unlearn.training._task_negation import task_vector as task_vector
+from hf_unlearn.training._tracker import ForgettingTracker as ForgettingTracker
+from hf_unlearn.training._tracker_rule import KeepThenForget as KeepThenForget
 from hf_unlearn.training._unlearn import ResultNotSavedError as ResultNotSavedError
 from hf_unlearn.training._unlearn import UnlearnResult as UnlearnResult
 from hf_unlearn.training._unlearn import unlearn as unlearn

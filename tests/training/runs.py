@@ -51,6 +51,7 @@ def trainer_with_callback(
     callbacks=(),
     trainer_class=Trainer,
     options=None,
+    evaluated=None,
     **overrides,
 ) -> tuple[Trainer, UnlearningCallback]:
     """A Trainer on 20 retain rows (so the last step of an epoch is smaller) with 11 forget rows."""
@@ -59,6 +60,7 @@ def trainer_with_callback(
         model=model,
         args=arguments(output_dir, **overrides),
         train_dataset=examples(20, seed=1) if retain is None else retain,
+        eval_dataset=evaluated,
         data_collator=AnswerCollator(0),
     )
     forget = examples(11, seed=2) if forget is None else forget

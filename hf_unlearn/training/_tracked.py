@@ -1,0 +1,188 @@
+"""What a tracker measures: forget and retain answers, live FADE, hidden states, exposure. Knows models and data; no Trainer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from hf_unlearn.data import tokenize_examples
+from hf_unlearn.functional import (
+    PairedMoments,
+    exact_memorization,
+    extraction_strength,
+    fade,
+    generalized_exposure,
+    layer_metrics,
+    truth_ratio,
+)
+from hf_unlearn.inference import (
+    AnswerReading,
+    Completions,
+    FeatureSettings,
+    LoadedModel,
+    ModelLike,
+    check_comparable,
+    cross_score,
+    default_stop_token_ids,
+    feature_rows,
+    load_model,
+    read_answers,
+    sample_completions,
+    share_starting_weights,
+)
+
+
+class AnswerProbe:
+    """Probability, memorization and truth ratio on one set.
+
+    Args:
+        name: "forget" or "retain".
+        rows: The set.
+        tokenizer: Its tokenizer; None where the rows are tokenized.
+        batch_size: Rows at a time.
+    """
+
+    def __init__(self, name: str, rows: Dataset, tokenizer: PreTrainedTokenizerBase | None, batch_size: int):
+        self.name, self.batch_size = name, batch_size
+        self.examples = tokenize_examples(rows, tokenizer).to_list()
+        self._wrong: list[int] = []
+        self._variants: list[dict[str, list[int]]] = []
+        if {"question", "paraphrased_answer", "perturbed_answer"} <= set(rows.column_names) and tokenizer is not None:
+            answers = [[row["paraphrased_answer"], *row["perturbed_answer"]] for row in rows]
+            self._wrong = [len(texts) - 1 for texts in answers]
+            flat = [
+                {"question": row["question"], "answer": text}
+                for row, texts in zip(rows, answers, strict=True)
+                for text in texts
+            ]
+            self._variants = tokenize_examples(Dataset.from_list(flat), tokenizer).to_list()
+
+    def __call__(self, model: LoadedModel) -> tuple[dict[str, float], list[AnswerReading]]:
+        """Values under their names, and the readings of the true answers."""
+        readings = self._read(model, self.examples)
+        values = {
+            "probability": float(np.mean([reading.probability for reading in readings])),
+            "exact_memorization": float(np.mean([exact_memorization(reading.correct) for reading in readings])),
+            "extraction_strength": float(np.mean([extraction_strength(reading.correct) for reading in readings])),
+        }
+        if self._variants:
+            means = [reading.log_probs.mean() for reading in self._read(model, self._variants)]
+            ratios, start = [], 0
+            for wrong in self._wrong:
+                ratios.append(truth_ratio(means[start], means[start + 1 : start + 1 + wrong]))
+                start += 1 + wrong
+            values["truth_ratio"] = float(np.mean(ratios))
+        return {f"{self.name}_{name}": value for name, value in values.items()}, readings
+
+    def _read(self, model: LoadedModel, examples: Sequence[Mapping[str, list[int]]]) -> list[AnswerReading]:
+        return read_answers(model, examples, batch_size=self.batch_size, progress=False)
+
+
+class ReferenceProbe:
+    """Live FADE, exposure and hidden states against a reference; what depends on the reference alone is computed once.
+
+    Args:
+        reference: The model that never saw the forget set.
+        original: The model before unlearning, for representation metrics and `start`.
+        twin: A second reference, for `floor`.
+        examples: Forget examples.
+        num_samples: Completions per prompt.
+        max_new_tokens: Where a completion is cut.
+        batch_size: Rows at a time.
+        seed: Of the samples.
+    """
+
+    def __init__(
+        self,
+        reference: ModelLike,
+        original: ModelLike | None,
+        twin: ModelLike | None,
+        examples: list[dict[str, list[int]]],
+        *,
+        num_samples: int,
+        max_new_tokens: int,
+        batch_size: int,
+        seed: int,
+        candidate: LoadedModel,
+        tokenizer: PreTrainedTokenizerBase | None,
+    ):
+        self.reference = load_model(reference)
+        check_comparable({"reference": self.reference, "the Trainer's model": candidate})
+        self.examples, self.batch_size = examples, batch_size
+        self._settings: dict[str, Any] = {
+            "num_samples": num_samples,
+            "max_new_tokens": max_new_tokens,
+            "seed": seed,
+            "batch_size": batch_size,
+            "stop_token_ids": default_stop_token_ids(self.reference, tokenizer),
+            "progress": False,
+        }
+        self._prompts = [
+            example["input_ids"][: next(at for at, label in enumerate(example["labels"]) if label != -100)]
+            for example in examples
+        ]
+        self._features = FeatureSettings(batch_size=batch_size)
+        self._own = self._sample(self.reference)
+        self._log_probs = self._answer_log_probs(self.reference)
+        self._rows = {"reference": feature_rows(self.reference, examples, self._features, progress=False)}
+        self.floor = self.start = None
+        if twin is not None:
+            self.floor = self._fade(load_model(twin))[0]
+        self._space = "feature"
+        if original is not None:
+            opened = load_model(original)
+            self.start = self._fade(opened)[0]
+            self._rows["original"] = feature_rows(opened, examples, self._features, progress=False)
+            self._space = "feature" if share_starting_weights(self.reference, opened) else "gram"
+
+    def __call__(self, model: LoadedModel, readings: Sequence[AnswerReading]) -> dict[str, float]:
+        """Values under their names; `layer_<number>_<metric>` for single layers."""
+        value, interval = self._fade(model)
+        values = {"fade": value}
+        if interval is not None:
+            values |= {"fade_low": interval[0], "fade_high": interval[1]}
+        if self.floor is not None and self.start is not None and self.start > self.floor:
+            values["fade_relative"] = (value - self.floor) / (self.start - self.floor)
+        exposure = generalized_exposure(np.array([reading.log_probs.sum() for reading in readings]), self._log_probs)
+        values |= {"exposure_mean": float(exposure.mean()), "exposure_max": float(exposure.max())}
+        return values | self._layers(model)
+
+    def _layers(self, model: LoadedModel) -> dict[str, float]:
+        if len(self.examples) < 5:
+            return {}
+        rows = {"candidate": feature_rows(model, self.examples, self._features, progress=False), **self._rows}
+        original = "original" if "original" in self._rows else None
+        names = ("residual_ratio", "progress", "cka") if original else ("cka",)
+        values: dict[str, float] = {}
+        found: dict[str, list[float]] = {name: [] for name in names}
+        for layer in rows["candidate"]:
+            moments = PairedMoments.from_rows({role: by_layer[layer] for role, by_layer in rows.items()})
+            metrics = layer_metrics(moments, original=original, space=self._space).values
+            for name in names:
+                value = metrics[name]
+                if value is not None:
+                    values[f"layer_{layer}_{name}"] = value
+                    found[name].append(value)
+        return {**{name: float(np.mean(column)) for name, column in found.items() if column}, **values}
+
+    def _fade(self, model: LoadedModel) -> tuple[float, tuple[float, float] | None]:
+        pair = {"reference": self.reference, "candidate": model}
+        tables = {
+            role: cross_score(side, sampled_from=role, models=pair, batch_size=self.batch_size, progress=False)
+            for role, side in (("reference", self._own), ("candidate", self._sample(model)))
+        }
+        estimate = fade(
+            tables["reference"].directed(sampled_from="reference", scored_by="candidate"),
+            tables["candidate"].directed(sampled_from="candidate", scored_by="reference"),
+            num_resamples=200,
+        )
+        return estimate.fade, estimate.confidence_interval
+
+    def _sample(self, model: LoadedModel) -> Completions:
+        return sample_completions(model, self._prompts, **self._settings)
+
+    def _answer_log_probs(self, model: LoadedModel) -> np.ndarray:
+        readings = read_answers(model, self.examples, batch_size=self.batch_size, progress=False)
+        return np.array([reading.log_probs.sum() for reading in readings])

@@ -1,0 +1,263 @@
+"""Watch forgetting as it happens, in any Trainer: values where the Trainer looks for them, a file, and no trace in the training."""
+
+import functools
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from hf_unlearn.data import DataLike, load_data
+from hf_unlearn.inference import ModelLike, is_main_process, undisturbed
+from hf_unlearn.training._curves import draw_curves
+from hf_unlearn.training._tracked import AnswerProbe, ReferenceProbe
+from hf_unlearn.training._tracker_rule import KeepThenForget
+
+
+logger = logging.getLogger(__name__)
+Probe = Callable[[PreTrainedModel], Mapping[str, float]]
+
+
+class ForgettingTracker(TrainerCallback):
+    """Measures forgetting at the start, with every evaluation, every N steps if wanted, and at the end.
+
+    Values arrive as `eval_…` in the metrics of an evaluation (so `metric_for_best_model="eval_forgetting_score"`, early stopping and best
+    checkpoints work), in the Trainer's log, and in `forgetting.jsonl`; at the end `forgetting.png` and `forgetting.html` show the curves. Training with the tracker equals training without it, bit for bit.
+
+    Tracked without a reference: probability, exact memorization, extraction strength, and truth ratio (where the columns are) on forget
+    and retain examples. With one: FADE with its interval, generalized exposure, and hidden states; with original and twin `fade_relative`.
+
+    Args:
+        trainer: Whose training is watched; add the callback to it.
+        forget_dataset: What must go, or what one wants to see forgotten.
+        retain_dataset: Held-out examples of what must stay.
+        reference: A model that never saw the forget set: loaded, path or Hub id.
+        original: The model before unlearning; gives start, and what representation metrics are measured from.
+        twin: A second reference; gives the floor.
+        probes: Further measurements: callables from the model to values by name.
+        every_n_steps: Also between evaluations; None: not.
+        max_examples: Of each set, drawn by seed.
+        num_samples: Completions per prompt for FADE.
+        max_new_tokens: Where a completion is cut.
+        batch_size: Rows at a time.
+        seed: Of subsets and samples.
+        rule: Turns the values into `eval_forgetting_score`, lower is better.
+        stop_when: Ends the training when it returns True for the values (names without `eval_`).
+        output_dir: Where `forgetting.jsonl` goes; default: the Trainer's.
+        processing_class: The tokenizer; default: the Trainer's.
+        strict: Whether a measurement that fails ends the training; otherwise it is logged once and left out.
+
+    Raises:
+        ValueError: Empty or unreadable sets, counts below 1, or a reference that cannot be compared; before training.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        *,
+        forget_dataset: DataLike,
+        retain_dataset: DataLike | None = None,
+        reference: ModelLike | None = None,
+        original: ModelLike | None = None,
+        twin: ModelLike | None = None,
+        probes: Sequence[Probe] = (),
+        every_n_steps: int | None = None,
+        max_examples: int = 32,
+        num_samples: int = 2,
+        max_new_tokens: int = 32,
+        batch_size: int = 32,
+        seed: int = 0,
+        rule: KeepThenForget | None = None,
+        stop_when: Callable[[Mapping[str, float]], bool] | None = None,
+        output_dir: str | os.PathLike | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        strict: bool = False,
+    ):
+        for name, value in (("max_examples", max_examples), ("every_n_steps", every_n_steps or 1)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}.")
+        self.trainer, self.rule, self.stop_when, self.strict = trainer, rule or KeepThenForget(), stop_when, strict
+        self.every_n_steps, self.probes = every_n_steps, list(probes)
+        tokenizer = processing_class or trainer.processing_class
+        sets = {"forget": forget_dataset, "retain": retain_dataset}
+        self._answers = [
+            AnswerProbe(name, _subset(load_data(data), max_examples, seed), tokenizer, batch_size)
+            for name, data in sets.items()
+            if data is not None
+        ]
+        self._reference: ReferenceProbe | None = None
+        if reference is not None:
+            self._reference = ReferenceProbe(
+                reference,
+                original,
+                twin,
+                self._answers[0].examples,
+                num_samples=num_samples,
+                max_new_tokens=max_new_tokens,
+                batch_size=batch_size,
+                seed=seed,
+                candidate=trainer.model,
+                tokenizer=tokenizer,
+            )
+        else:
+            logger.info("no reference model was given: FADE, exposure and hidden states are not tracked.")
+        self.path = Path(output_dir or trainer.args.output_dir) / "forgetting.jsonl"
+        self.seconds = 0.0
+        self._start: dict[str, float] = {}
+        self._values: dict[str, float] = {}
+        self._last_step = -1
+        self._failed: set[str] = set()
+
+    # The Trainer's events.
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Go on with the file of a resumed run, or start it; measure the start."""
+        lines = self._kept_lines(state.global_step) if state.global_step else []
+        if is_main_process():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        self._start = dict(lines[0]["values"]) if lines else {}
+        self._last_step = lines[-1]["step"] if lines else -1
+        if not lines:
+            self._measure_and_log(state, control)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Every N steps."""
+        if self.every_n_steps and state.global_step % self.every_n_steps == 0:
+            self._measure_and_log(state, control)
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Put the values into what `evaluate` returns."""
+        values = self._measure_and_log(state, control)
+        if metrics is not None:
+            metrics.update({f"eval_{name}": value for name, value in values.items()})
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Measure the end, if the last step was not; draw the curves."""
+        self._measure_and_log(state, control)
+        if is_main_process():
+            logger.info("tracking took %.1f s", self.seconds)
+            try:
+                draw_curves(self.path, self.lines)
+            except OSError as error:
+                logger.warning("could not write the curves (%s); forgetting.jsonl has the numbers.", error)
+
+    # Measuring.
+
+    def measure(self) -> dict[str, float]:
+        """All values now, names without `eval_`."""
+        model = self.trainer.model
+        start = time.perf_counter()
+        values: dict[str, float] = {}
+        readings: list = []
+        with undisturbed(model), self.trainer.accelerator.autocast():
+            for answers in self._answers:
+
+                def read(answers: AnswerProbe = answers) -> dict[str, float]:
+                    found, mine = answers(model)
+                    if answers.name == "forget":
+                        readings.extend(mine)
+                    return found
+
+                values |= self._tried(f"{answers.name} answers", read)
+            if self._reference is not None:
+                probe = self._reference
+                values |= self._tried("comparison with the reference", lambda: probe(model, readings))
+            for number, own in enumerate(self.probes):
+                values |= self._tried(getattr(own, "__name__", f"probe {number}"), functools.partial(own, model))
+        seconds = time.perf_counter() - start
+        self.seconds += seconds
+        return {**values, "tracking_seconds": seconds}
+
+    def _tried(self, name: str, measure: Callable[[], Mapping[str, float]]) -> dict[str, float]:
+        if name in self._failed:
+            return {}
+        try:
+            return {key: float(value) for key, value in measure().items()}
+        except Exception:
+            if self.strict:
+                raise
+            self._failed.add(name)
+            logger.exception("%s failed and is left out from now on; the training goes on.", name)
+            return {}
+
+    def _measure_and_log(self, state: TrainerState, control: TrainerControl) -> dict[str, float]:
+        if state.global_step == self._last_step:
+            return self._values
+        values = self.measure()
+        if not self._start:
+            self._start = dict(values)
+        if any(metric in values for metric in self.rule.metrics):
+            values["forgetting_score"] = self.rule.score(values, self._start)
+        self._values, self._last_step = values, state.global_step
+        if is_main_process():
+            line = json.dumps({"step": state.global_step, "epoch": state.epoch, "values": values}) + "\n"
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        # Logging resets what the Trainer was about to do; it must still do it.
+        flags = {name: getattr(control, name) for name in ("should_log", "should_evaluate", "should_save")}
+        self.trainer.log({f"eval_{name}": value for name, value in values.items()})
+        for name, flag in flags.items():
+            setattr(control, name, flag)
+        if self.stop_when is not None and self.stop_when(values):
+            control.should_training_stop = True
+        return values
+
+    @property
+    def lines(self) -> dict[str, float]:
+        """What FADE is read against, where it is known: `floor` and `start`."""
+        probe = self._reference
+        known = {} if probe is None else {"floor": probe.floor, "start": probe.start}
+        return {name: value for name, value in known.items() if value is not None}
+
+    def _kept_lines(self, step: int) -> list[dict[str, Any]]:
+        """Lines up to the checkpoint that the run resumes from; a line that a kill has cut is dropped."""
+        if not self.path.is_file():
+            return []
+        lines = []
+        for text in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                line = json.loads(text)
+            except json.JSONDecodeError:
+                break
+            if line["step"] > step:
+                break
+            lines.append(line)
+        if lines:
+            self._values = dict(lines[-1]["values"])
+        return lines
+
+
+def _subset(rows: Dataset, count: int, seed: int) -> Dataset:
+    if len(rows) <= count:
+        return rows
+    return rows.select(sorted(np.random.default_rng(seed).choice(len(rows), count, replace=False).tolist()))

@@ -1,0 +1,234 @@
+"""The tracker: what it measures, where the values arrive, and that training does not notice."""
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from launch import torchrun
+from runs import examples, trainer_with_callback, weights
+from toys import tiny_llama
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
+
+from hf_unlearn.data import load_pocket, tokenize_examples
+from hf_unlearn.functional import extraction_strength
+from hf_unlearn.inference import read_answers, score
+from hf_unlearn.training import ForgettingTracker, KeepThenForget
+
+
+TWO = Path(__file__).with_name("two_processes_tracking.py")
+
+
+def tracked(
+    folder: Path, *, tracking=None, model=None, callbacks=(), **overrides
+) -> tuple[Trainer, ForgettingTracker]:
+    """A small unlearning run with evaluation, watched."""
+    model = tiny_llama(attention_dropout=0.2) if model is None else model
+    options = {"forget_batch_size": 8}
+    trainer, _ = trainer_with_callback(
+        folder, model=model, callbacks=callbacks, options=options, evaluated=examples(8, seed=5), **overrides
+    )
+    tracker = ForgettingTracker(
+        trainer, forget_dataset=examples(11, seed=2), retain_dataset=examples(9, seed=6), max_new_tokens=4, **(tracking or {})
+    )  # fmt: skip
+    trainer.add_callback(tracker)
+    return trainer, tracker
+
+
+def file_lines(folder: Path) -> list[dict]:
+    return [json.loads(text) for text in (folder / "forgetting.jsonl").read_text().splitlines()]
+
+
+EVERY = {"eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2, "num_train_epochs": 2}
+
+
+def test_values_arrive_where_users_look(tmp_path: Path):
+    references = {"reference": tiny_llama(1), "original": tiny_llama(2), "twin": tiny_llama(3)}
+    trainer, _ = tracked(tmp_path, tracking=references, **EVERY)
+    seen = []
+
+    class Watch(TrainerCallback):
+        def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+            seen.append(set(metrics))
+
+    trainer.add_callback(Watch())
+    trainer.train()
+    steps = [line["step"] for line in file_lines(tmp_path)]
+    assert steps == sorted(set(steps)) and steps[0] == 0 and steps[-1] == trainer.state.global_step
+    values = file_lines(tmp_path)[0]["values"]
+    for name in ("probability", "exact_memorization", "extraction_strength"):
+        assert 0 <= values[f"forget_{name}"] <= 1 and 0 <= values[f"retain_{name}"] <= 1
+    assert {"fade", "fade_low", "fade_high", "exposure_mean", "exposure_max", "residual_ratio", "cka", "layer_2_cka"} <= set(values)  # fmt: skip
+    assert values["exposure_max"] >= values["exposure_mean"] and values["tracking_seconds"] > 0
+    assert all({"eval_forget_probability", "eval_fade", "eval_forgetting_score", "eval_loss"} <= keys for keys in seen)
+    logged = [log["step"] for log in trainer.state.log_history if "eval_forget_probability" in log]
+    assert logged == steps
+    assert (
+        sum("loss" in log for log in trainer.state.log_history) == trainer.state.global_step
+    )  # no training log is lost
+    assert (tmp_path / "forgetting.png").read_bytes().startswith(b"\x89PNG")
+    assert "https://" not in (tmp_path / "forgetting.html").read_text().replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_tracked_run_equals_an_untracked_one_bit_for_bit(tmp_path: Path):
+    """With dropout, evaluation, sampling and a reference."""
+    plain, _ = trainer_with_callback(
+        tmp_path / "plain", model=tiny_llama(attention_dropout=0.2), options={"forget_batch_size": 8}, evaluated=examples(8, seed=5), **EVERY
+    )  # fmt: skip
+    plain.train()
+    settings = {"reference": tiny_llama(1), "original": tiny_llama(2), "every_n_steps": 1}
+    watched, _ = tracked(tmp_path / "watched", tracking=settings, **EVERY)
+    watched.train()
+    before, after = weights(plain.model), weights(watched.model)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    losses = [[log["loss"] for log in trainer.state.log_history if "loss" in log] for trainer in (plain, watched)]
+    assert losses[0] == losses[1]
+    evaluations = [[log["eval_loss"] for log in trainer.state.log_history if "eval_loss" in log] for trainer in (plain, watched)]  # fmt: skip
+    assert evaluations[0] == evaluations[1]
+
+
+def test_values_are_those_of_the_model(tmp_path: Path):
+    """By hand: probability from the scorer, first choices from the model's own logits."""
+    trainer, tracker = tracked(tmp_path, model=tiny_llama(4))
+    rows = examples(11, seed=2).to_list()
+    values = tracker.measure()
+    expected = score({"m": trainer.model}, rows, progress=False).probability("m").mean()
+    assert values["forget_probability"] == pytest.approx(expected, rel=1e-6)
+    strengths = []
+    for row, reading in zip(rows, read_answers(trainer.model, rows, batch_size=3, progress=False), strict=True):
+        with torch.no_grad():
+            first = trainer.model.eval()(torch.tensor([row["input_ids"]])).logits[0].argmax(-1)
+        start = next(at for at, label in enumerate(row["labels"]) if label != -100)
+        correct = [int(first[at - 1]) == row["input_ids"][at] for at in range(start, len(row["input_ids"]))]
+        assert reading.correct.tolist() == correct
+        strengths.append(extraction_strength(correct))
+    assert values["forget_extraction_strength"] == pytest.approx(np.mean(strengths))
+
+
+def test_pocket_has_truth_ratios_and_knows_its_original(tmp_path: Path):
+    pocket = load_pocket("nano")
+    retain = tokenize_examples(pocket.retain, pocket.tokenizer)
+    trainer, _ = trainer_with_callback(tmp_path, model=pocket.original(), retain=retain, forget=tokenize_examples(pocket.forget, pocket.tokenizer))  # fmt: skip
+    tracker = ForgettingTracker(
+        trainer, forget_dataset=pocket.forget, retain_dataset=pocket.retain, processing_class=pocket.tokenizer,
+        reference=pocket.reference(), original=pocket.original(), twin=pocket.twin(), max_examples=12,
+    )  # fmt: skip
+    values = tracker.measure()
+    assert values["fade_relative"] == 1 and values["residual_ratio"] == pytest.approx(1)
+    assert values["forget_truth_ratio"] < 0.8 and values["forget_probability"] > 0.8
+    assert values["exposure_mean"] > 1
+    assert values["forget_exact_memorization"] > 0.9 and values["forget_extraction_strength"] > 0.5
+
+
+def test_the_best_checkpoint_is_the_rules(tmp_path: Path):
+    trainer, _ = tracked(
+        tmp_path, load_best_model_at_end=True, metric_for_best_model="eval_forgetting_score", greater_is_better=False, save_total_limit=2,
+        callbacks=[EarlyStoppingCallback(early_stopping_patience=20)], **EVERY,
+    )  # fmt: skip
+    trainer.train()
+    scores = {line["step"]: line["values"]["forgetting_score"] for line in file_lines(tmp_path) if line["step"]}
+    assert trainer.state.best_metric == min(scores.values())
+
+
+def test_the_rule_in_one_sentence():
+    rule, start = KeepThenForget(), {"retain_probability": 0.8}
+    kept = rule.score({"fade_relative": 0.4, "retain_probability": 0.77}, start)
+    lost = [rule.score({"fade_relative": 0.1, "retain_probability": value}, start) for value in (0.75, 0.5)]
+    assert kept == 0.4 and kept < lost[0] < lost[1]
+    assert rule.score({"forget_probability": 0.2, "retain_probability": 0.8}, start) == 0.2
+    with pytest.raises(KeyError, match="none of"):
+        rule.score({"loss": 1.0}, start)
+
+
+def test_training_stops_when_asked(tmp_path: Path):
+    trainer, _ = tracked(tmp_path, tracking={"stop_when": lambda values: True, "every_n_steps": 1}, num_train_epochs=2)
+    trainer.train()
+    assert trainer.state.global_step == 1
+
+
+def test_a_probe_that_raises_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    def broken(model):
+        raise RuntimeError("no such luck")
+
+    def good(model):
+        return {"weight": next(model.parameters()).abs().mean()}
+
+    with caplog.at_level(logging.ERROR, logger="hf_unlearn"):
+        trainer, _ = tracked(tmp_path, tracking={"probes": [broken, good], "every_n_steps": 1})
+        trainer.train()
+    assert sum("broken failed" in record.message for record in caplog.records) == 1
+    assert "no such luck" in caplog.text
+    assert all(line["values"]["weight"] > 0 for line in file_lines(tmp_path))
+    trainer, _ = tracked(tmp_path / "strict", tracking={"probes": [broken], "strict": True})
+    with pytest.raises(RuntimeError, match="no such luck"):
+        trainer.train()
+
+
+def test_a_killed_run_resumes_without_gaps_or_doubles(tmp_path: Path):
+    """SIGKILL in the middle of a step; the file after resuming is that of a run that was never killed."""
+    script = (
+        "import sys, os, signal; sys.path[:0] = sys.argv[2:]\n"
+        "from pathlib import Path\nfrom test_tracker import tracked, EVERY\nfrom transformers import TrainerCallback\n"
+        "class Kill(TrainerCallback):\n"
+        "    def on_step_begin(self, args, state, control, **kwargs):\n"
+        "        if state.global_step == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "trainer, _ = tracked(Path(sys.argv[1]), callbacks=[Kill()], tracking={'every_n_steps': 1}, **EVERY)\n"
+        "trainer.train()\n"
+    )
+    folders = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "killed"), *folders], capture_output=True, check=False)  # fmt: skip
+    assert done.returncode == -9, done.stderr
+    with (tmp_path / "killed" / "forgetting.jsonl").open("a") as file:
+        file.write('{"step": 4, "val')  # and the last line was cut
+    trainer, _ = tracked(tmp_path / "killed", tracking={"every_n_steps": 1}, **EVERY)
+    trainer.train(resume_from_checkpoint=True)
+    whole, _ = tracked(tmp_path / "whole", tracking={"every_n_steps": 1}, **EVERY)
+    whole.train()
+    found, expected = file_lines(tmp_path / "killed"), file_lines(tmp_path / "whole")
+    assert [line["step"] for line in found] == [line["step"] for line in expected] == list(range(len(expected)))
+    for mine, theirs in zip(found, expected, strict=True):
+        for name in set(theirs["values"]) - {"tracking_seconds"}:
+            assert mine["values"][name] == theirs["values"][name], (mine["step"], name)
+
+
+@pytest.mark.distributed
+def test_two_processes_track_the_numbers_of_one(tmp_path: Path):
+    torchrun(TWO, str(tmp_path))
+    settings = {"reference": tiny_llama(1), "original": tiny_llama(2)}
+    _, tracker = tracked(tmp_path / "one", tracking=settings, model=tiny_llama(4))
+    expected = tracker.measure()
+    for rank in (0, 1):
+        found = json.loads((tmp_path / f"{rank}.json").read_text())
+        assert set(found) == set(expected)
+        for name in set(expected) - {"tracking_seconds"}:
+            assert found[name] == pytest.approx(expected[name], rel=1e-6, abs=1e-9), name
+
+
+def test_in_trl_trainers(tmp_path: Path):
+    from trl import SFTConfig, SFTTrainer
+
+    settings = {"max_steps": 2, "report_to": "none", "use_cpu": True, "disable_tqdm": True, "save_strategy": "no"}
+    trainer = SFTTrainer(
+        model=tiny_llama(),
+        args=SFTConfig(str(tmp_path), per_device_train_batch_size=4, **settings),
+        train_dataset=examples(12, seed=1),
+        processing_class=load_pocket("nano").tokenizer,
+    )
+    trainer.add_callback(ForgettingTracker(trainer, forget_dataset=examples(6, seed=2)))
+    trainer.train()
+    assert [line["step"] for line in file_lines(tmp_path)] == [0, 2]
+
+
+def test_bad_settings_are_refused_before_training(tmp_path: Path):
+    trainer, _ = trainer_with_callback(tmp_path)
+    with pytest.raises(ValueError, match="max_examples must be at least 1"):
+        ForgettingTracker(trainer, forget_dataset=examples(4, seed=1), max_examples=0)
+    with pytest.raises(ValueError, match="do not share a vocabulary"):
+        ForgettingTracker(trainer, forget_dataset=examples(4, seed=1), reference=tiny_llama(vocab_size=50))
+    with pytest.raises(ValueError):
+        ForgettingTracker(trainer, forget_dataset=Dataset.from_dict({"input_ids": [], "labels": []}))
