@@ -76,7 +76,7 @@ class ForgettingTracker(TrainerCallback):
         twin: ModelLike | None = None,
         probes: Sequence[Probe] = (),
         every_n_steps: int | None = None,
-        max_examples: int = 32,
+        max_examples: int = 16,
         num_samples: int = 2,
         max_new_tokens: int = 32,
         batch_size: int = 32,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from hf_unlearn.data import load_pocket, tokenize_examples
 from hf_unlearn.functional import extraction_strength
 from hf_unlearn.inference import read_answers, score
 from hf_unlearn.training import ForgettingTracker, KeepThenForget
+from hf_unlearn.training._curves import forgetting_page
 
 
 TWO = Path(__file__).with_name("two_processes_tracking.py")
@@ -232,3 +234,71 @@ def test_bad_settings_are_refused_before_training(tmp_path: Path):
         ForgettingTracker(trainer, forget_dataset=examples(4, seed=1), reference=tiny_llama(vocab_size=50))
     with pytest.raises(ValueError):
         ForgettingTracker(trainer, forget_dataset=Dataset.from_dict({"input_ids": [], "labels": []}))
+
+
+def test_in_a_dpo_trainer_with_lora_and_accumulation(tmp_path: Path):
+    from peft import LoraConfig
+    from trl import DPOConfig, DPOTrainer
+
+    tokenizer = load_pocket("nano").tokenizer
+    rows = {"prompt": ["Who?"] * 8, "chosen": [" A b."] * 8, "rejected": [" C d."] * 8}
+    settings = {
+        "max_steps": 2,
+        "report_to": "none",
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "learning_rate": 0.1,
+    }
+    trainer = DPOTrainer(
+        model=tiny_llama(vocab_size=len(tokenizer)),
+        args=DPOConfig(str(tmp_path), per_device_train_batch_size=2, gradient_accumulation_steps=2, **settings),
+        train_dataset=Dataset.from_dict(rows),
+        processing_class=tokenizer,
+        peft_config=LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"),
+    )
+    reference = tiny_llama(1, vocab_size=len(tokenizer))
+    tracker = ForgettingTracker(
+        trainer, forget_dataset=examples(6, seed=2), reference=reference, every_n_steps=1, max_new_tokens=4
+    )
+    trainer.add_callback(tracker)
+    trainer.train()
+    lines = file_lines(tmp_path)
+    assert [line["step"] for line in lines] == [0, 1, 2]
+    assert lines[0]["values"]["forget_probability"] != lines[2]["values"]["forget_probability"]
+
+
+@pytest.fixture
+def browser() -> str:
+    found = next((path for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if path), None)
+    if found is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    return found
+
+
+def test_the_page_works_in_a_real_browser(browser: str, tmp_path: Path):
+    """Opened from disk without a network: curves are drawn, a press hides one, hovering reads a step, and markup in names is text."""
+    series = {"forget_probability": [0.9, 0.5, 0.1], "retain_probability": [0.9, None, 0.8], "<b id=evil>x</b></script>": [1.0, 2.0, 3.0]}  # fmt: skip
+    page = forgetting_page([0, 10, 20], series, {"floor": 1.0})
+    press = """<script>
+      document.querySelector("button").click();
+      const svg = document.querySelector("svg"), box = svg.getBoundingClientRect();
+      svg.dispatchEvent(new MouseEvent("mousemove", {clientX: box.left + box.width * .5, clientY: box.top + 5}));
+    </script></body>"""
+    (tmp_path / "page.html").write_text(page.replace("</body>", press))
+    command = [
+        browser,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--dump-dom",
+    ]
+    done = subprocess.run(
+        [*command, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, timeout=120, check=False
+    )
+    dom = done.stdout
+    assert 'data-name="retain_probability"' in dom and 'data-name="forget_probability"' not in dom, done.stderr[-500:]
+    assert 'aria-pressed="false"' in dom
+    assert "step 10: " in dom and "retain_probability" not in dom.split("step 10: ")[1].split("</output>")[0]
+    assert 'id="evil"' not in dom and "&lt;b id=evil&gt;" in dom
