@@ -168,3 +168,29 @@ class PairedMoments:
         inner = self.product(a, c) - self.product(a, d) - self.product(b, c) + self.product(b, d)
         sums = np.outer(self.sums[a] - self.sums[b], right) + np.outer(left, self.sums[c] - self.sums[d])
         return inner + sums + self.count * np.outer(left, right)
+
+
+def in_their_span(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same geometry in fewer coordinates: matched rows in an orthonormal basis of what all of them span.
+
+    Every inner product stays, so everything that `PairedMoments` are used for stays; for a few examples of wide features the moments
+    are then small.
+
+    Args:
+        rows: Per matrix, shape `(rows, width)`.
+
+    Returns:
+        Shape `(rows, min(width, all rows))` each; unchanged where that is no gain or the widths differ.
+
+    Example:
+        >>> wide = np.random.default_rng(0).normal(size=(2, 3, 100))
+        >>> small = in_their_span({"a": wide[0], "b": wide[1]})
+        >>> small["a"].shape, np.allclose(small["a"] @ small["b"].T, wide[0] @ wide[1].T)
+        ((3, 6), True)
+    """
+    matrices = {name: np.asarray(values, dtype=np.float64) for name, values in rows.items()}
+    widths = {matrix.shape[1] for matrix in matrices.values()}
+    if len(widths) > 1 or widths.pop() <= sum(len(matrix) for matrix in matrices.values()):
+        return matrices
+    basis, _ = np.linalg.qr(np.concatenate(list(matrices.values())).T)
+    return {name: matrix @ basis for name, matrix in matrices.items()}

@@ -34,6 +34,7 @@ from hf_unlearn.inference._rows import completion_rows as completion_rows
 from hf_unlearn.inference._rows import concatenate as concatenate
 from hf_unlearn.inference._rows import load_rows as load_rows
 from hf_unlearn.inference._sampling import sample_completions as sample_completions
+from hf_unlearn.inference._scoring import OwnStates as OwnStates
 from hf_unlearn.inference._scoring import cross_score as cross_score
 from hf_unlearn.inference._scoring import score as score
 from hf_unlearn.inference._sharding import is_main_process as is_main_process

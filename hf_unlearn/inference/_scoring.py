@@ -5,6 +5,7 @@ positions only.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from peft import PeftModel
@@ -22,6 +23,19 @@ Example = Mapping[str, Sequence[int]]
 """`input_ids` and `labels` of one sequence, unpadded; labels are −100 outside the answer."""
 
 
+@dataclass
+class OwnStates:
+    """What a model that does not change computed on completions that do not change, for the next call of `cross_score`.
+
+    Attributes:
+        reader: How that model is read.
+        states: What its output layer receives, per batch.
+    """
+
+    reader: LogitReader | None = None
+    states: dict[tuple[int, ...], torch.Tensor] = field(default_factory=dict)
+
+
 def cross_score(
     completions: Completions,
     *,
@@ -29,6 +43,7 @@ def cross_score(
     models: Mapping[str, ModelLike],
     batch_size: int = 32,
     progress: bool = True,
+    own_states: OwnStates | None = None,
 ) -> ScoredRows:
     """Score completions under the model they come from and under others.
 
@@ -38,6 +53,8 @@ def cross_score(
         models: By name; the others' order is the order of the rows.
         batch_size: Sequences at a time.
         progress: Whether to show a progress bar (on the main process).
+        own_states: Keeps what `models[sampled_from]` computes here, so that later calls with the same completions and batch size do not run
+            that model again; it must not change in between.
 
     Returns:
         One row per completion and other model, ordered by other model, then as the completions, on every process.
@@ -52,7 +69,9 @@ def cross_score(
     others = [name for name in opened if name != sampled_from]
     examples = [_as_example(completions, row) for row in range(len(completions))]
     order = [sampled_from, *others]
-    sums = _sum_by_example(examples, [opened[name] for name in order], batch_size, progress, label="scoring")
+    sums = _sum_by_example(
+        examples, [opened[name] for name in order], batch_size, progress, label="scoring", first=own_states
+    )
     count = len(completions)
     repeated = {
         "prompt_index": completions.prompt_index,
@@ -119,6 +138,7 @@ def _sum_by_example(
     progress: bool,
     *,
     label: str,
+    first: OwnStates | None = None,
 ) -> torch.Tensor:
     """Per example: log-probability under each model, then the step divergence from the first to each other one.
 
@@ -132,8 +152,10 @@ def _sum_by_example(
     result = torch.zeros(len(examples), 2 * len(models) - 1, dtype=torch.float64)
     with undisturbed(*models):
         readers = [LogitReader(model) for model in models]
+        if first is not None:
+            first.reader = readers[0] = first.reader or readers[0]
         done = [
-            (batch, _score_batch(readers, [examples[index] for index in batch]))
+            (batch, _score_batch(readers, [examples[index] for index in batch], tuple(batch), first))
             for batch in my_share(batches, label=label, progress=progress)
         ]
     for batch, sums in gather(done):
@@ -141,14 +163,20 @@ def _sum_by_example(
     return result
 
 
-def _score_batch(readers: Sequence[LogitReader], examples: Sequence[Example]) -> torch.Tensor:
+def _score_batch(
+    readers: Sequence[LogitReader], examples: Sequence[Example], batch: tuple[int, ...], first: OwnStates | None
+) -> torch.Tensor:
     input_ids, attention_mask, labels = _right_padded(examples)
     rows, positions, targets = answer_positions(labels)
-    states = []
-    for reader in readers:
+
+    def read(reader: LogitReader) -> torch.Tensor:
         device = reader.model.device
-        inputs = (tensor.to(device) for tensor in (input_ids, attention_mask, rows, positions))
-        states.append(reader.states(*inputs))
+        return reader.states(*(tensor.to(device) for tensor in (input_ids, attention_mask, rows, positions)))
+
+    known = {} if first is None else first.states
+    if batch not in known:
+        known[batch] = read(readers[0])
+    states = [known[batch], *(read(reader) for reader in readers[1:])]
     sums = torch.zeros(len(examples), 2 * len(readers) - 1, dtype=torch.float64)
     for at, values in _chunks(readers, states, targets):
         sums.index_add_(0, rows[at], values)

@@ -113,7 +113,6 @@ const groups = [
   ["Relative (0 = retrained, 1 = original)", n => n === "fade_relative"],
   ["Exposure (bits)", n => /^exposure/.test(n)],
   ["Hidden states, mean over layers", n => ["residual_ratio", "progress", "cka"].includes(n)],
-  ["Residual ratio by layer", n => /^layer_.*_residual_ratio$/.test(n)],
 ];
 const named = new Set(groups.flatMap(([, of]) => Object.keys(data.series).filter(of)));
 groups.push(["Other", n => !named.has(n) && !/^layer_/.test(n)]);
@@ -174,9 +173,33 @@ function chart(title, names, lines) {
   };
   draw();
 }
+function heat(title, suffix) {
+  const number = n => Number(n.split("_")[1]);
+  const names = Object.keys(data.series).filter(n => /^layer_/.test(n) && n.endsWith(suffix)).sort((a, b) => number(a) - number(b));
+  if (!names.length) return;
+  const figure = document.createElement("figure"), caption = document.createElement("figcaption");
+  caption.textContent = title; figure.append(caption); document.querySelector("main").append(figure);
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), out = document.createElement("output");
+  svg.setAttribute("viewBox", "0 0 900 320"); svg.setAttribute("preserveAspectRatio", "none"); figure.append(svg, out);
+  const width = 820 / data.steps.length, height = 275 / names.length;
+  names.forEach((name, row) => {
+    make("text", {x: 5, y: 15 + (row + .5) * height + 4}, svg).textContent = "layer " + number(name);
+    data.steps.forEach((step, k) => {
+      const v = data.series[name][k]; if (v === null) return;
+      const fill = "hsl(" + (210 - 195 * Math.min(v, 2) / 2) + " 75% 52%)";  // blue: like the retrained model; red: twice as far as the original
+      const cell = make("rect", {x: 60 + k * width, y: 15 + row * height, width: width - 1, height: height - 1, fill,
+        "data-layer": number(name), "data-step": step}, svg);
+      cell.onmousemove = () => { out.textContent = "step " + step + ", layer " + number(name) + ": " + Number(v.toPrecision(4)); };
+    });
+  });
+  data.steps.forEach((step, k) => {
+    if (k % Math.ceil(data.steps.length / 12) === 0) make("text", {x: 60 + (k + .5) * width - 6, y: 310}, svg).textContent = step;
+  });
+}
 for (const [title, of] of groups) {
   const names = Object.keys(data.series).filter(of);
   if (names.length) chart(title, names, title.startsWith("Distance") ? data.lines : {});
 }
+heat("Residual ratio, layer by step (blue 0: retrained; 1: original; red: 2 and more)", "_residual_ratio");
 </script></body></html>
 """

@@ -14,6 +14,7 @@ from hf_unlearn.functional import (
     extraction_strength,
     fade,
     generalized_exposure,
+    in_their_span,
     layer_metrics,
     truth_ratio,
 )
@@ -23,6 +24,7 @@ from hf_unlearn.inference import (
     FeatureSettings,
     LoadedModel,
     ModelLike,
+    OwnStates,
     check_comparable,
     cross_score,
     default_stop_token_ids,
@@ -124,7 +126,7 @@ class ReferenceProbe:
             for example in examples
         ]
         self._features = FeatureSettings(batch_size=batch_size)
-        self._own = self._sample(self.reference)
+        self._own, self._own_states = self._sample(self.reference), OwnStates()
         self._log_probs = self._answer_log_probs(self.reference)
         self._rows = {"reference": feature_rows(self.reference, examples, self._features, progress=False)}
         self.floor = self.start = None
@@ -158,7 +160,9 @@ class ReferenceProbe:
         values: dict[str, float] = {}
         found: dict[str, list[float]] = {name: [] for name in names}
         for layer in rows["candidate"]:
-            moments = PairedMoments.from_rows({role: by_layer[layer] for role, by_layer in rows.items()})
+            moments = PairedMoments.from_rows(
+                in_their_span({role: by_layer[layer] for role, by_layer in rows.items()})
+            )
             metrics = layer_metrics(moments, original=original, space=self._space).values
             for name in names:
                 value = metrics[name]
@@ -169,9 +173,12 @@ class ReferenceProbe:
 
     def _fade(self, model: LoadedModel) -> tuple[float, tuple[float, float] | None]:
         pair = {"reference": self.reference, "candidate": model}
+        sides = (("reference", self._own, self._own_states), ("candidate", self._sample(model), None))
         tables = {
-            role: cross_score(side, sampled_from=role, models=pair, batch_size=self.batch_size, progress=False)
-            for role, side in (("reference", self._own), ("candidate", self._sample(model)))
+            role: cross_score(
+                side, sampled_from=role, models=pair, batch_size=self.batch_size, progress=False, own_states=states
+            )
+            for role, side, states in sides
         }
         estimate = fade(
             tables["reference"].directed(sampled_from="reference", scored_by="candidate"),

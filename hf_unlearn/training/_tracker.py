@@ -24,6 +24,7 @@ from transformers import (
 from hf_unlearn.data import DataLike, load_data
 from hf_unlearn.inference import ModelLike, is_main_process, undisturbed
 from hf_unlearn.training._curves import draw_curves
+from hf_unlearn.training._table import TerminalTable
 from hf_unlearn.training._tracked import AnswerProbe, ReferenceProbe
 from hf_unlearn.training._tracker_rule import KeepThenForget
 
@@ -59,6 +60,7 @@ class ForgettingTracker(TrainerCallback):
         stop_when: Ends the training when it returns True for the values (names without `eval_`).
         output_dir: Where `forgetting.jsonl` goes; default: the Trainer's.
         processing_class: The tokenizer; default: the Trainer's.
+        table: Whether a table in the terminal grows with every measurement; default: where standard output is a terminal.
         strict: Whether a measurement that fails ends the training; otherwise it is logged once and left out.
 
     Raises:
@@ -85,6 +87,7 @@ class ForgettingTracker(TrainerCallback):
         stop_when: Callable[[Mapping[str, float]], bool] | None = None,
         output_dir: str | os.PathLike | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
+        table: bool | None = None,
         strict: bool = False,
     ):
         for name, value in (("max_examples", max_examples), ("every_n_steps", every_n_steps or 1)):
@@ -92,6 +95,7 @@ class ForgettingTracker(TrainerCallback):
                 raise ValueError(f"{name} must be at least 1, got {value}.")
         self.trainer, self.rule, self.stop_when, self.strict = trainer, rule or KeepThenForget(), stop_when, strict
         self.every_n_steps, self.probes = every_n_steps, list(probes)
+        self._table = TerminalTable(table)
         tokenizer = processing_class or trainer.processing_class
         sets = {"forget": forget_dataset, "retain": retain_dataset}
         self._answers = [
@@ -163,11 +167,13 @@ class ForgettingTracker(TrainerCallback):
         """Measure the end, if the last step was not; draw the curves."""
         self._measure_and_log(state, control)
         if is_main_process():
-            logger.info("tracking took %.1f s", self.seconds)
+            start = time.perf_counter()
             try:
                 draw_curves(self.path, self.lines)
             except OSError as error:
                 logger.warning("could not write the curves (%s); forgetting.jsonl has the numbers.", error)
+            drawing = time.perf_counter() - start
+            logger.info("tracking took %.1f s, drawing the curves %.1f s", self.seconds, drawing)
 
     # Measuring.
 
@@ -223,6 +229,7 @@ class ForgettingTracker(TrainerCallback):
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
+            self._table.add(state.global_step, values)
         # Logging resets what the Trainer was about to do; it must still do it.
         flags = {name: getattr(control, name) for name in ("should_log", "should_evaluate", "should_save")}
         self.trainer.log({f"eval_{name}": value for name, value in values.items()})

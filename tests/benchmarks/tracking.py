@@ -29,7 +29,7 @@ def train(pocket: Pocket, epochs: float, tracked: bool, with_reference: bool) ->
         trainer = Trainer(
             model=model,
             args=TrainingArguments(
-                folder, num_train_epochs=epochs, learning_rate=1e-3, per_device_train_batch_size=16, save_strategy="no",
+                folder, num_train_epochs=epochs, learning_rate=1e-3, per_device_train_batch_size=8, save_strategy="no",
                 report_to="none", disable_tqdm=True, logging_strategy="no", dataloader_pin_memory=False,
             ),
             train_dataset=tokenize_examples(pocket.retain, pocket.tokenizer),

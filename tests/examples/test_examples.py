@@ -35,6 +35,7 @@ EXPECTED = {
     "compare_objectives.py": "| `npo` |",
     "sequential_requests.py": "request-3",
     "custom_objective.py": "last forget_loss",
+    "watch_forgetting.py": "best checkpoint",
 }
 
 

@@ -7,7 +7,7 @@ from peft import LoraConfig, get_peft_model
 from toys import markov_lm, tiny_llama
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
-from hf_unlearn.inference import cross_score, sample_completions, score
+from hf_unlearn.inference import OwnStates, cross_score, sample_completions, score
 
 
 PROMPTS = [[1, 5, 6, 7], [1, 8], [1, 9, 10, 11, 12, 13], [1]]
@@ -49,8 +49,8 @@ def test_a_model_against_itself_diverges_by_exactly_nothing():
     assert np.array_equal(rows.column("log_prob_own"), rows.column("log_prob_other"))
 
 
-def test_soft_capped_logits_are_read_through_the_whole_model():
-    """Gemma 2 squashes its logits after the output layer; body and output layer alone would be wrong."""
+def tiny_gemma2() -> Gemma2ForCausalLM:
+    """Squashes its logits after the output layer."""
     torch.manual_seed(0)
     config = Gemma2Config(
         vocab_size=50,
@@ -64,7 +64,12 @@ def test_soft_capped_logits_are_read_through_the_whole_model():
         initializer_range=1.0,
         attn_implementation="eager",
     )
-    model = Gemma2ForCausalLM(config).eval()
+    return Gemma2ForCausalLM(config).eval()
+
+
+def test_soft_capped_logits_are_read_through_the_whole_model():
+    """Body and output layer alone would be wrong."""
+    model = tiny_gemma2()
     example = {"input_ids": [1, 4, 5, 6], "labels": [-100, -100, 5, 6]}
     expected = by_hand(model, [1, 4], [5, 6])[np.arange(2), [5, 6]].sum()
     assert score({"m": model}, [example], progress=False).column("log_prob")[0] == pytest.approx(expected, abs=1e-5)
@@ -146,3 +151,22 @@ def test_other_vocabularies_are_refused():
         cross_score(completions, sampled_from="a", models={"a": model, "b": tiny_llama(vocab_size=98)}, progress=False)
     with pytest.raises(ValueError, match="at least one other"):
         cross_score(completions, sampled_from="a", models={"a": model}, progress=False)
+
+
+def test_a_model_that_does_not_change_is_not_run_again():
+    """Kept states give the same rows, also where the output layer is more than a matrix (soft-capped logits)."""
+    soft = tiny_gemma2()
+    for own, other in ((tiny_llama(), tiny_llama(1)), (soft, tiny_llama(1, vocab_size=50))):
+        prompts = [[1, 5, 6], [1, 7]]
+        completions = sample_completions(own, prompts, num_samples=2, max_new_tokens=5, progress=False)
+        kept, forwards = OwnStates(), []
+        for module in (own, own.model):
+            module.register_forward_hook(lambda *_, seen=forwards: seen.append(1))
+        settings = {"sampled_from": "own", "models": {"own": own, "other": other}, "batch_size": 3, "progress": False}
+        fresh = cross_score(completions, **settings)
+        cross_score(completions, **settings, own_states=kept)
+        before = len(forwards)
+        again = cross_score(completions, **settings, own_states=kept)
+        assert before > 0 and len(forwards) == before
+        for column in ("log_prob_own", "log_prob_other", "step_divergence"):
+            assert again.column(column).tolist() == fresh.column(column).tolist()

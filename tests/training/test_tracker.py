@@ -1,10 +1,12 @@
 """The tracker: what it measures, where the values arrive, and that training does not notice."""
 
+import gc
 import json
 import logging
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,8 @@ from toys import tiny_llama
 from transformers import EarlyStoppingCallback, Trainer, TrainerCallback
 
 from hf_unlearn.data import load_pocket, tokenize_examples
-from hf_unlearn.functional import extraction_strength
-from hf_unlearn.inference import read_answers, score
+from hf_unlearn.functional import PairedMoments, extraction_strength, layer_metrics
+from hf_unlearn.inference import feature_rows, read_answers, score
 from hf_unlearn.training import ForgettingTracker, KeepThenForget
 from hf_unlearn.training._curves import forgetting_page
 
@@ -145,6 +147,69 @@ def test_the_rule_in_one_sentence():
     assert rule.score({"forget_probability": 0.2, "retain_probability": 0.8}, start) == 0.2
     with pytest.raises(KeyError, match="none of"):
         rule.score({"loss": 1.0}, start)
+
+
+def test_layers_are_those_of_the_whole_features(tmp_path: Path):
+    """The tracker computes them in the span of a few rows: here 11 x 3 rows would span more than width 16, so 5 x 3."""
+    reference, original, candidate = tiny_llama(1), tiny_llama(2), tiny_llama(4)
+    _, tracker = tracked(tmp_path, tracking={"reference": reference, "original": original, "max_examples": 5}, model=candidate)  # fmt: skip
+    assert candidate.config.hidden_size > 15
+    values = tracker.measure()
+    models = {"candidate": candidate, "reference": reference, "original": original}
+    rows = {name: feature_rows(model, tracker._answers[0].examples, progress=False) for name, model in models.items()}
+    moments = PairedMoments.from_rows({name: layers[2] for name, layers in rows.items()})
+    expected = layer_metrics(moments, space=tracker._reference._space).values
+    for name in ("residual_ratio", "progress", "cka"):
+        assert values[f"layer_2_{name}"] == pytest.approx(expected[name], rel=1e-9)
+
+
+def test_a_terminal_shows_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    trainer, _ = tracked(tmp_path, tracking={"every_n_steps": 1, "table": True}, max_steps=2)
+    trainer.train()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip() and "{" not in line]
+    lines = file_lines(tmp_path)
+    head = next(row for row in rows if row[0] == "step")
+    assert head[:5] == ["step", "forget", "p", "retain", "p"]
+    for line in lines:
+        found = next(row for row in rows if row[0] == str(line["step"]))
+        assert float(found[1]) == pytest.approx(line["values"]["forget_probability"], rel=5e-3)
+    trainer, _ = tracked(tmp_path, max_steps=1)  # not a terminal: silent
+    trainer.train()
+    assert "retain p" not in capsys.readouterr().out
+
+
+def test_values_reach_tensorboard(tmp_path: Path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trainer, _ = tracked(tmp_path, report_to="tensorboard", **EVERY)
+    trainer.train()
+    folder = next(tmp_path.rglob("events.out.tfevents.*")).parent
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    found = {event.step: event.value for event in events.Scalars("eval/forget_probability")}
+    expected = {line["step"]: line["values"]["forget_probability"] for line in file_lines(tmp_path)}
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_measuring_keeps_nothing(tmp_path: Path):
+    """No tensor outlives a measurement, and with the tracker its models go."""
+    reference = tiny_llama(1)
+    trainer, tracker = tracked(tmp_path, tracking={"reference": reference, "original": tiny_llama(2)})
+    tracker.measure()
+
+    def tensors() -> int:
+        gc.collect()
+        return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
+
+    before = tensors()
+    for _ in range(3):
+        tracker.measure()
+    assert tensors() == before
+    gone = weakref.ref(reference)
+    trainer.callback_handler.callbacks.remove(tracker)
+    del tracker, reference
+    gc.collect()
+    assert gone() is None
 
 
 def test_training_stops_when_asked(tmp_path: Path):
@@ -278,10 +343,11 @@ def browser() -> str:
 
 def test_the_page_works_in_a_real_browser(browser: str, tmp_path: Path):
     """Opened from disk without a network: curves are drawn, a press hides one, hovering reads a step, and markup in names is text."""
-    series = {"forget_probability": [0.9, 0.5, 0.1], "retain_probability": [0.9, None, 0.8], "<b id=evil>x</b></script>": [1.0, 2.0, 3.0]}  # fmt: skip
+    series = {"forget_probability": [0.9, 0.5, 0.1], "retain_probability": [0.9, None, 0.8], "<b id=evil>x</b></script>": [1.0, 2.0, 3.0], "layer_1_residual_ratio": [1.0, None, 0.5], "layer_2_residual_ratio": [1.0, 2.0, 3.0]}  # fmt: skip
     page = forgetting_page([0, 10, 20], series, {"floor": 1.0})
     press = """<script>
       document.querySelector("button").click();
+      document.querySelector("rect[data-layer='2'][data-step='20']").dispatchEvent(new MouseEvent("mousemove"));
       const svg = document.querySelector("svg"), box = svg.getBoundingClientRect();
       svg.dispatchEvent(new MouseEvent("mousemove", {clientX: box.left + box.width * .5, clientY: box.top + 5}));
     </script></body>"""
@@ -301,4 +367,5 @@ def test_the_page_works_in_a_real_browser(browser: str, tmp_path: Path):
     assert 'data-name="retain_probability"' in dom and 'data-name="forget_probability"' not in dom, done.stderr[-500:]
     assert 'aria-pressed="false"' in dom
     assert "step 10: " in dom and "retain_probability" not in dom.split("step 10: ")[1].split("</output>")[0]
+    assert "step 20, layer 2: 3" in dom and dom.count("<rect") == 5  # one of the six was not defined
     assert 'id="evil"' not in dom and "&lt;b id=evil&gt;" in dom
