@@ -53,9 +53,9 @@ class TerminalTable:
             table.add_column(title, justify="right", width=max(8, len(title)), no_wrap=True)
         table.add_row(str(step), *(_short(values.get(_COLUMNS[title])) for title in self._names))
         width = 2 + sum(max(8, len(title)) + 2 for title in ("step", *self._names))
-        console = Console(file=io.StringIO(), force_terminal=sys.stdout.isatty(), width=width)
-        console.print(table)
-        tqdm.write(console.file.getvalue().rstrip("\n"))
+        text = io.StringIO()
+        Console(file=text, force_terminal=sys.stdout.isatty(), width=width).print(table)
+        tqdm.write(text.getvalue().rstrip("\n"))
 
 
 def _short(value: float | None) -> str:
