@@ -23,6 +23,8 @@ from hf_unlearn.objectives import RandomLabel as RandomLabel
 from hf_unlearn.objectives import SatImp as SatImp
 from hf_unlearn.objectives import Scrub as Scrub
 from hf_unlearn.objectives import SimNPO as SimNPO
+from hf_unlearn.publishing import PublishAuditCallback as PublishAuditCallback
+from hf_unlearn.publishing import load_audit as load_audit
 from hf_unlearn.training import ForgettingTracker as ForgettingTracker
 from hf_unlearn.training import RequestLedger as RequestLedger
 from hf_unlearn.training import UnlearningCallback as UnlearningCallback

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.utils import HFValidationError
+
 from hf_unlearn.audit._splits import Split
 from hf_unlearn.audit._subjects import Subject
 from hf_unlearn.data import data_fingerprint
@@ -12,15 +15,29 @@ from hf_unlearn.inference import ModelLike
 
 
 def describe_model(model: ModelLike, subject: Subject) -> dict[str, str]:
-    """A Hub id as it is; of a local path only the last part, since a report may travel."""
-    name = str(model) if isinstance(model, (str, os.PathLike)) else getattr(subject.model.config, "_name_or_path", "")
-    if os.path.isabs(name) or Path(name).exists():
-        name = Path(name).name
-    return {
+    """A Hub id as it is, with its revision; of a local path only the last part, since a report may travel.
+
+    A model is said to be of the Hub only where the Hub's cache has it: any other name may be somebody's folder.
+    """
+    config = subject.model.config
+    name = str(model) if isinstance(model, (str, os.PathLike)) else getattr(config, "_name_or_path", "")
+    described = {
         "name": name,
         "weights_sha256": subject.fingerprint,
         "dtype": str(subject.model.dtype).removeprefix("torch."),
     }
+    if os.path.isabs(name) or Path(name).exists() or not _of_hub(name):
+        return {**described, "name": Path(name).name, "source": "local"}
+    revision = getattr(config, "_commit_hash", None)
+    return {**described, "source": "hub", **({"revision": revision} if revision else {})}
+
+
+def _of_hub(name: str) -> bool:
+    try:
+        found = [try_to_load_from_cache(name, file) for file in ("config.json", "adapter_config.json")]
+    except HFValidationError:
+        return False
+    return any(isinstance(path, str) for path in found)
 
 
 def library_versions() -> dict[str, str]:

@@ -6,13 +6,21 @@ Numbers, names and hashes only: no forget text, prompt or generation ever enters
 import dataclasses
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hf_unlearn._files import write_atomically
 from hf_unlearn.audit._metric_result import MetricResult, metric_result_from_plain
 from hf_unlearn.audit._reading import read_metrics
 
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+    from hf_unlearn.publishing import Publication
 
 SCHEMA_VERSION = 1
 
@@ -98,6 +106,39 @@ class AuditReport:
         if any(result.by_layer for result in self.metrics.values()):
             write_atomically(folder / "representation.png", lambda path: draw_representation(self, path))
         return folder / "report.json"
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        forgotten: str | None = None,
+        objective: str | None = None,
+        settings: Mapping[str, str | int | float | bool | None] | None = None,
+        base_model: str | None = None,
+        datasets: Sequence[str] = (),
+        weights: "PreTrainedModel | PeftModel | str | os.PathLike | None" = None,
+        private: bool | None = None,
+        create_pr: bool = False,
+        dry_run: bool = False,
+        token: str | bool | None = None,
+    ) -> "Publication":
+        """Publish the audit on the model's page; see `hf_unlearn.publishing.publish`, which has more options."""
+        from hf_unlearn.publishing import publish
+
+        return publish(
+            self,
+            repo_id,
+            forgotten=forgotten,
+            objective=objective,
+            settings=settings,
+            base_model=base_model,
+            datasets=datasets,
+            weights=weights,
+            private=private,
+            create_pr=create_pr,
+            dry_run=dry_run,
+            token=token,
+        )
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "AuditReport":

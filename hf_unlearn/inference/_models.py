@@ -119,9 +119,9 @@ def saved_configs(name: str | os.PathLike) -> list[PreTrainedConfig | Generation
         FileNotFoundError: There is no model.
     """
     name = str(name)
-    if _has_file(name, "adapter_config.json", None):
-        name = str(PeftConfig.from_pretrained(name).base_model_name_or_path)
     try:
+        if _has_file(name, "adapter_config.json", None):
+            name = str(PeftConfig.from_pretrained(name).base_model_name_or_path)
         configs = [AutoConfig.from_pretrained(name).get_text_config()]
     except (OSError, ValueError) as error:
         raise FileNotFoundError(

@@ -38,10 +38,12 @@ def test_models_adapters_and_tokenizers_by_id(tmp_path: Path):
     adapted.peft_config["default"].base_model_name_or_path = "me/base"
     adapted.save_pretrained(hub / "adapter")
     word_tokenizer("a", "b").save_pretrained(hub / "adapter")
-    with loopback_hub(tmp_path / "hub") as (endpoint, requests):
+    with loopback_hub(tmp_path / "served") as served:
+        for folder in sorted(hub.iterdir()):
+            served.add(f"me/{folder.name}", folder)
         environment = {
             **os.environ,
-            "HF_ENDPOINT": endpoint,
+            "HF_ENDPOINT": served.endpoint,
             "HF_HOME": str(tmp_path / "home"),
             "HF_HUB_OFFLINE": "0",
             "HF_HUB_DISABLE_XET": "1",
@@ -62,4 +64,4 @@ def test_models_adapters_and_tokenizers_by_id(tmp_path: Path):
     )
     assert abs(float(printed["fade"]) - expected.estimate.fade) < 1e-5
     assert "me/nothing" in printed["refused"]
-    assert not [request for request in requests if request.endswith((".bin", ".pt"))]
+    assert not [request for request in served.requests if request.path.endswith((".bin", ".pt"))]

@@ -1,0 +1,113 @@
+"""The audit in a Trainer that pushes to the Hub: whenever the Trainer writes its card, the section is put back."""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from hf_unlearn._files import cache_root, write_atomically
+from hf_unlearn.audit import AuditReport
+from hf_unlearn.inference import is_main_process, model_fingerprint, undisturbed
+from hf_unlearn.publishing._card import FOLDER, update_card
+from hf_unlearn.publishing._front_matter import CardError
+from hf_unlearn.publishing._public import stage
+from hf_unlearn.publishing._statement import Setting, Statement
+
+
+logger = logging.getLogger(__name__)
+
+
+class PublishAuditCallback(TrainerCallback):
+    """Audits at the end of training; `trainer.push_to_hub()` then pushes model, card section, report and figures in one commit.
+
+    The Trainer (and PEFT) write the card anew at every push; the section is put into what they wrote.
+
+    Args:
+        trainer: Add the callback to it.
+        run_audit: Called with the trained model at the end of training, on every process; or a report that is there already.
+        forgotten: What was forgotten, in your words.
+        objective: How.
+        settings: Of the unlearning.
+        base_model: Hub id of the model before unlearning.
+        datasets: Hub ids of public data sets.
+
+    Attributes:
+        report: The audit, once it is done.
+
+    Example:
+        ```python
+        trainer.add_callback(PublishAuditCallback(trainer, lambda model: audit(model, reference=..., forget=..., retain=...)))
+        trainer.train()
+        trainer.push_to_hub()
+        ```
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        run_audit: Callable[[PreTrainedModel], AuditReport] | AuditReport,
+        *,
+        forgotten: str | None = None,
+        objective: str | None = None,
+        settings: Mapping[str, Setting] | None = None,
+        base_model: str | None = None,
+        datasets: Sequence[str] = (),
+    ):
+        self.trainer = trainer
+        self.report = run_audit if isinstance(run_audit, AuditReport) else None
+        self._run_audit = None if isinstance(run_audit, AuditReport) else run_audit
+        self.statement = Statement(forgotten, objective, dict(settings or {}), base_model, tuple(datasets))
+        self._write_card = trainer.create_model_card
+        trainer.create_model_card = self._create_model_card
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Run the audit; a failure is logged, since the trained model must not be lost to it."""
+        if self._run_audit is None:
+            return
+        try:
+            with undisturbed(self.trainer.model):
+                self.report = self._run_audit(self.trainer.model)
+        except Exception:
+            self.report = None
+            logger.exception("the audit failed; the model is trained, and its card will carry no audit.")
+
+    def _create_model_card(self, *arguments: Any, **options: Any) -> None:
+        self._write_card(*arguments, **options)
+        if is_main_process():
+            self.add_section()
+
+    def add_section(self) -> None:
+        """Put section, report and figures into the Trainer's output folder.
+
+        A model that is not the one that was audited gets none: an error is logged, and an old section is not kept either.
+        """
+        folder = Path(self.trainer.args.output_dir)
+        if self.report is None:
+            shutil.rmtree(folder / FOLDER, ignore_errors=True)
+            return
+        audited = self.report.provenance.models.get("candidate", {}).get("weights_sha256")
+        if audited is not None and model_fingerprint(self.trainer.model) != audited:
+            shutil.rmtree(folder / FOLDER, ignore_errors=True)
+            logger.error(
+                "the model changed after its audit; its card carries no audit. Audit it again and push again."
+            )
+            return
+        repo_id = self.trainer.hub_model_id or self.trainer.args.hub_model_id or folder.name
+        home = cache_root() / "publications" / repo_id.replace("/", "--")
+        bundle = stage(self.report, self.statement, repo_id, home)
+        shutil.copytree(home / "upload" / FOLDER, folder / FOLDER, dirs_exist_ok=True)
+        card = folder / "README.md"
+        try:
+            old = card.read_bytes().decode("utf-8") if card.is_file() else None
+            text = update_card(old, bundle.report, self.statement, repo_id, bundle.figures)
+        except CardError as error:
+            logger.error("the card was left alone: %s", error)
+            return
+        write_atomically(card, lambda path: path.write_bytes(text.encode("utf-8")))
+        logger.info("the audit is in %s", os.fspath(card))

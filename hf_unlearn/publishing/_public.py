@@ -1,0 +1,195 @@
+"""What may leave the house: a report without names of local files and without hashes that could confirm a guess about the data.
+
+Everything is written to a folder before the first request, so that a publication that fails can be repeated.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import hmac
+import json
+import math
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+from hf_unlearn._files import fill_atomically, write_atomically
+from hf_unlearn.audit import AuditReport, MetricResult, Provenance
+from hf_unlearn.publishing._card import FOLDER
+from hf_unlearn.publishing._statement import Statement
+
+
+KEY_FILE = "data_key.txt"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A publication on disk.
+
+    Attributes:
+        folder: `upload/` holds what is published, under its path in the repository; `data_key.txt` stays here.
+        report: As it is published.
+        statement: What the publisher says.
+        repo_id: Of the model.
+    """
+
+    folder: Path
+    report: AuditReport
+    statement: Statement
+    repo_id: str
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Path in the repository, and where the file is."""
+        root = self.folder / "upload"
+        return {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
+
+    @property
+    def figures(self) -> list[str]:
+        """File names of figures."""
+        return [Path(name).name for name in self.files if name.startswith(f"{FOLDER}/") and name.endswith(".png")]
+
+
+def data_key(folder: Path) -> bytes:
+    """The secret that salts hashes of data: made once, kept beside the report, never published.
+
+    Whoever has it and the data can see that the data is the one that was audited; without it a published hash confirms no guess.
+    """
+    path = folder / KEY_FILE
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda target: target.write_text(secrets.token_hex(32) + "\n", encoding="utf-8"))
+        path.chmod(0o600)
+    return bytes.fromhex(path.read_text(encoding="utf-8").strip())
+
+
+def salted(fingerprint: str, key: bytes) -> str:
+    """HMAC-SHA-256 of a fingerprint of data."""
+    return hmac.new(key, fingerprint.encode(), hashlib.sha256).hexdigest()
+
+
+def public_report(report: AuditReport, key: bytes) -> AuditReport:
+    """The report as it may be read by anyone.
+
+    Hashes of data are salted; models keep their name only if it is one of the Hub; numbers that are not finite are left out.
+    """
+    models = {}
+    for role, described in report.provenance.models.items():
+        name = described["name"] if described.get("source") == "hub" else f"{role} (not on the Hub)"
+        models[role] = {**described, "name": name}
+    data = {
+        split: {
+            **{name: value for name, value in described.items() if name != "sha256"},
+            "salted_sha256": salted(str(described["sha256"]), key),
+        }
+        if "sha256" in described
+        else described
+        for split, described in report.provenance.data.items()
+    }
+    provenance = Provenance(models, data, dict(report.provenance.settings), dict(report.provenance.versions))
+    metrics = {name: _finite(result) for name, result in report.metrics.items() if math.isfinite(float(result.value))}
+    notes = list(report.notes)
+    missing = [name for name in report.metrics if name not in metrics]
+    if missing:
+        notes.append(f"not published, because not finite: {', '.join(missing)}.")
+    return dataclasses.replace(report, metrics=metrics, provenance=provenance, notes=tuple(notes))
+
+
+def _finite(result: MetricResult) -> MetricResult:
+    """Plain Python numbers; None where there is none."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, MetricResult):
+            return _finite(value)
+        if isinstance(value, Mapping):
+            return {
+                str(name): part
+                for name, part in ((name, plain(part)) for name, part in value.items())
+                if part is not None
+            }
+        if isinstance(value, (tuple, list)):
+            parts = tuple(plain(part) for part in value)
+            return None if None in parts else parts
+        if value is None or isinstance(value, (str, bool)):
+            return value
+        number = float(value)
+        return None if not math.isfinite(number) else int(number) if isinstance(value, int) else number
+
+    parts = {part.name: plain(getattr(result, part.name)) for part in dataclasses.fields(result)}
+    parts["n"] = int(result.n)
+    return MetricResult(**parts)
+
+
+def stage(
+    report: AuditReport,
+    statement: Statement,
+    repo_id: str,
+    folder: Path,
+    *,
+    benchmarks: Mapping[str, tuple[str, str]] | None = None,
+    weights: Callable[[Path], None] | None = None,
+) -> Bundle:
+    """Write everything but the card, which depends on the one that is there.
+
+    Args:
+        report: Of the audit.
+        statement: What the publisher says.
+        repo_id: Of the model.
+        folder: Where the publication is kept.
+        benchmarks: Metrics that count for a registered benchmark: name, then data set id and task id.
+        weights: Writes model files to upload beside the report into a folder.
+
+    Raises:
+        OSError: The folder cannot be written to.
+        ValueError: A benchmark for a metric that the report does not have.
+    """
+    public = public_report(report, data_key(folder))
+    upload = folder / "upload"
+    shutil.rmtree(upload, ignore_errors=True)
+    if weights is not None:
+        fill_atomically(upload, weights)
+    hashes = {path.name: _sha256(path) for path in sorted(upload.glob("*.safetensors"))}
+    manifest = {"statement": statement.to_plain(), "weights": hashes, "repo_id": repo_id}
+    public.save(upload / FOLDER)
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(upload / FOLDER / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
+    if benchmarks:
+        entries = [_entry(public, name, *place) for name, place in benchmarks.items()]
+        listed = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
+        write_atomically(
+            upload / ".eval_results" / "hf_unlearn.yaml", lambda path: path.write_text(listed, encoding="utf-8")
+        )
+    return Bundle(folder, public, statement, repo_id)
+
+
+def _entry(report: AuditReport, name: str, dataset_id: str, task_id: str) -> EvalResultEntry:
+    if name not in report.metrics:
+        raise ValueError(
+            f"there is no metric {name!r} to report for {dataset_id}; there are {', '.join(report.metrics)}."
+        )
+    return EvalResultEntry(
+        dataset_id=dataset_id, task_id=task_id, value=report.metrics[name].value, date=report.created[:10]
+    )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def card_diff(old: str | None, new: str) -> str:
+    """What changes in a card, as a unified diff; empty where nothing does."""
+    lines = difflib.unified_diff(
+        (old or "").splitlines(), new.splitlines(), "README.md (now)", "README.md (then)", lineterm=""
+    )
+    return "\n".join(lines)

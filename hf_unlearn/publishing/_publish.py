@@ -1,0 +1,239 @@
+"""One commit with card, report and figures: all of it arrives, or nothing does, and nobody's edit is lost."""
+
+import logging
+import os
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.utils import HFValidationError, validate_repo_id
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_unlearn._files import cache_root, check_writable
+from hf_unlearn.audit import AuditReport
+from hf_unlearn.inference import is_main_process
+from hf_unlearn.publishing._card import FOLDER, update_card
+from hf_unlearn.publishing._hub import (
+    PublicationError,
+    explain,
+    hub_cause,
+    hub_client,
+    patiently,
+    status_of,
+)
+from hf_unlearn.publishing._public import KEY_FILE, Bundle, card_diff, stage
+from hf_unlearn.publishing._statement import Setting, Statement, settings_of_run
+from hf_unlearn.publishing._weights import export_weights
+
+
+logger = logging.getLogger(__name__)
+CARD = "README.md"
+_OURS = ("report.json", "manifest.json")
+_CONFLICTS = 30
+"""So often the card may change under our hands before we give up."""
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was published, or with a dry run would be.
+
+    Attributes:
+        url: Of the commit or pull request; None after a dry run.
+        commit: Its hash; None after a dry run.
+        files: Paths in the repository.
+        diff: What changes in the card, as a unified diff.
+        folder: Where all of it lies on this machine, and `data_key.txt`, with which a verifier can see that data is the audited data.
+    """
+
+    url: str | None
+    commit: str | None
+    files: tuple[str, ...]
+    diff: str
+    folder: Path
+
+
+def publish(
+    report: AuditReport | str | os.PathLike,
+    repo_id: str,
+    *,
+    forgotten: str | None = None,
+    objective: str | None = None,
+    settings: Mapping[str, Setting] | None = None,
+    base_model: str | None = None,
+    datasets: Sequence[str] = (),
+    show_examples: Sequence[str] = (),
+    weights: PreTrainedModel | PeftModel | str | os.PathLike | None = None,
+    processing_class: PreTrainedTokenizerBase | None = None,
+    benchmarks: Mapping[str, tuple[str, str]] | None = None,
+    private: bool | None = None,
+    create_pr: bool = False,
+    dry_run: bool = False,
+    folder: str | os.PathLike | None = None,
+    token: str | bool | None = None,
+    endpoint: str | None = None,
+) -> Publication:
+    """Publish an audit on the model's page: card section, `model-index`, report, figures, and weights if given; one commit.
+
+    Nothing of the data is published: no text, and of its hash only a salted form. Everything is written to a folder first; if the Hub
+    fails, call again with the same arguments.
+
+    Args:
+        report: Of the audit, or the folder it was saved to.
+        repo_id: Of the model, `owner/name`; made if it is not there.
+        forgotten: What was forgotten, in your words.
+        objective: How; default: from `unlearning.json` beside `weights`.
+        settings: Of the unlearning; the same default.
+        base_model: Hub id of the model before unlearning.
+        datasets: Hub ids of public data sets that were used.
+        show_examples: Texts of the forget set to be shown in the card. They will be public.
+        weights: Also publish the model: loaded, or its folder; the audited one, as safetensors.
+        processing_class: A tokenizer to go with a loaded model.
+        benchmarks: Also report metrics for registered benchmarks (`.eval_results/`): by name, data set id and task id.
+        private: Of a repository that is made here; default: your account's.
+        create_pr: Ask for the change instead of making it, for other people's repositories.
+        dry_run: Change nothing; see `diff`.
+        folder: Where the publication is kept; default: in the cache, by repository.
+        token: Of the Hub; default: the one you are logged in with.
+        endpoint: Of another Hub.
+
+    Returns:
+        What was published; on processes other than the main one without commit.
+
+    Raises:
+        ValueError: An unusable id, a card that cannot be changed without guessing, weights that are not the audited ones.
+        PublicationError: The Hub refused or could not be reached; says what to do and where everything lies.
+        OSError: The folder cannot be written to.
+    """
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise ValueError(f"{repo_id!r} is no repository id; expected owner/name.") from error
+    if not isinstance(report, AuditReport):
+        report = AuditReport.load(report)
+    known = Path(weights) if isinstance(weights, (str, os.PathLike)) else None
+    statement = _statement(forgotten, objective, settings, base_model, datasets, show_examples, known)
+    home = check_writable(folder or cache_root() / "publications" / repo_id.replace("/", "--"))
+    if not is_main_process():
+        return Publication(None, None, (), "", home)
+
+    def write_weights(target: Path) -> None:
+        assert weights is not None
+        expected = report.provenance.models.get("candidate", {}).get("weights_sha256")
+        export_weights(
+            weights, target, expected_sha256=expected, base_model=base_model, processing_class=processing_class
+        )
+
+    writer = None if weights is None else write_weights
+    bundle = stage(report, statement, repo_id, home, benchmarks=benchmarks, weights=writer)
+    api = hub_client(token, endpoint)
+    try:
+        return _send(api, bundle, private=private, create_pr=create_pr, dry_run=dry_run)
+    except Exception as error:
+        if hub_cause(error) is None:
+            raise
+        raise PublicationError(
+            f"not published: {explain(error, repo_id)}. Nothing is half done; report, figures and {KEY_FILE} are in {str(home)!r}. Repeat "
+            "the same call to go on.",
+            home,
+        ) from error
+
+
+def _statement(
+    forgotten: str | None,
+    objective: str | None,
+    settings: Mapping[str, Setting] | None,
+    base_model: str | None,
+    datasets: Sequence[str],
+    show_examples: Sequence[str],
+    weights: Path | None,
+) -> Statement:
+    found, run = (None, {}) if weights is None else settings_of_run(weights)
+    given = (datasets, show_examples)
+    if any(isinstance(value, str) for value in given):
+        raise TypeError("datasets and show_examples must be lists of texts, not one text.")
+    chosen = run if settings is None else settings
+    return Statement(forgotten, objective or found, dict(chosen), base_model, tuple(datasets), tuple(show_examples))
+
+
+def _send(api: HfApi, bundle: Bundle, *, private: bool | None, create_pr: bool, dry_run: bool) -> Publication:
+    # Asked first: the client cannot tell "exists" from "not allowed" on a Hub of one's own.
+    if not dry_run and not create_pr and _head(api, bundle.repo_id, may_be_missing=True) is None:
+        patiently(lambda: api.create_repo(bundle.repo_id, private=private, exist_ok=True), "creating the repository")
+    for attempt in range(_CONFLICTS):
+        parent = _head(api, bundle.repo_id, may_be_missing=dry_run)
+        old = None if parent is None else read_text(api, bundle.repo_id, CARD, parent)
+        new = update_card(old, bundle.report, bundle.statement, bundle.repo_id, bundle.figures)
+        files = (CARD, *bundle.files)
+        diff = card_diff(old, new)
+        if dry_run:
+            return Publication(None, None, files, diff, bundle.folder)
+        assert parent is not None
+        try:
+            done = _commit(api, bundle, new, parent, create_pr)
+        except Exception as error:
+            if hub_cause(error) is None:
+                raise
+            if status_of(error) not in (409, 412) or attempt == _CONFLICTS - 1:
+                raise
+            # Somebody was faster: read the card again, put the section into theirs.
+            logger.info("%s changed meanwhile; reading it again", bundle.repo_id)
+            time.sleep(random.uniform(0.05, 0.2) * (attempt + 1))
+            continue
+        return Publication(done.pr_url or done.commit_url, done.oid, files, diff, bundle.folder)
+    raise AssertionError("unreachable")
+
+
+def _commit(api: HfApi, bundle: Bundle, card: str, parent: str, create_pr: bool) -> CommitInfo:
+    stale = [CommitOperationDelete(name) for name in _stale(api, bundle, parent)]
+
+    def send() -> CommitInfo:
+        # The client marks operations as done; each try needs its own.
+        added = [CommitOperationAdd(name, path) for name, path in bundle.files.items()]
+        return api.create_commit(
+            bundle.repo_id,
+            [CommitOperationAdd(CARD, card.encode("utf-8")), *added, *stale],
+            commit_message="Unlearning audit",
+            commit_description="Card section, model-index, report and figures, written by hf_unlearn.",
+            parent_commit=parent,
+            create_pr=create_pr,
+        )
+
+    # A commit whose answer was lost can be repeated: the parent is then no longer the head, and what is there already is not sent again.
+    # A pull request cannot: there would be two.
+    return patiently(send, "committing", after_loss=not create_pr)
+
+
+def _stale(api: HfApi, bundle: Bundle, revision: str) -> list[str]:
+    """Figures of an earlier audit that this one does not have."""
+
+    def listed() -> list[str]:
+        return [item.path for item in api.list_repo_tree(bundle.repo_id, FOLDER, revision=revision)]
+
+    try:
+        there = patiently(listed, "listing the earlier audit")
+    except RemoteEntryNotFoundError:
+        return []
+    return [name for name in there if name not in bundle.files and (name.endswith(".png") or Path(name).name in _OURS)]
+
+
+def _head(api: HfApi, repo_id: str, *, may_be_missing: bool = False) -> str | None:
+    try:
+        return patiently(lambda: api.repo_info(repo_id), "reading the repository").sha
+    except RepositoryNotFoundError as error:
+        if may_be_missing and status_of(error) == 404:
+            return None
+        raise
+
+
+def read_text(api: HfApi, repo_id: str, name: str, revision: str) -> str | None:
+    """A small text file of a commit, byte for byte; None where the Hub says that there is none (not where it cannot be asked)."""
+    try:
+        path = patiently(lambda: api.hf_hub_download(repo_id, name, revision=revision), f"reading {name}")
+    except RemoteEntryNotFoundError:
+        return None
+    return Path(path).read_bytes().decode("utf-8")

@@ -1,0 +1,82 @@
+"""What the publisher says about an audited model, which no measurement can know."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+Setting = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Goes into the card beside the numbers, and is marked there as what the publisher says.
+
+    Attributes:
+        forgotten: What was forgotten, in the publisher's words ("records of 20 invented persons"). Never taken from the data.
+        objective: Name of the objective, and how it was reached.
+        settings: Of the unlearning: learning rate, epochs, weights.
+        base_model: Hub id of the model before unlearning.
+        datasets: Hub ids of public data sets that were used.
+        examples: Texts of the forget set to be shown. Empty unless the publisher gives them: nothing of the data is published otherwise.
+    """
+
+    forgotten: str | None = None
+    objective: str | None = None
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    base_model: str | None = None
+    datasets: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("datasets", "examples"):
+            if isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} must be a list of texts, not one text.")
+
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        return {
+            "forgotten": self.forgotten,
+            "objective": self.objective,
+            "settings": dict(self.settings),
+            "base_model": self.base_model,
+            "datasets": list(self.datasets),
+            "examples": list(self.examples),
+        }
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> "Statement":
+        """Back from `to_plain`; what a later version added is left out."""
+        known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        for name in ("datasets", "examples"):
+            known[name] = tuple(known.get(name, ()))
+        return cls(**known)
+
+
+def settings_of_run(folder: Path) -> tuple[str | None, dict[str, Setting]]:
+    """Objective and settings that `unlearn` wrote beside a model; nothing where there is no `unlearning.json`.
+
+    Only numbers, names and switches are taken: no path, no hash of data.
+    """
+    path = folder / "unlearning.json"
+    if not path.is_file():
+        return None, {}
+    data = json.loads(path.read_text(encoding="utf-8"))
+    objective = str(data.get("objective", {}).get("name"))
+    settings: dict[str, Setting] = {}
+    for part in ("objective", "retain_term"):
+        for name, value in (data.get(part) or {}).items():
+            settings[part if name == "name" else f"{part}.{name}"] = value
+    for name in ("forget_weight", "retain_weight", "learning_rate", "num_train_epochs", "seed", "fila", "adapter"):
+        settings[name] = data.get(name)
+    kept = {name: value for name, value in settings.items() if _publishable(value)}
+    return objective, kept
+
+
+def _publishable(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, (bool, int)) or (isinstance(value, str) and "/" not in value and "\\" not in value)

@@ -1,0 +1,97 @@
+"""Model files that may be published: safetensors and configuration, without pickles and without names of local folders."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_unlearn.inference import load_model, model_fingerprint
+
+
+_ALLOWED = re.compile(
+    r"(.*\.safetensors|.*\.safetensors\.index\.json|(generation_|adapter_|preprocessor_|processor_)?config\.json|tokenizer(_config)?\.json|"
+    r"special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt|chat_template\.jinja|.*\.model)"
+)
+_NAMES = ("_name_or_path", "name_or_path", "base_model_name_or_path")
+
+
+def export_weights(
+    model: PreTrainedModel | PeftModel | str | os.PathLike,
+    target: Path,
+    *,
+    expected_sha256: str | None,
+    base_model: str | None,
+    processing_class: PreTrainedTokenizerBase | None = None,
+) -> None:
+    """Put what is to be uploaded into a folder.
+
+    Args:
+        model: Loaded model or adapter, or a folder.
+        target: Empty folder.
+        expected_sha256: `weights_sha256` of the audited candidate.
+        base_model: Hub id that replaces a local base model in an adapter's configuration.
+        processing_class: A tokenizer to go with a loaded model.
+
+    Raises:
+        ValueError: Weights that are not those that were audited, no safetensors, or an adapter on a base that is not on the Hub.
+    """
+    source = Path(model) if isinstance(model, (str, os.PathLike)) else None
+    if source is not None and not source.is_dir():
+        raise ValueError(f"{str(source)!r} is no folder with weights; pass the folder that was audited.")
+    loaded = load_model(model, device="cpu" if source is not None else None)
+    found = model_fingerprint(loaded)
+    if expected_sha256 is not None and found != expected_sha256:
+        raise ValueError(
+            f"these weights (SHA-256 {found[:16]}…) are not those that were audited ({expected_sha256[:16]}…); audit them, or publish the "
+            "audited ones."
+        )
+    if source is None:
+        loaded.save_pretrained(target)
+        if processing_class is not None:
+            processing_class.save_pretrained(target)
+        for path in target.iterdir():
+            if not _ALLOWED.fullmatch(path.name):
+                path.unlink()
+    else:
+        for path in sorted(source.iterdir()):
+            if path.is_file() and _ALLOWED.fullmatch(path.name):
+                shutil.copyfile(path, target / path.name)
+    if not any(target.glob("*.safetensors")):
+        raise ValueError(f"{str(source or 'the model')!r} has no safetensors weights; only those are published.")
+    for path in target.glob("*config.json"):
+        _without_local_names(path, base_model)
+
+
+def _without_local_names(path: Path, base_model: str | None) -> None:
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    changed = False
+    for name in _NAMES:
+        value = data.get(name)
+        if not isinstance(value, str) or not _is_local(value):
+            continue
+        changed = True
+        if name != "base_model_name_or_path":
+            del data[name]
+        elif base_model is None:
+            raise ValueError(
+                "the adapter names a base model in a local folder, where nobody else can find it; pass base_model= with its Hub id."
+            )
+        else:
+            data[name] = base_model
+    if changed:
+        path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _is_local(name: str) -> bool:
+    return (
+        os.path.isabs(name)
+        or name.startswith((".", "~"))
+        or "\\" in name
+        or name.count("/") > 1
+        or Path(name).exists()
+    )
