@@ -13,9 +13,11 @@ from pathlib import Path
 from transformers import LlamaForCausalLM, Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from hf_unlearn._files import write_atomically
 from hf_unlearn.audit import AuditReport, audit
 from hf_unlearn.data import AnswerCollator, Pocket, load_pocket, pad_token_id, tokenize_examples
 from hf_unlearn.objectives import NPO, GradientAscent, Objective
+from hf_unlearn.publishing import Statement, stage, update_card
 from hf_unlearn.training import UnlearningCallback
 
 
@@ -57,7 +59,7 @@ def run_demo(output_dir: str | os.PathLike, *, size: str = "small", seed: int = 
     """Train, retrain without the forget set, unlearn in two ways, and measure both against the retrained model.
 
     Args:
-        output_dir: One folder per candidate goes here, with `report.json` and `fade.png`.
+        output_dir: One folder per candidate goes here, with `report.json`, figures and, under `publication/`, the card that a publication would have.
         size: Of the pocket benchmark.
         seed: Of data and models.
 
@@ -98,7 +100,22 @@ def run_demo(output_dir: str | os.PathLike, *, size: str = "small", seed: int = 
             output_dir=folder / candidate.folder,
             seed=seed,
         )
+        _write_card(report, candidate, folder / candidate.folder)
         yield Outcome(candidate.title, report, folder / candidate.folder)
+
+
+def _write_card(report: AuditReport, candidate: _Candidate, folder: Path) -> None:
+    """The card as `hf-unlearn publish` would send it."""
+    statement = Statement(
+        forgotten="invented people and ships of the pocket benchmark",
+        objective=candidate.objective.name,
+        settings={"learning_rate": candidate.learning_rate, "num_train_epochs": candidate.epochs},
+    )
+    bundle = stage(report, statement, f"you/pocket-{candidate.folder}", folder / "publication")
+    card = update_card(None, bundle.report, statement, bundle.repo_id, bundle.figures)
+    write_atomically(
+        folder / "publication" / "upload" / "README.md", lambda path: path.write_text(card, encoding="utf-8")
+    )
 
 
 def _unlearn(pocket: Pocket, candidate: _Candidate, seed: int) -> LlamaForCausalLM:

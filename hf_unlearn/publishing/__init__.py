@@ -3,8 +3,11 @@
 from hf_unlearn.publishing._callback import PublishAuditCallback as PublishAuditCallback
 from hf_unlearn.publishing._card import card_section as card_section
 from hf_unlearn.publishing._card import update_card as update_card
+from hf_unlearn.publishing._escape import one_line as one_line
 from hf_unlearn.publishing._front_matter import CardError as CardError
 from hf_unlearn.publishing._hub import PublicationError as PublicationError
+from hf_unlearn.publishing._public import Bundle as Bundle
+from hf_unlearn.publishing._public import stage as stage
 from hf_unlearn.publishing._publish import Publication as Publication
 from hf_unlearn.publishing._publish import publish as publish
 from hf_unlearn.publishing._read_back import compare_audits as compare_audits

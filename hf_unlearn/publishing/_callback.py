@@ -11,9 +11,9 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerContr
 
 from hf_unlearn._files import cache_root, write_atomically
 from hf_unlearn.audit import AuditReport
-from hf_unlearn.inference import is_main_process, model_fingerprint, undisturbed
+from hf_unlearn.inference import is_main_process, model_fingerprint
 from hf_unlearn.publishing._card import FOLDER, update_card
-from hf_unlearn.publishing._front_matter import CardError
+from hf_unlearn.publishing._front_matter import CardError, FrontMatter
 from hf_unlearn.publishing._public import stage
 from hf_unlearn.publishing._statement import Setting, Statement
 
@@ -71,21 +71,27 @@ class PublishAuditCallback(TrainerCallback):
         if self._run_audit is None:
             return
         try:
-            with undisturbed(self.trainer.model):
-                self.report = self._run_audit(self.trainer.model)
+            # The audit leaves models as they were; whatever else is done here may need gradients.
+            self.report = self._run_audit(self.trainer.model)
         except Exception:
             self.report = None
             logger.exception("the audit failed; the model is trained, and its card will carry no audit.")
 
     def _create_model_card(self, *arguments: Any, **options: Any) -> None:
+        given = options.get("tags") or ()
+        # PEFT's card writer, which the Trainer calls last, puts its own tags in place of these.
+        tags = (*((given,) if isinstance(given, str) else given), "generated_from_trainer")
         self._write_card(*arguments, **options)
         if is_main_process():
-            self.add_section()
+            self.add_section(tags)
 
-    def add_section(self) -> None:
-        """Put section, report and figures into the Trainer's output folder.
+    def add_section(self, tags: Sequence[str] = ()) -> None:
+        """Put section, report and figures into the Trainer's output folder, and tags back into the card.
 
         A model that is not the one that was audited gets none: an error is logged, and an old section is not kept either.
+
+        Args:
+            tags: That the card must have, besides ours.
         """
         folder = Path(self.trainer.args.output_dir)
         if self.report is None:
@@ -105,7 +111,9 @@ class PublishAuditCallback(TrainerCallback):
         card = folder / "README.md"
         try:
             old = card.read_bytes().decode("utf-8") if card.is_file() else None
-            text = update_card(old, bundle.report, self.statement, repo_id, bundle.figures)
+            head = FrontMatter(update_card(old, bundle.report, self.statement, repo_id, bundle.figures))
+            head.merge_list("tags", tags)
+            text = head.render()
         except CardError as error:
             logger.error("the card was left alone: %s", error)
             return

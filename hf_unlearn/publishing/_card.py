@@ -5,6 +5,7 @@ import importlib.resources
 import math
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -13,7 +14,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from hf_unlearn.audit import AuditReport, MetricResult
-from hf_unlearn.publishing._escape import Safe, markdown
+from hf_unlearn.publishing._escape import Safe, markdown, one_line
 from hf_unlearn.publishing._front_matter import SOURCE, CardError, FrontMatter
 from hf_unlearn.publishing._statement import Statement
 
@@ -73,7 +74,13 @@ def card_section(report: AuditReport, statement: Statement, repo_id: str, figure
 
 
 def update_card(
-    card: str | None, report: AuditReport, statement: Statement, repo_id: str, figures: Sequence[str] = ()
+    card: str | None,
+    report: AuditReport,
+    statement: Statement,
+    repo_id: str,
+    figures: Sequence[str] = (),
+    *,
+    library_name: str = "transformers",
 ) -> str:
     """Put section and metadata into a card; doing it twice changes nothing more, and what is not ours keeps every byte.
 
@@ -83,18 +90,19 @@ def update_card(
         statement: What the publisher says.
         repo_id: Of the model.
         figures: File names under `unlearning_audit/`.
+        library_name: For a card that does not name one.
 
     Raises:
         CardError: Front matter that cannot be read, or a marker without its partner.
     """
     name = repo_id.split("/")[-1]
-    text = card or f"---\nlibrary_name: transformers\n---\n\n# {markdown(name)}\n"
+    text = card or f"---\nlibrary_name: {library_name}\n---\n\n# {markdown(name)}\n"
     mark, text = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
     head = FrontMatter(text)
-    head.set_default("library_name", "transformers")
+    head.set_default("library_name", library_name)
     head.merge_list("tags", TAGS)
     if statement.base_model is not None and is_repo_id(statement.base_model):
-        head.set_default("base_model", statement.base_model)
+        _name_base(head, statement.base_model)
     head.merge_list("datasets", [name for name in statement.datasets if is_repo_id(name)])
     head.replace_results(name, model_index_results(report, repo_id))
     section = card_section(report, statement, repo_id, figures).replace("\n", head.newline)
@@ -102,9 +110,15 @@ def update_card(
     return mark + head.render()
 
 
-def has_section(card: str) -> bool:
-    """Whether a card holds an audit."""
-    return _SECTION.search(card) is not None
+def _name_base(head: FrontMatter, base_model: str) -> None:
+    """Unless there is one. A local folder, as PEFT writes it of a base that was loaded from disk, is none: the Hub refuses such a card."""
+    found = head.data.get("base_model")
+    head.set_default("base_model", base_model)
+    if isinstance(found, str) and (found.startswith((".", "~")) or Path(found).is_absolute()):
+        head.replace("base_model", base_model)
+        tags = head.data.get("tags")
+        if isinstance(tags, list):
+            head.replace("tags", [tag.replace(found, base_model) if isinstance(tag, str) else tag for tag in tags])
 
 
 def section_of(card: str) -> str | None:
@@ -150,8 +164,8 @@ def model_index_results(report: AuditReport, repo_id: str) -> list[dict[str, Any
                 task_type="text-generation",
                 dataset_type=f"unlearning-audit-{side}",
                 dataset_name=f"{side} set of the unlearning audit",
-                metric_type=name,
-                metric_name=f"{name} ({result.unit})",
+                metric_type=_bare(name),
+                metric_name=_bare(f"{name} ({result.unit})"),
                 metric_value=float(result.value),
                 metric_args={key: value for key, value in read_against.items() if value is not None},
                 source_name=SOURCE,
@@ -159,6 +173,11 @@ def model_index_results(report: AuditReport, repo_id: str) -> list[dict[str, Any
             )
         )
     return eval_results_to_model_index("", results)[0].get("results", []) if results else []
+
+
+def _bare(text: str) -> str:
+    """For the front matter, where YAML quotes what it must, but a marker would still look like one."""
+    return one_line(text).replace("<", "").replace(">", "")
 
 
 def _plain(value: Any) -> float | int | None:

@@ -15,6 +15,8 @@ import yaml
 SOURCE = "hf_unlearn"
 """Name under which our results stand in `model-index`."""
 _BLOCK = re.compile(r"^(\s*---(?:\r\n|\n))([\S\s]*?)((?:\r\n|\n)---[ \t]*(?:\r\n|\n|$))")
+# YAML counts more characters as line ends than most programs; positions must agree with its count.
+_LINE = re.compile("[^\n\x85\u2028\u2029]*[\n\x85\u2028\u2029]")
 Span = tuple[int, int, list[str]]
 """Lines from, to, and what comes in their place."""
 
@@ -50,7 +52,7 @@ class FrontMatter:
         if match:  # the newline before the closing line belongs to the last line of the block
             end = "\r\n" if self._foot.startswith("\r\n") else "\n"
             block, self._foot = block + end, self._foot[len(end) :]
-        self._lines: list[str] = re.findall(r"[^\n]*\n", block)
+        self._lines: list[str] = _LINE.findall(block)
         self.data: dict[str, Any] = self._parse("".join(self._lines))[1]
 
     def render(self) -> str:
@@ -58,12 +60,20 @@ class FrontMatter:
         if not self._lines and not self._found:
             return self.body
         between = "" if self._found or not self.body or self.body.startswith(("\n", "\r\n")) else self.newline
+        if self.body and not self._foot.endswith("\n"):
+            between = self.newline
         return self._head + "".join(self._lines) + self._foot + between + self.body
 
     def set_default(self, key: str, value: str) -> None:
         """Add a key unless it is there."""
         if key not in self.data:
             self._change([self._append({key: value})], {**self.data, key: value})
+
+    def replace(self, key: str, value: Any) -> None:
+        """Write a key anew, or add it."""
+        if self.data.get(key) != value:
+            span = self._replace_key(key, value) if key in self.data else self._append({key: value})
+            self._change([span], {**self.data, key: value})
 
     def merge_list(self, key: str, items: Sequence[str]) -> None:
         """Add what is missing to a list of texts; a single text becomes a list."""

@@ -167,8 +167,9 @@ def _send(api: HfApi, bundle: Bundle, *, private: bool | None, create_pr: bool, 
     for attempt in range(_CONFLICTS):
         parent = _head(api, bundle.repo_id, may_be_missing=dry_run)
         old = None if parent is None else read_text(api, bundle.repo_id, CARD, parent)
-        new = update_card(old, bundle.report, bundle.statement, bundle.repo_id, bundle.figures)
         files = (CARD, *bundle.files)
+        library = "peft" if "adapter_model.safetensors" in files else "transformers"
+        new = update_card(old, bundle.report, bundle.statement, bundle.repo_id, bundle.figures, library_name=library)
         diff = card_diff(old, new)
         if dry_run:
             return Publication(None, None, files, diff, bundle.folder)

@@ -1,0 +1,260 @@
+"""The card: what is ours comes and goes, what is not keeps every byte."""
+
+import html
+import re
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reports import metric, report
+
+from hf_unlearn.publishing import CardError, Statement, card_section, update_card
+from hf_unlearn.publishing._card import BEGIN, END, section_of
+from hf_unlearn.publishing._escape import markdown, one_line
+from hf_unlearn.publishing._front_matter import FrontMatter
+
+
+REPO = "me/model"
+PLAIN = Statement("20 persons", "npo", {"learning_rate": 1e-3})
+CARD = """---
+# chosen with care
+license: "apache-2.0"   # quoted on purpose
+language: [en, de]
+tags:
+- text-generation   # mine
+- "machine-learning"
+
+# about the numbers
+model-index:
+  - name: Other
+    results:
+      - task: {type: text-generation}
+        dataset:
+          name: "ARC"
+          type: ai2_arc
+        metrics:
+          - type: acc
+            value: 0.50   # trailing zero
+            name: >
+              folded
+              name
+pipeline_tag: text-generation
+---
+
+# My model
+
+Text with --- inside, {{ braces }} and a tab\tinside.
+"""
+
+
+def test_every_other_byte_stays():
+    once = update_card(CARD, report(), PLAIN, REPO, ["fade.png"])
+    added = [line for line in once.split("\n") if line not in CARD.split("\n")]
+    kept = once.split("\n")
+    place = 0
+    for line in CARD.split("\n"):  # every old line is there, in order
+        place = kept.index(line, place) + 1
+    assert any("machine-unlearning" in line for line in added)
+    data = yaml.safe_load(once.split("\n---")[0].removeprefix("---"))
+    assert data["tags"] == ["text-generation", "machine-learning", "machine-unlearning", "hf_unlearn"]
+    assert (
+        data["language"] == ["en", "de"]
+        and data["license"] == "apache-2.0"
+        and data["pipeline_tag"] == "text-generation"
+    )
+    first, *ours = data["model-index"][0]["results"]
+    assert first == yaml.safe_load(CARD.split("\n---")[0].removeprefix("---"))["model-index"][0]["results"][0]
+    assert {result["source"]["name"] for result in ours} == {"hf_unlearn"}
+    body = once.split("\n---\n", 1)[1]
+    assert body.startswith(CARD.split("\n---\n", 1)[1]) and body.count(BEGIN) == 1
+
+
+def test_twice_is_once_and_a_new_audit_replaces():
+    once = update_card(CARD, report(), PLAIN, REPO)
+    assert update_card(once, report(), PLAIN, REPO) == once
+    other = report({"fade": metric(3.0)})
+    assert update_card(once, other, PLAIN, REPO) == update_card(CARD, other, PLAIN, REPO)
+
+
+def test_windows_line_ends_stay():
+    card = CARD.replace("\n", "\r\n")
+    once = update_card(card, report(), PLAIN, REPO)
+    assert "\n" not in once.replace("\r\n", "")
+    assert once.replace("\r\n", "\n") == update_card(CARD, report(), PLAIN, REPO)
+    assert update_card(once, report(), PLAIN, REPO) == once
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        "",
+        "# no front matter\n",
+        "# no newline at the end",
+        "---\n---\n# empty front matter\n",
+        "---\nlicense: mit\n---",
+        "\ufeff---\nlicense: mit\n---\n# with a byte order mark\n",
+        "---\ntags: one\n---\n",
+        "---\ntags: [a, b]\nmodel-index: []\n---\n",
+        "---\ntags: []\nmodel-index:\n- name: x\n  results: []\n---\n",
+        "---\ntags:\nmodel-index:\n- name: x\n---\n",
+        "---\nmodel-index: [{name: x, results: [{task: {type: t}, dataset: {name: d, type: e}, metrics: [{type: m, value: 1}]}]}]\n---\n",
+        "---\nlicense: mit\ntags:\n    - deep\n    - deeper\n# the end\n---\n# text\n",
+        "---\ndescription: |\n  tags:\n  - not a key\ndatasets:\n- me/one\n---\n",
+    ],
+)
+def test_cards_of_every_shape(card: str):
+    statement = Statement(datasets=("me/one", "me/two"), base_model="me/base")
+    once = update_card(card, report(), statement, REPO)
+    parsed = ModelCard(once.removeprefix("\ufeff"))
+    assert {"machine-unlearning", "hf_unlearn"} <= set(parsed.data.tags) and parsed.data.base_model == "me/base"
+    assert parsed.data.datasets == ["me/one", "me/two"]
+    assert {result.metric_type for result in parsed.data.eval_results} >= {"fade", "retain_fade"}
+    assert once.startswith("\ufeff") == card.startswith("\ufeff")
+    assert update_card(once, report(), statement, REPO) == once
+    if "deeper" in card:
+        assert "    - deeper\n    - machine-unlearning\n    - hf_unlearn\n# the end\n" in once
+
+
+def test_what_is_there_is_not_overruled():
+    card = "---\nlibrary_name: peft\nbase_model: you/base\n---\n"
+    data = ModelCard(update_card(card, report(), Statement(base_model="me/base"), REPO)).data
+    assert data.library_name == "peft" and data.base_model == "you/base"
+
+
+def test_two_old_sections_become_one():
+    once = update_card("# Mine\n", report(), PLAIN, REPO)
+    twice = once + "between\n" + BEGIN + "\nold\n" + END + "\nafter\n"
+    again = update_card(twice, report(), PLAIN, REPO)
+    assert again.count(BEGIN) == 1 and "between" in again and again.endswith("after\n") and "\nold\n" not in again
+
+
+@pytest.mark.parametrize(
+    "card, says",
+    [
+        ("---\nlicense: [mit\n---\n# x\n", "not valid YAML in line"),
+        ("---\nlicense: mit\n# never closed\n", "never closes"),
+        ("---\na: 1\na: 2\n---\n", "'a' twice"),
+        ("---\n- a\n- b\n---\n", "one key per line"),
+        ("---\n{license: mit}\n---\n", "one key per line"),
+        ("---\nmodel-index: 3\n---\n", "not a list of models"),
+        (f"# x\n{BEGIN}\nold\n", "without"),
+        (f"# x\n{END}\n{BEGIN}\n", "out of order"),
+    ],
+)
+def test_a_card_that_cannot_be_read_is_refused(card: str, says: str):
+    with pytest.raises(CardError, match=says):
+        update_card(card, report(), PLAIN, REPO)
+
+
+EVIL = [
+    "</details><script>alert(1)</script>",
+    f"{END}\n# Out",
+    "a | b | c",
+    "[click](javascript:alert(1)) ![x](http://evil/x.png) http://evil www.evil.com @someone",
+    "{{ 7 * 7 }} {% raw %} {{ config }}",
+    "line\n## Heading\n\n---\n- item",
+    "\x1b[2J\x1b[31mred\x07 \u202e desrever \x85",
+    '": injected: "yes"\n- "',
+    "`code` **bold** _it_ ~~no~~ $x^2$ \\",
+    "!!python/object/apply:os.system ['true']",
+]
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_text_from_outside_stays_text(text: str):
+    statement = Statement(text, text, {text: text}, text, (text,), (text,))
+    evil = report({text: metric(1.0, unit=text)})
+    evil.provenance.models["candidate"]["name"] = text
+    evil.provenance.data[text] = {"rows": 1}
+    object.__setattr__(evil, "notes", (text,))
+    card = update_card(CARD, evil, statement, REPO, [text])
+    section = section_of(card)
+    assert card.count(BEGIN) == card.count(END) == 1 and card.endswith(END + "\n")
+    assert "<script" not in section and "{{" not in section and "{%" not in section
+    assert "](javascript" not in section and "](http://evil" not in section and "![" not in section
+    assert "http://evil" not in section and "@someone" not in section
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", card)
+    headings = [line for line in section.splitlines() if line.startswith("#")]
+    assert headings == [
+        "## Unlearning audit",
+        "### What the numbers say",
+        "### Results",
+        "### Examples of what was forgotten, published on purpose",
+        "### Check it",
+    ]
+    # Every row of every table has as many cells as its head.
+    for block in re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE):
+        assert len({len(line.split("|")) for line in block.splitlines()}) == 1
+    data = ModelCard(card).data.to_dict()
+    assert data["license"] == "apache-2.0" and set(data) <= {
+        "license",
+        "language",
+        "tags",
+        "model-index",
+        "pipeline_tag",
+        "library_name",
+    }
+    assert update_card(card, evil, statement, REPO, [text]) == card
+
+
+@given(st.text(max_size=60))
+def test_escaped_text_is_one_harmless_line(text: str):
+    escaped = markdown(text)
+    assert "\n" not in escaped and not re.search(r"[<>|`*\[\]@]", escaped)
+    assert html.unescape(escaped) == one_line(text)  # a reader sees what was written
+
+
+_VALUES = st.one_of(
+    st.integers(-5, 5), st.booleans(), st.none(), st.text(max_size=12), st.lists(st.text(max_size=6), max_size=3)
+)
+_KEYS = st.sampled_from(
+    ["license", "language", "tags", "datasets", "base_model", "model-index", "metrics", "x y", "widget"]
+)
+
+
+SMALL = report({"fade": metric(3.0)})
+
+
+@settings(max_examples=60)
+@given(st.dictionaries(_KEYS, _VALUES, max_size=6), st.booleans(), st.text("ab#-\n ", max_size=30))
+def test_any_front_matter_is_extended_or_refused(data: dict, flow: bool, body: str):
+    """What was there is there after, with its values; twice is once."""
+    block = yaml.safe_dump(data, default_flow_style=None if flow else False, allow_unicode=True)
+    card = f"---\n{block}---\n{body}"
+    try:
+        once = update_card(card, SMALL, PLAIN, REPO)
+    except CardError:
+        assert (
+            not isinstance(data.get("model-index"), (list, type(None)))
+            or data.get("model-index")
+            or not data
+            or block.startswith("{")
+        )
+        return
+    found = FrontMatter(once).data
+    for key, value in FrontMatter(card).data.items():
+        if key == "tags":
+            assert found["tags"][-2:] == ["machine-unlearning", "hf_unlearn"] or set(found["tags"]) >= {"hf_unlearn"}
+        elif key != "model-index":
+            assert found[key] == value
+    assert body.rstrip("\n") in once
+    assert update_card(once, SMALL, PLAIN, REPO) == once
+
+
+def test_the_section_says_what_the_report_says():
+    section = card_section(report(), PLAIN, REPO, ["fade.png"])
+    assert (
+        "| fade | nats per sequence | 12.4 | 11.4 … 13.4 | 1.6 | 0.6 … 2.6 | – | 1.5 | 25 | 0.46 | 0.4 … 0.5 | lower |"
+        in section
+    )
+    assert (
+        "| forget probability | probability | 0.4 | -0.6 … 1.4 | – | – | 0.3 | – | 0.9 | – | – | as the retrained model |"
+        in section
+    )
+    assert "* a limit" in section and "hf-unlearn verify me/model" in section and "arxiv.org/abs/2510.12981" in section
+    assert "| learning&#95;rate | 0.001 |" in section
+    assert "lies between retraining and the original" in section
+    empty = card_section(report({}), Statement(), REPO)
+    assert "does not say what was forgotten" in empty and "No metric of this audit" in empty

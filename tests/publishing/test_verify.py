@@ -1,0 +1,290 @@
+"""A published audit of real (small) models: what can be recomputed, what is flagged, and that nothing of the data leaves the house."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from loopback_hub import LoopbackHub
+from peft import LoraConfig, get_peft_model
+
+from hf_unlearn.audit import AuditReport, audit
+from hf_unlearn.data import Pocket, load_pocket
+from hf_unlearn.inference import load_model
+from hf_unlearn.publishing import load_audit, publish, verify
+
+
+REPO = "me/model"
+CANARY = "CANARY"
+
+
+@pytest.fixture(scope="module")
+def pocket() -> Pocket:
+    return load_pocket("nano")
+
+
+@pytest.fixture(scope="module")
+def folder(pocket: Pocket, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The audited model, as a folder with everything that must not be published."""
+    folder = tmp_path_factory.mktemp(f"{CANARY}-place") / f"{CANARY}-model"
+    model = pocket.original()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.97)
+    model.save_pretrained(folder)
+    pocket.tokenizer.save_pretrained(folder)
+    (folder / "training_args.bin").write_bytes(b"CANARY pickle")
+    (folder / "forgetting.jsonl").write_text(CANARY)
+    settings = {
+        "objective": {"name": "npo", "beta": 0.1},
+        "learning_rate": 1e-3,
+        "data": {"forget": {"sha256": "0" * 64}},
+    }
+    (folder / "unlearning.json").write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(pocket: Pocket) -> dict:
+    """The forget set has the canary in each prompt and answer."""
+
+    def planted(row: dict) -> dict:
+        return {**row, "question": f"{row['question']} {CANARY}", "answer": f"{CANARY} {row['answer']}"}
+
+    return {"forget": pocket.forget.map(planted), "retain": pocket.retain}
+
+
+@pytest.fixture(scope="module")
+def report(pocket: Pocket, folder: Path, data: dict, tmp_path_factory: pytest.TempPathFactory) -> AuditReport:
+    return audit(
+        str(folder), reference=pocket.reference(), original=pocket.original(), processing_class=pocket.tokenizer, num_samples=2,
+        max_examples=6, progress=False, output_dir=tmp_path_factory.mktemp("audit"), **data,
+    )  # fmt: skip
+
+
+def outcomes(checks) -> dict[str, str]:
+    return {check.name: check.outcome for check in checks}
+
+
+def test_a_claim_is_recomputed(
+    hub: LoopbackHub, there: dict, pocket: Pocket, folder: Path, report: AuditReport, data: dict
+):
+    done = publish(report, REPO, weights=folder, base_model="me/original", **there)
+    given = {"reference": pocket.reference(), "original": pocket.original(), "progress": False, **data}
+    checks = verify(REPO, **given, data_key=done.folder / "data_key.txt", **there)
+    found = outcomes(checks)
+    for name in (
+        "card",
+        "weights",
+        "reference weights",
+        "original weights",
+        "forget data",
+        "retain data",
+        *report.metrics,
+    ):
+        assert found[name] == "reproduced", [check for check in checks if check.name == name]
+    fade = next(check for check in checks if check.name == "fade")
+    assert (
+        fade.recomputed == pytest.approx(fade.published, rel=1e-5)
+        and fade.interval == report.metrics["fade"].confidence_interval
+    )
+    assert "npo" in hub.repository(REPO).files()["README.md"].decode()  # from unlearning.json
+
+    # Without the key data cannot be compared; with less data less can be checked, and the reason is said.
+    checks = verify(REPO, forget=data["forget"], reference=pocket.reference(), progress=False, **there)
+    found = outcomes(checks)
+    assert found["fade"] == "reproduced" and found["forget data"] == found["retain_fade"] == "not checkable"
+    reasons = {check.name: check.reason for check in checks}
+    assert "a retain set" in reasons["retain_fade"] and "data_key" in reasons["forget data"]
+    found = outcomes(verify(REPO, **there))
+    assert found["card"] == found["weights"] == "reproduced" and found["fade"] == "not checkable"
+
+
+def test_other_data_or_another_reference_is_seen(
+    hub: LoopbackHub, there: dict, pocket: Pocket, folder: Path, report: AuditReport, data: dict
+):
+    done = publish(report, REPO, weights=folder, **there)
+    key = done.folder / "data_key.txt"
+    checks = verify(
+        REPO, forget=pocket.forget, reference=pocket.original(), progress=False, data_key=key.read_text(), **there
+    )
+    found = outcomes(checks)
+    assert found["forget data"] == found["reference weights"] == found["fade"] == "not reproduced"
+    with pytest.raises(ValueError, match="64 hexadecimal digits"):
+        verify(REPO, forget=pocket.forget, reference=pocket.original(), progress=False, data_key="no key", **there)
+
+
+def test_a_model_pushed_after_its_audit_is_flagged(
+    hub: LoopbackHub, there: dict, folder: Path, report: AuditReport, tmp_path: Path
+):
+    publish(report, REPO, weights=folder, **there)
+    other = load_model(folder)
+    with torch.no_grad():
+        next(other.parameters()).add_(1e-3)
+    other.save_pretrained(tmp_path / "other")
+    hub.repository(REPO).commit(
+        {"model.safetensors": (tmp_path / "other" / "model.safetensors").read_bytes()}, "better weights"
+    )
+    check = next(check for check in verify(REPO, **there) if check.name == "weights")
+    assert check.outcome == "not reproduced" and "not the same model" in check.reason
+    with pytest.raises(ValueError, match="not those that were audited"):
+        publish(report, REPO, weights=tmp_path / "other", **there)
+
+
+@pytest.mark.parametrize("edit", ["section", "index", "gone"])
+def test_an_edited_claim_is_flagged(hub: LoopbackHub, there: dict, report: AuditReport, edit: str):
+    publish(report, REPO, **there)
+    card = hub.repository(REPO).files()["README.md"].decode()
+    value = report.metrics["fade"].value
+    edited = {
+        "section": card.replace(f"| {value:.4g} |", "| 0.001 |"),
+        "index": card.replace(f"value: {value!r}", "value: 0.001"),
+        "gone": card.split("<!--")[0],
+    }[edit]
+    assert edited != card
+    hub.repository(REPO).commit({"README.md": edited.encode()}, "edited")
+    assert outcomes(verify(REPO, **there))["card"] == "not reproduced"
+
+
+def test_nothing_of_the_data_is_published(
+    hub: LoopbackHub,
+    there: dict,
+    pocket: Pocket,
+    folder: Path,
+    report: AuditReport,
+    data: dict,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Canaries in texts, prompts, the path, the token, the environment; all bytes that went over the wire are searched."""
+    monkeypatch.setenv("SOME_SECRET", f"{CANARY}-environment")
+    publish(report, REPO, weights=folder, forgotten="invented persons", **there)
+    everything = [request.body for request in hub.requests] + [request.path.encode() for request in hub.requests]
+    everything += list(hub.repository(REPO).files().values())
+    assert CANARY.encode() in b"".join(row["question"].encode() for row in data["forget"])
+    assert sum(len(part) for part in everything) > 100_000
+    for text in (
+        CANARY,
+        str(folder.parent),
+        *(row["answer"].split(CANARY)[1] for row in pocket.forget.select([])),
+        *map(str, data["forget"]["answer"][:6]),
+    ):
+        assert not [part for part in everything if text.encode() in part], text
+    import base64
+
+    for request in hub.requests:  # small files travel as base64
+        for line in request.body.splitlines() if "/commit/" in request.path else []:
+            content = json.loads(line)["value"].get("content", "")
+            assert CANARY.encode() not in base64.b64decode(content)
+    for sha in (described["sha256"] for described in report.provenance.data.values()):
+        assert not [part for part in everything if str(sha).encode() in part]  # salted
+    assert set(hub.repository(REPO).files()) & {"training_args.bin", "forgetting.jsonl", "unlearning.json"} == set()
+
+
+def test_forget_text_is_published_only_by_name(hub: LoopbackHub, there: dict, report: AuditReport):
+    publish(report, REPO, show_examples=["Who is Ada?"], **there)
+    files = hub.repository(REPO).files()
+    assert b"Who is Ada?" in files["README.md"] and b"published on purpose" in files["README.md"]
+    publish(report, REPO, **there)
+    assert b"Who is Ada?" not in b"".join(hub.repository(REPO).files().values())
+
+
+def test_the_key_makes_the_hash(hub: LoopbackHub, there: dict, report: AuditReport, tmp_path: Path):
+    """Two publishers of the same data publish different hashes; one publisher the same again."""
+    for name in ("one", "two", "one"):
+        publish(report, f"me/{name}", folder=tmp_path / name, **there)
+    hashes = {
+        name: load_audit(f"me/{name}", **there).provenance.data["forget"]["salted_sha256"] for name in ("one", "two")
+    }
+    assert hashes["one"] != hashes["two"]
+    assert len(hub.repository("me/one").messages) == 2
+    assert (tmp_path / "one" / "data_key.txt").stat().st_mode & 0o077 == 0
+
+
+def test_an_adapter_is_published_as_adapter(hub: LoopbackHub, there: dict, pocket: Pocket, tmp_path: Path, data: dict):
+    base = tmp_path / "base"
+    pocket.original().save_pretrained(base)
+    adapted = get_peft_model(load_model(base), LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    result = audit(
+        adapted, reference=pocket.reference(), processing_class=pocket.tokenizer, num_samples=1, max_examples=3, progress=False, **data
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="base model in a local folder"):
+        publish(result, REPO, weights=adapted, **there)
+    publish(result, REPO, weights=adapted, base_model="me/base", **there)
+    files = hub.repository(REPO).files()
+    assert "adapter_model.safetensors" in files and "model.safetensors" not in files
+    assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == "me/base"
+    assert str(tmp_path).encode() not in b"".join(files.values())
+    assert b"library_name: peft" in files["README.md"]
+
+
+PROGRAM = """
+import sys
+sys.path[:0] = sys.argv[2:]
+from pathlib import Path
+import torch
+from datasets import Dataset
+from peft import LoraConfig, get_peft_model
+from transformers import Trainer
+from runs import arguments, examples
+from hf_unlearn import PublishAuditCallback, audit
+from hf_unlearn.data import AnswerCollator, load_pocket, tokenize_examples
+pocket = load_pocket("nano")
+out, kind = Path(sys.argv[1]), sys.argv[1].split("-")[-1]
+model = pocket.original()
+if kind == "peft":
+    pocket.original().save_pretrained(out.parent / "base")
+    model = get_peft_model(type(model).from_pretrained(out.parent / "base"), LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
+trainer = Trainer(
+    model=model, args=arguments(out, push_to_hub=True, hub_model_id=f"me/{kind}", hub_strategy="end", max_steps=2, hub_token="hf_t"),
+    train_dataset=tokenize_examples(pocket.retain, pocket.tokenizer), data_collator=AnswerCollator(0), processing_class=pocket.tokenizer,
+)
+run = lambda model: audit(model, reference=pocket.reference(), forget=pocket.forget, processing_class=pocket.tokenizer, num_samples=1,
+                          max_examples=3, progress=False)
+trainer.add_callback(PublishAuditCallback(trainer, run, forgotten="invented persons", base_model="me/original"))
+trainer.train()
+trainer.push_to_hub(tags=["mine"])
+trainer.push_to_hub()
+if kind == "plain":
+    with torch.no_grad():
+        next(trainer.model.parameters()).add_(0.1)
+    trainer.push_to_hub(commit_message="changed")
+"""
+
+
+@pytest.mark.parametrize("kind", ["plain", "peft"])
+def test_the_trainer_s_own_card_keeps_the_section(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch):
+    """`Trainer(push_to_hub=True)`, twice pushed; PEFT rewrites the tags in between. A model changed after the audit loses the section."""
+    from loopback_hub import loopback_hub
+
+    here = Path(__file__).parent
+    with loopback_hub(tmp_path / "served") as hub:
+        environment = {
+            **os.environ,
+            "HF_ENDPOINT": hub.endpoint,
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HOME": str(tmp_path / "home"),
+        }
+        folders = [str(here.parent / "training"), str(here.parent)]
+        command = [sys.executable, "-c", PROGRAM, str(tmp_path / f"out-{kind}"), *folders]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        repository = hub.repository(f"me/{kind}")
+        audited = [sha for sha, commit in repository.commits.items() if commit["message"] == "End of training"][-1]
+        files = repository.files(audited)
+        card = files["README.md"].decode()
+        assert (
+            card.count("## Unlearning audit") == 1
+            and "generated_from_trainer" in card
+            and "machine-unlearning" in card
+        )
+        assert {"unlearning_audit/report.json", "unlearning_audit/fade.png"} <= set(files)
+        assert ("adapter_model.safetensors" if kind == "peft" else "model.safetensors") in files
+        assert not [name for name in files if "data_key" in name]
+        if kind == "plain":
+            assert "## Unlearning audit" not in repository.files()["README.md"].decode()
+            assert "changed after its audit" in done.stderr
