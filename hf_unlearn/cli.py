@@ -252,14 +252,21 @@ def verify(
             batch_size=batch_size,
         )
     table = Table(title=f"audit of {escape(repo_id)}", title_justify="left")
-    for column in ("claim", "published", "interval", "recomputed", "", "why"):
-        table.add_column(column, justify="right" if column in ("published", "interval", "recomputed") else "left")
+    for column in ("claim", "published", "interval", "recomputed", "outcome"):
+        right = column in ("published", "interval", "recomputed")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
     colours = {"reproduced": "green", "not reproduced": "bold red", "not checkable": "yellow"}
+    reasons: dict[tuple[str, str], list[str]] = {}
     for check in checks:
         numbers = (_number(check.published), _bounds(check.interval), _number(check.recomputed))
-        outcome = f"[{colours[check.outcome]}]{check.outcome}[/]"
-        table.add_row(escape(one_line(check.name)), *numbers, outcome, escape(one_line(check.reason)))
+        table.add_row(escape(one_line(check.name)), *numbers, f"[{colours[check.outcome]}]{check.outcome}[/]")
+        if check.outcome != "reproduced":
+            reasons.setdefault((check.outcome, one_line(check.reason)), []).append(one_line(check.name))
     console.print(table)
+    for (outcome, reason), names in reasons.items():
+        console.print(
+            f"[{colours[outcome]}]{outcome}[/] {escape(', '.join(names))}: {escape(reason)}", highlight=False
+        )
     if any(check.outcome == "not reproduced" for check in checks):
         raise typer.Exit(1)
 

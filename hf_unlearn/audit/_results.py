@@ -18,7 +18,7 @@ from hf_unlearn.audit._reading import read_metrics
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from hf_unlearn.publishing import Publication
 
@@ -117,6 +117,7 @@ class AuditReport:
         base_model: str | None = None,
         datasets: Sequence[str] = (),
         weights: "PreTrainedModel | PeftModel | str | os.PathLike | None" = None,
+        processing_class: "PreTrainedTokenizerBase | None" = None,
         private: bool | None = None,
         create_pr: bool = False,
         dry_run: bool = False,
@@ -134,6 +135,7 @@ class AuditReport:
             base_model=base_model,
             datasets=datasets,
             weights=weights,
+            processing_class=processing_class,
             private=private,
             create_pr=create_pr,
             dry_run=dry_run,

@@ -36,6 +36,7 @@ EXPECTED = {
     "sequential_requests.py": "request-3",
     "custom_objective.py": "last forget_loss",
     "watch_forgetting.py": "best checkpoint",
+    "publish.py": "after a later push: weights not reproduced",
 }
 
 

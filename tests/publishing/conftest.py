@@ -8,7 +8,7 @@ from loopback_hub import LoopbackHub, loopback_hub
 
 
 sys.path.insert(0, str(Path(__file__).parent))
-TOKEN = "hf_CANARYtoken"
+from reports import TOKEN
 
 
 @pytest.fixture

@@ -5,6 +5,9 @@ import numpy as np
 from hf_unlearn.audit import AuditReport, MetricResult, Provenance
 
 
+TOKEN = "hf_CANARYtoken"
+
+
 def metric(value: float, **given) -> MetricResult:
     options = {
         "confidence_interval": (value - 1, value + 1),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from loopback_hub import LoopbackHub
 from peft import LoraConfig, get_peft_model
 
