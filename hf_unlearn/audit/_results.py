@@ -84,8 +84,11 @@ class AuditReport:
             raise ValueError(
                 f"the report has schema version {version}, this library reads {SCHEMA_VERSION}; update it."
             )
-        metrics = {name: metric_result_from_plain(result) for name, result in data["metrics"].items()}
-        return cls(metrics, Provenance(**data["provenance"]), tuple(data["notes"]), data["created"], version)
+        try:
+            metrics = {str(name): metric_result_from_plain(result) for name, result in data["metrics"].items()}
+            return cls(metrics, Provenance(**data["provenance"]), tuple(data["notes"]), data["created"], version)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not an audit report of schema version {version}: {error!r}") from error
 
     def save(self, folder: str | os.PathLike) -> Path:
         """Write `report.json`, `fade.png` and `representation.png` into a folder; each is complete or not there.

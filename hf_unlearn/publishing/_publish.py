@@ -3,11 +3,13 @@
 import logging
 import os
 import random
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
 from huggingface_hub.utils import HFValidationError, validate_repo_id
@@ -33,7 +35,10 @@ from hf_unlearn.publishing._weights import export_weights
 
 logger = logging.getLogger(__name__)
 CARD = "README.md"
-_OURS = ("report.json", "manifest.json")
+_ADAPTER = re.compile(r"adapter_model\.\w+")
+_ANY_WEIGHTS = re.compile(
+    r"[^/]*\.safetensors(\.index\.json)?|pytorch_model[^/]*\.bin(\.index\.json)?|adapter_(config\.json|model\.\w+)"
+)
 _CONFLICTS = 30
 """So often the card may change under our hands before we give up."""
 
@@ -109,10 +114,7 @@ def publish(
         PublicationError: The Hub refused or could not be reached; says what to do and where everything lies.
         OSError: The folder cannot be written to.
     """
-    try:
-        validate_repo_id(repo_id)
-    except HFValidationError as error:
-        raise ValueError(f"{repo_id!r} is no repository id; expected owner/name.") from error
+    _check_id(repo_id)
     if not isinstance(report, AuditReport):
         report = AuditReport.load(report)
     known = Path(weights) if isinstance(weights, (str, os.PathLike)) else None
@@ -129,10 +131,11 @@ def publish(
         )
 
     writer = None if weights is None else write_weights
-    bundle = stage(report, statement, repo_id, home, benchmarks=benchmarks, weights=writer)
     api = hub_client(token, endpoint)
     try:
-        return _send(api, bundle, private=private, create_pr=create_pr, dry_run=dry_run)
+        with FileLock(home / ".lock"):  # two publications of one repository would write into one folder
+            bundle = stage(report, statement, repo_id, home, benchmarks=benchmarks, weights=writer)
+            return _send(api, bundle, private=private, create_pr=create_pr, dry_run=dry_run)
     except Exception as error:
         if hub_cause(error) is None:
             raise
@@ -141,6 +144,15 @@ def publish(
             "the same call to go on.",
             home,
         ) from error
+
+
+def _check_id(repo_id: str) -> None:
+    try:
+        validate_repo_id(repo_id)
+        if "/" not in repo_id:
+            raise HFValidationError("no owner")
+    except HFValidationError as error:
+        raise ValueError(f"{repo_id!r} is no repository id; expected owner/name.") from error
 
 
 def _statement(
@@ -210,16 +222,20 @@ def _commit(api: HfApi, bundle: Bundle, card: str, parent: str, create_pr: bool)
 
 
 def _stale(api: HfApi, bundle: Bundle, revision: str) -> list[str]:
-    """Figures of an earlier audit that this one does not have."""
+    """What would contradict this publication: figures of an earlier audit, and weights that would be loaded instead of these."""
 
-    def listed() -> list[str]:
-        return [item.path for item in api.list_repo_tree(bundle.repo_id, FOLDER, revision=revision)]
+    def listed(folder: str | None) -> list[str]:
+        try:
+            items = api.list_repo_tree(bundle.repo_id, folder, revision=revision)
+            return [item.path for item in items]
+        except RemoteEntryNotFoundError:
+            return []
 
-    try:
-        there = patiently(listed, "listing the earlier audit")
-    except RemoteEntryNotFoundError:
-        return []
-    return [name for name in there if name not in bundle.files and (name.endswith(".png") or Path(name).name in _OURS)]
+    there = [name for name in patiently(lambda: listed(FOLDER), "listing the earlier audit") if name.endswith(".png")]
+    if any(name.endswith(".safetensors") for name in bundle.files):
+        pattern = _ADAPTER if "adapter_model.safetensors" in bundle.files else _ANY_WEIGHTS
+        there += [name for name in patiently(lambda: listed(None), "listing weights") if pattern.fullmatch(name)]
+    return [name for name in there if name not in bundle.files]
 
 
 def _head(api: HfApi, repo_id: str, *, may_be_missing: bool = False) -> str | None:

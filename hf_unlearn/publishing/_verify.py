@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_unlearn.audit import AuditReport, MetricResult, audit
 from hf_unlearn.data import DataLike
 from hf_unlearn.inference import LoadedModel, ModelLike, load_model, load_processing_class, model_fingerprint
-from hf_unlearn.publishing._card import card_section, model_index_results, section_of
+from hf_unlearn.publishing._card import card_section, is_repo_id, model_index_results, section_of
 from hf_unlearn.publishing._front_matter import CardError, FrontMatter, is_ours
 from hf_unlearn.publishing._hub import explain, hub_cause, hub_client, patiently
 from hf_unlearn.publishing._public import salted
@@ -144,7 +144,11 @@ def _model(given: ModelLike | None, role: str, report: AuditReport) -> ModelLike
     described = report.provenance.models.get(role, {})
     if given is not None or described.get("source") != "hub":
         return given
-    return load_model(described["name"], revision=described.get("revision"))
+    name, revision = described.get("name", ""), described.get("revision")
+    # The report is somebody else's text: it may name a repository, not a folder of this machine.
+    if not is_repo_id(name) or "/" not in name or Path(name).exists():
+        return None
+    return load_model(name, revision=revision)
 
 
 def _check_card(api: HfApi, repo_id: str, published: Published) -> Check:
@@ -264,17 +268,23 @@ def _unchecked(name: str, result: MetricResult, reason: str) -> Check:
 def _check_metric(name: str, published: MetricResult, again: MetricResult | None, absent: str) -> Check:
     if again is None:
         return _unchecked(name, published, absent)
-    bounds = published.confidence_interval
-    low, high = bounds or (published.value, published.value)
-    # Without an interval only rounding may differ: other hardware, other batches.
-    slack = 1e-6 * (1 + abs(published.value)) if bounds else 1e-2 * abs(published.value) + 1e-6
-    inside = math.isfinite(again.value) and low - slack <= again.value <= high + slack
-    where = "the published interval" if bounds else "1 % of the published value"
+    inside = _agree(published, again) and _agree(again, published)
+    both = published.confidence_interval is not None and again.confidence_interval is not None
+    margin = "each other's interval" if both else "1 % of each other, or the interval where there is one"
     return Check(
         name,
         REPRODUCED if inside else NOT_REPRODUCED,
-        f"{'within' if inside else 'outside'} {where}",
+        f"published and recomputed value lie {'' if inside else 'not '}within {margin}",
         published.value,
-        bounds,
+        published.confidence_interval,
         again.value,
     )
+
+
+def _agree(one: MetricResult, other: MetricResult) -> bool:
+    """Whether one's value lies in the other's interval. Asked both ways: a claimed interval without end would contain anything."""
+    if other.confidence_interval is not None:
+        (low, high), slack = other.confidence_interval, 1e-6 * (1 + abs(other.value))
+    else:  # only rounding may differ: other hardware, other batches
+        low, high, slack = other.value, other.value, 1e-2 * abs(other.value) + 1e-6
+    return math.isfinite(one.value) and low - slack <= one.value <= high + slack

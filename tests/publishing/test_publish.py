@@ -92,7 +92,8 @@ def test_four_publishers_at_once(hub: LoopbackHub, there: dict, tmp_path: Path):
 
     def run(number: int) -> None:
         try:
-            publish(report({"fade": metric(float(number + 1))}), REPO, folder=tmp_path / str(number), **there)
+            # two of them on one machine, in one folder
+            publish(report({"fade": metric(float(number + 1))}), REPO, folder=tmp_path / str(number // 2), **there)
         except Exception as error:
             failures.append(error)
 
@@ -289,6 +290,20 @@ def test_reading_back_what_is_not_there(hub: LoopbackHub, there: dict):
         load_audit(REPO, **there)
 
 
+def test_a_strange_report_is_refused(hub: LoopbackHub, there: dict):
+    for text in (
+        "{}",
+        "[]",
+        "no json",
+        '{"schema_version": 1}',
+        '{"schema_version": 1, "metrics": {"fade": {"x": 1}}}',
+        '{"schema_version": 99}',
+    ):
+        hub.add(REPO, {"unlearning_audit/report.json": text.encode()})
+        with pytest.raises(ValueError):
+            load_audit(REPO, **there)
+
+
 def test_published_audits_side_by_side(hub: LoopbackHub, there: dict):
     publish(report(), "me/a", **there)
     publish(report({"fade": metric(3.0), "new": metric(1.0)}), "me/b", **there)
@@ -302,6 +317,8 @@ def test_published_audits_side_by_side(hub: LoopbackHub, there: dict):
 def test_bad_arguments_cost_no_request(hub: LoopbackHub, there: dict):
     with pytest.raises(ValueError, match="no repository id"):
         publish(report(), "a/b/c", **there)
+    with pytest.raises(ValueError, match="no repository id"):
+        publish(report(), "model", **there)
     with pytest.raises(TypeError, match="lists of texts"):
         publish(report(), REPO, datasets="me/data", **there)
     with pytest.raises(ValueError, match="no folder with weights"):

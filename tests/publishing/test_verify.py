@@ -1,5 +1,6 @@
 """A published audit of real (small) models: what can be recomputed, what is flagged, and that nothing of the data leaves the house."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -132,6 +133,34 @@ def test_a_model_pushed_after_its_audit_is_flagged(
     assert check.outcome == "not reproduced" and "not the same model" in check.reason
     with pytest.raises(ValueError, match="not those that were audited"):
         publish(report, REPO, weights=tmp_path / "other", **there)
+
+
+def test_an_interval_without_end_is_no_claim(
+    hub: LoopbackHub, there: dict, pocket: Pocket, folder: Path, report: AuditReport, data: dict
+):
+    """A publisher who claims a value, and an interval that contains everything."""
+    claimed = dataclasses.replace(report.metrics["fade"], value=0.1, confidence_interval=(0.0, 1e9))
+    lie = dataclasses.replace(report, metrics={**report.metrics, "fade": claimed})
+    publish(lie, REPO, weights=folder, **there)
+    found = outcomes(verify(REPO, reference=pocket.reference(), progress=False, **data, **there))
+    assert found["fade"] == "not reproduced" and found["forget_probability"] == "reproduced"
+
+
+def test_old_weights_do_not_stay_beside_the_audited_ones(
+    hub: LoopbackHub, there: dict, folder: Path, report: AuditReport
+):
+    """Any of these would be loaded instead of the audited ones, or beside them."""
+    old = {
+        "model-00001-of-00002.safetensors": b"x",
+        "model.safetensors.index.json": b"{}",
+        "adapter_config.json": b"{}",
+        "pytorch_model.bin": b"x",
+    }
+    hub.add(REPO, {**old, "README.md": b"# Mine\n", "data/other.safetensors": b"x"})
+    publish(report, REPO, weights=folder, **there)
+    files = set(hub.repository(REPO).files())
+    assert not files & set(old) and {"data/other.safetensors", "model.safetensors"} <= files
+    assert outcomes(verify(REPO, **there))["weights"] == "reproduced"
 
 
 @pytest.mark.parametrize("edit", ["section", "index", "gone"])
