@@ -17,7 +17,7 @@ from hf_unlearn._files import write_atomically
 from hf_unlearn.audit import AuditReport, audit
 from hf_unlearn.data import AnswerCollator, Pocket, load_pocket, pad_token_id, tokenize_examples
 from hf_unlearn.objectives import NPO, GradientAscent, Objective
-from hf_unlearn.publishing import Statement, stage, update_card
+from hf_unlearn.publishing import UPLOAD, Statement, stage, update_card
 from hf_unlearn.training import UnlearningCallback
 
 
@@ -114,7 +114,7 @@ def _write_card(report: AuditReport, candidate: _Candidate, folder: Path) -> Non
     bundle = stage(report, statement, f"you/pocket-{candidate.folder}", folder / "publication")
     card = update_card(None, bundle.report, statement, bundle.repo_id, bundle.figures)
     write_atomically(
-        folder / "publication" / "upload" / "README.md", lambda path: path.write_text(card, encoding="utf-8")
+        folder / "publication" / UPLOAD / "README.md", lambda path: path.write_text(card, encoding="utf-8")
     )
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from hf_unlearn.audit import AuditReport, MetricResult, ReportNotSavedError
 from hf_unlearn.inference import join_processes, leave_processes
-from hf_unlearn.publishing import one_line
+from hf_unlearn.publishing import one_line, printable
 from hf_unlearn.training import ResultNotSavedError
 
 
@@ -210,7 +210,7 @@ def publish(
             dry_run=dry_run,
         )
         if dry_run:
-            console.print(escape(done.diff), highlight=False)
+            console.print(escape(printable(done.diff)), highlight=False)
             console.print(f"would be sent: {escape(', '.join(done.files))}", highlight=False)
             return
         console.print(f"published: {escape(str(done.url))}", highlight=False)
@@ -260,7 +260,7 @@ def verify(
     for check in checks:
         numbers = (_number(check.published), _bounds(check.interval), _number(check.recomputed))
         table.add_row(escape(one_line(check.name)), *numbers, f"[{colours[check.outcome]}]{check.outcome}[/]")
-        if check.outcome != "reproduced":
+        if check.outcome != "reproduced" or "not recomputed" in check.reason:
             reasons.setdefault((check.outcome, one_line(check.reason)), []).append(one_line(check.name))
     console.print(table)
     for (outcome, reason), names in reasons.items():
@@ -339,7 +339,7 @@ def _readable_errors() -> Iterator[None]:
 def _fail(message: str, error: Exception) -> None:
     if app.pretty_exceptions_enable:
         raise error
-    errors.print(f"[bold red]error:[/bold red] {escape(message)}", highlight=False, soft_wrap=True)
+    errors.print(f"[bold red]error:[/bold red] {escape(printable(message))}", highlight=False, soft_wrap=True)
     raise typer.Exit(1) from error
 
 

@@ -56,10 +56,32 @@ class MetricResult:
 
 
 def metric_result_from_plain(data: dict) -> MetricResult:
-    """JSON knows lists only; intervals are pairs."""
-    plain: dict[str, Any] = {
-        name: tuple(value) if name.endswith("interval") and value is not None else value
-        for name, value in data.items()
+    """JSON knows lists only; intervals are pairs.
+
+    Raises:
+        ValueError: A number that is none, or is not finite.
+        TypeError: An unknown field, or one that is missing.
+    """
+    plain: dict[str, Any] = dict(data)
+    for name in ("value", "floor", "start", "relative"):
+        if plain.get(name) is not None or name == "value":
+            plain[name] = _number(plain[name], name)
+    for name in [name for name in plain if name.endswith("interval") and plain[name] is not None]:
+        low, high = plain[name]
+        plain[name] = (_number(low, name), _number(high, name))
+    for name in ("others", "details"):
+        plain[name] = {str(key): _number(part, name) for key, part in plain.get(name, {}).items()}
+    for name in ("unit", "direction"):
+        plain[name] = str(plain[name])
+    plain["n"] = int(plain["n"])
+    plain["by_layer"] = {
+        str(int(layer)): metric_result_from_plain(part) for layer, part in plain.get("by_layer", {}).items()
     }
-    plain["by_layer"] = {layer: metric_result_from_plain(part) for layer, part in plain.get("by_layer", {}).items()}
+    plain["undefined"] = {str(layer): str(reason) for layer, reason in plain.get("undefined", {}).items()}
     return MetricResult(**plain)
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+    return float(value)

@@ -17,17 +17,18 @@ from hf_unlearn.inference import ModelLike
 def describe_model(model: ModelLike, subject: Subject) -> dict[str, str]:
     """A Hub id as it is, with its revision; of a local path only the last part, since a report may travel.
 
-    A model is said to be of the Hub only where the Hub's cache has it: any other name may be somebody's folder.
+    Only a model that was given by its id is said to be of the Hub: a loaded one may have been changed since, whatever name it kept.
     """
     config = subject.model.config
-    name = str(model) if isinstance(model, (str, os.PathLike)) else getattr(config, "_name_or_path", "")
+    given = isinstance(model, (str, os.PathLike))
+    name = str(model) if given else getattr(config, "_name_or_path", "")
     described = {
         "name": name,
         "weights_sha256": subject.fingerprint,
         "dtype": str(subject.model.dtype).removeprefix("torch."),
     }
-    if os.path.isabs(name) or Path(name).exists() or not _of_hub(name):
-        return {**described, "name": Path(name).name, "source": "local"}
+    if not given or os.path.isabs(name) or Path(name).exists() or not _of_hub(name):
+        return {**described, "name": Path(name).name, "source": "local" if given else "memory"}
     revision = getattr(config, "_commit_hash", None)
     return {**described, "source": "hub", **({"revision": revision} if revision else {})}
 

@@ -84,7 +84,9 @@ def _ranges(layers: list[str]) -> str:
 
 
 def _probe_reading(result: MetricResult) -> str:
-    low, high = result.details["excess_low"], result.details["excess_high"]
+    low, high = result.details.get("excess_low"), result.details.get("excess_high")
+    if low is None or high is None or "reference" not in result.others:
+        return "Whether a linear probe reads more of the forget set than in the retrained model was not measured."
     shown = f"AUC {result.value:.2f}, reference {result.others['reference']:.2f}, difference {low:.2f} to {high:.2f}"
     if low > 0:
         return f"A linear probe tells forget from holdout examples better than in the retrained model ({shown})."

@@ -78,7 +78,7 @@ class AuditReport:
         try:
             data = json.loads(text)
             version = data["schema_version"]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"not an audit report: {error!r}") from error
         if version != SCHEMA_VERSION:
             raise ValueError(
@@ -86,9 +86,12 @@ class AuditReport:
             )
         try:
             metrics = {str(name): metric_result_from_plain(result) for name, result in data["metrics"].items()}
-            return cls(metrics, Provenance(**data["provenance"]), tuple(data["notes"]), data["created"], version)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not an audit report of schema version {version}: {error!r}") from error
+            provenance = Provenance(**data["provenance"])
+            _check_texts(provenance)
+            notes = tuple(map(str, data["notes"]))
+            return cls(metrics, provenance, notes, str(data["created"]), version)
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+            raise ValueError(f"not an audit report of schema version {version!r}: {error}") from error
 
     def save(self, folder: str | os.PathLike) -> Path:
         """Write `report.json`, `fade.png` and `representation.png` into a folder; each is complete or not there.
@@ -151,6 +154,22 @@ class AuditReport:
         path = Path(folder)
         path = path / "report.json" if path.is_dir() else path
         return cls.from_json(path.read_text(encoding="utf-8"))
+
+
+def _check_texts(provenance: Provenance) -> None:
+    """A report may be somebody else's: what is read as text must be text."""
+    for described in provenance.models.values():
+        if not {"name", "weights_sha256"} <= set(described) or not all(
+            isinstance(part, str) for part in described.values()
+        ):
+            raise ValueError("a model is described by texts, name and weights_sha256 among them")
+    if not all(isinstance(part, str) for part in provenance.versions.values()):
+        raise ValueError("versions are texts")
+    plain = (str, int, float, bool, type(None))
+    if not all(isinstance(part, plain) for part in provenance.settings.values()):
+        raise ValueError("settings are numbers, texts and switches")
+    if not all(isinstance(part, plain) for described in provenance.data.values() for part in described.values()):
+        raise ValueError("data is described by numbers and texts")
 
 
 class ReportNotSavedError(OSError):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hf_unlearn._files import cache_root, write_atomically
@@ -14,7 +15,7 @@ from hf_unlearn.audit import AuditReport
 from hf_unlearn.inference import is_main_process, model_fingerprint
 from hf_unlearn.publishing._card import FOLDER, update_card
 from hf_unlearn.publishing._front_matter import CardError, FrontMatter
-from hf_unlearn.publishing._public import stage
+from hf_unlearn.publishing._public import UPLOAD, stage
 from hf_unlearn.publishing._statement import Setting, Statement
 
 
@@ -94,28 +95,56 @@ class PublishAuditCallback(TrainerCallback):
             tags: That the card must have, besides ours.
         """
         folder = Path(self.trainer.args.output_dir)
-        if self.report is None:
-            shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        _refuse_evidence(folder)
+        report = self.report or _earlier(folder / FOLDER)
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        if report is None:
             return
-        audited = self.report.provenance.models.get("candidate", {}).get("weights_sha256")
+        audited = report.provenance.models.get("candidate", {}).get("weights_sha256")
         if audited is not None and model_fingerprint(self.trainer.model) != audited:
-            shutil.rmtree(folder / FOLDER, ignore_errors=True)
             logger.error(
                 "the model changed after its audit; its card carries no audit. Audit it again and push again."
             )
             return
         repo_id = self.trainer.hub_model_id or self.trainer.args.hub_model_id or folder.name
         home = cache_root() / "publications" / repo_id.replace("/", "--")
-        bundle = stage(self.report, self.statement, repo_id, home)
-        shutil.copytree(home / "upload" / FOLDER, folder / FOLDER, dirs_exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True)
         card = folder / "README.md"
         try:
-            old = card.read_bytes().decode("utf-8") if card.is_file() else None
-            head = FrontMatter(update_card(old, bundle.report, self.statement, repo_id, bundle.figures))
-            head.merge_list("tags", tags)
-            text = head.render()
+            with FileLock(home / ".lock"):
+                bundle = stage(report, self.statement, repo_id, home)
+                old = card.read_bytes().decode("utf-8") if card.is_file() else None
+                head = FrontMatter(update_card(old, bundle.report, self.statement, repo_id, bundle.figures))
+                head.merge_list("tags", tags)
+                shutil.copytree(home / UPLOAD / FOLDER, folder / FOLDER)
         except CardError as error:
             logger.error("the card was left alone: %s", error)
             return
+        text = head.render()
         write_atomically(card, lambda path: path.write_bytes(text.encode("utf-8")))
         logger.info("the audit is in %s", os.fspath(card))
+
+
+def _earlier(folder: Path) -> AuditReport | None:
+    """The report that an earlier process put beside the model."""
+    try:
+        return AuditReport.load(folder)
+    except (OSError, ValueError):
+        return None
+
+
+def _refuse_evidence(folder: Path) -> None:
+    """The Trainer uploads all of its folder; evidence of an audit, and a report with plain hashes of data, must not be in it.
+
+    Raises:
+        ValueError: Names what is there, before anything is sent.
+    """
+    for path in folder.rglob("report.json"):
+        if path.parent.name == FOLDER and path.parent.parent == folder:
+            continue
+        report = _earlier(path)
+        if report is not None and any("sha256" in described for described in report.provenance.data.values()):
+            raise ValueError(
+                f"{str(path.parent)!r} holds an audit with its evidence and hashes of the forget data, and the Trainer would upload it; give "
+                "audit() an output_dir outside the Trainer's, and move this folder away."
+            )

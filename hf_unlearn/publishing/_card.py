@@ -23,7 +23,6 @@ FOLDER = "unlearning_audit"
 """Where report and figures lie in a repository."""
 TAGS = ("machine-unlearning", "hf_unlearn")
 BEGIN, END = "<!-- hf_unlearn:audit:begin -->", "<!-- hf_unlearn:audit:end -->"
-_SECTION = re.compile(re.escape(BEGIN) + r"[\s\S]*?" + re.escape(END))
 _MANY = 30
 _CITED = {
     "fade": ("FADE", "2510.12981"),
@@ -57,6 +56,7 @@ def card_section(report: AuditReport, statement: Statement, repo_id: str, figure
             datasets=Safe(", ".join(markdown(_linked(name, "datasets/")) for name in statement.datasets)),
             rows=rows,
             folded=len(rows) > _MANY,
+            holdout=any(_side(name) == "holdout" for name in report.metrics),
             models=models,
             data=report.provenance.data,
             interval=Safe(f"{100 * confidence:g} % interval" if isinstance(confidence, float) else "interval"),
@@ -121,27 +121,36 @@ def _name_base(head: FrontMatter, base_model: str) -> None:
             head.replace("tags", [tag.replace(found, base_model) if isinstance(tag, str) else tag for tag in tags])
 
 
-def section_of(card: str) -> str | None:
-    """The section as it stands in a card, with `\\n` as line end."""
-    found = _SECTION.search(card)
-    return None if found is None else found.group(0).replace("\r\n", "\n")
+def sections_of(card: str) -> list[str]:
+    """Sections as they stand in a card, with `\\n` as line end.
+
+    Markers without partners are no section.
+    """
+    return [card[start:end].replace("\r\n", "\n") for start, end in _spans(card)]
+
+
+def _spans(text: str) -> list[tuple[int, int]]:
+    """From each opening marker to the next closing one."""
+    spans, at = [], 0
+    while (start := text.find(BEGIN, at)) >= 0 and (end := text.find(END, start)) >= 0:
+        at = end + len(END)
+        spans.append((start, at))
+    return spans
 
 
 def _with_section(body: str, section: str, newline: str) -> str:
-    if body.count(BEGIN) != body.count(END):
-        raise CardError(f"the card has {BEGIN} without {END} or the reverse; remove it. Nothing was changed.")
-    found = list(_SECTION.finditer(body))
-    if len(found) != body.count(BEGIN):
+    spans = _spans(body)
+    if not len(spans) == body.count(BEGIN) == body.count(END):
         raise CardError(
-            f"the markers {BEGIN} and {END} of the card are out of order; remove them. Nothing was changed."
+            f"the card has {BEGIN} without {END}, or they are out of order; remove them. Nothing was changed."
         )
-    if not found:
+    if not spans:
         gap = "" if not body else newline if body.endswith("\n") else 2 * newline
         return body + gap + section + newline
-    pieces, at = [body[: found[0].start()], section], found[0].end()
-    for other in found[1:]:
-        pieces.append(body[at : other.start()])
-        at = other.end()
+    pieces, at = [body[: spans[0][0]], section], spans[0][1]
+    for start, end in spans[1:]:
+        pieces.append(body[at:start])
+        at = end
     return "".join([*pieces, body[at:]])
 
 
@@ -151,7 +160,7 @@ def model_index_results(report: AuditReport, repo_id: str) -> list[dict[str, Any
     for name, result in report.metrics.items():
         if not math.isfinite(float(result.value)):
             continue
-        side = "retain" if name.startswith("retain_") else "forget"
+        side = _side(name)
         read_against = {
             "confidence_interval": None
             if result.confidence_interval is None
@@ -195,28 +204,36 @@ def is_repo_id(text: str) -> bool:
     return True
 
 
+def _side(name: str) -> str:
+    """On which set a metric was measured, by its name."""
+    return next((side for side in ("retain", "holdout") if name.startswith(f"{side}_")), "forget")
+
+
 def _rows(metrics: Mapping[str, MetricResult]) -> list[dict[str, Any]]:
-    """One row per metric, forget beside retain; what it is read against is the forget side's where there is one."""
-    pairs: dict[str, dict[str, MetricResult]] = {}
+    """One row per metric, its sets beside each other; what it is read against is that of the first set that has it."""
+    rows: dict[str, dict[str, MetricResult]] = {}
     for name, result in metrics.items():
-        side = "retain" if name.startswith("retain_") else "forget"
-        stem = name.removeprefix("retain_").removeprefix("forget_") if side == "retain" else name
-        both = f"forget_{stem}"
-        pairs.setdefault(both if both in metrics else stem, {})[side] = result
-    return [_row(name, sides.get("forget"), sides.get("retain")) for name, sides in pairs.items()]
+        side = _side(name)
+        stem = (
+            name.removeprefix(f"{side}_")
+            if side != "forget" or f"retain_{name.removeprefix('forget_')}" in metrics
+            else name
+        )
+        rows.setdefault(stem, {})[side] = result
+    return [_row(name, sides) for name, sides in rows.items()]
 
 
-def _row(name: str, forget: MetricResult | None, retain: MetricResult | None) -> dict[str, Any]:
-    main = forget or retain
-    assert main is not None
-    stem = name.removeprefix("forget_") if forget is not None and retain is not None else name
+def _row(name: str, sides: Mapping[str, MetricResult]) -> dict[str, Any]:
+    main = next(sides[side] for side in ("forget", "retain", "holdout") if side in sides)
+    values: dict[str, Any] = {}
+    for side in ("forget", "retain", "holdout"):
+        result = sides.get(side)
+        values[side] = _number(None if result is None else result.value)
+        values[f"{side}_interval"] = _interval(None if result is None else result.confidence_interval)
     return {
-        "name": stem.replace("_", " "),
+        **values,
+        "name": name.replace("_", " "),
         "unit": main.unit,
-        "forget": _number(forget.value if forget else None),
-        "interval": _interval(forget.confidence_interval if forget else None),
-        "retain": _number(retain.value if retain else None),
-        "retain_interval": _interval(retain.confidence_interval if retain else None),
         "retrained": _number(main.others.get("reference")),
         "floor": _number(main.floor),
         "start": _number(main.others.get("original") if main.start is None else main.start),

@@ -9,8 +9,21 @@ _SPECIAL = re.compile(r"[\\`*_{}\[\]|~$@]|(?<=:)/(?=/)|(?<=www)\.|(?<=mailto):|(
 _OPENING = re.compile(r"^(?:[#+\-=!](?!\d)|\d+[.)](?=\s|$))")
 
 
+_HIDDEN = ("Cc", "Cf", "Co", "Cs", "Cn")
+
+
 class Safe(str):
     """Markdown that this library wrote itself."""
+
+
+def printable(text: object) -> str:
+    """Text of several lines without what a terminal would obey.
+
+    Example:
+        >>> printable("a\\x1b[2J\\n\\tb")
+        'a[2J\\n\\tb'
+    """
+    return "".join(char for char in str(text) if char in "\n\t" or unicodedata.category(char) not in _HIDDEN)
 
 
 def one_line(text: object) -> str:
@@ -21,7 +34,7 @@ def one_line(text: object) -> str:
         'a[31mred | b'
     """
     spaced = re.sub(r"\s+", " ", str(text))
-    return "".join(char for char in spaced if unicodedata.category(char) not in ("Cc", "Cf", "Co", "Cs", "Cn")).strip()
+    return "".join(char for char in spaced if unicodedata.category(char) not in _HIDDEN).strip()
 
 
 def markdown(text: object) -> str:

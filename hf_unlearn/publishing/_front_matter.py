@@ -44,6 +44,10 @@ class FrontMatter:
         opens = re.match(r"\s*---[ \t]*(\r?\n|$)", text)
         if match is None and opens and re.search(r"(?m)^---[ \t]*\r?$", text[opens.end() :]) is None:
             raise CardError("the card opens front matter with --- and never closes it; close it, or remove the line.")
+        if match is None and re.match(r"\s*---[ \t]+\r?\n", text):
+            raise CardError(
+                "blanks follow the --- above the card's front matter, so the Hub does not read it; remove them."
+            )
         self.newline = "\r\n" if "\r\n" in text[:2000] else "\n"
         empty = re.match(r"\s*---[ \t]*\r?\n---[ \t]*(\r?\n|$)", text) if match is None else None
         self.body = text[(match or empty).end() :] if (match or empty) else text  # type: ignore[union-attr]

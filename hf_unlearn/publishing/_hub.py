@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, RevisionNotFoundError
 
 
 logger = logging.getLogger(__name__)
@@ -48,14 +48,14 @@ def hub_client(token: str | bool | None, endpoint: str | None) -> HfApi:
     return HfApi(endpoint=endpoint, token=token, library_name="hf_unlearn")
 
 
-def patiently(call: Callable[[], Result], what: str, *, attempts: int = 6, after_loss: bool = True) -> Result:
+def patiently(call: Callable[[], Result], what: str, *, attempts: int = 6, repeatable: bool = True) -> Result:
     """Call, and again when the Hub is busy or the line is cut.
 
     Args:
         call: Safe to repeat.
         what: For the log.
         attempts: At most.
-        after_loss: Whether to repeat when the line was cut, so that nobody knows whether the Hub did it.
+        repeatable: Whether to repeat when nobody knows whether the Hub did it: the line was cut, or a server in between gave up.
 
     Raises:
         HfHubHTTPError: The Hub's last answer.
@@ -67,7 +67,7 @@ def patiently(call: Callable[[], Result], what: str, *, attempts: int = 6, after
         except Exception as error:
             if hub_cause(error) is None:
                 raise
-            wait = _wait(error, attempt, after_loss)
+            wait = _wait(error, attempt, repeatable)
             if wait is None or attempt == attempts:
                 raise
             logger.warning("%s: %s; trying again in %.0f s", what, short_error(error), wait)
@@ -76,21 +76,25 @@ def patiently(call: Callable[[], Result], what: str, *, attempts: int = 6, after
 
 
 def hub_cause(error: BaseException) -> Exception | None:
-    """The failed request behind an error, if that is what it is; uploads hide theirs in a RuntimeError."""
+    """The error, if a client call may end with it; None for everything else, which is a fault of ours."""
     if isinstance(error, HUB_ERRORS):
         return error
-    cause = error.__cause__
-    return cause if isinstance(error, RuntimeError) and isinstance(cause, HUB_ERRORS) else None
+    # Uploads to storage end with a RuntimeError, some of them without a cause.
+    return (
+        error
+        if isinstance(error, RuntimeError) and not isinstance(error, (NotImplementedError, RecursionError))
+        else None
+    )
 
 
-def _wait(error: Exception, attempt: int, after_loss: bool) -> float | None:
+def _wait(error: Exception, attempt: int, repeatable: bool) -> float | None:
     """Seconds until the next try; None where there is none."""
     if _offline(error):
         return None
     status = status_of(error)
     if status is None:
-        return 2.0 ** (attempt - 1) if after_loss else None
-    if status not in RETRIED:
+        return 2.0 ** (attempt - 1) if repeatable else None
+    if status not in RETRIED or (not repeatable and status != 429):
         return None
     response = _response(error)
     asked = "" if response is None else response.headers.get("Retry-After", "")
@@ -130,9 +134,13 @@ def short_error(error: BaseException) -> str:
     return f"{text}" if status is None else f"HTTP {status}: {text}"
 
 
-def explain(error: Exception, repo_id: str) -> str:
+def explain(error: Exception, repo_id: str, *, writing: bool = True) -> str:
     """What happened, for a person."""
     status = status_of(error)
+    if isinstance(error, RevisionNotFoundError):
+        return f"{repo_id} has no such revision"
+    if status == 403 and not writing:
+        return f"you may not read {repo_id}"
     if _offline(error):
         return "the Hub is switched off here (HF_HUB_OFFLINE); unset that variable"
     return {

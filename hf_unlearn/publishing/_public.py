@@ -3,12 +3,14 @@
 Everything is written to a folder before the first request, so that a publication that fails can be repeated.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import hashlib
 import hmac
 import json
 import math
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
@@ -26,6 +28,10 @@ from hf_unlearn.publishing._statement import Statement
 
 
 KEY_FILE = "data_key.txt"
+KEY_BYTES = 32
+UPLOAD = "hf_unlearn_upload"
+"""Under the folder of a publication; made anew each time."""
+EVAL_RESULTS = ".eval_results/hf_unlearn.yaml"
 MANIFEST = "manifest.json"
 
 
@@ -34,7 +40,7 @@ class Bundle:
     """A publication on disk.
 
     Attributes:
-        folder: `upload/` holds what is published, under its path in the repository; `data_key.txt` stays here.
+        folder: `hf_unlearn_upload/` holds what is published, under its path in the repository; `data_key.txt` stays here.
         report: As it is published.
         statement: What the publisher says.
         repo_id: Of the model.
@@ -48,7 +54,7 @@ class Bundle:
     @property
     def files(self) -> dict[str, Path]:
         """Path in the repository, and where the file is."""
-        root = self.folder / "upload"
+        root = self.folder / UPLOAD
         return {path.relative_to(root).as_posix(): path for path in sorted(root.rglob("*")) if path.is_file()}
 
     @property
@@ -61,13 +67,47 @@ def data_key(folder: Path) -> bytes:
     """The secret that salts hashes of data: made once, kept beside the report, never published.
 
     Whoever has it and the data can see that the data is the one that was audited; without it a published hash confirms no guess.
+
+    Raises:
+        ValueError: The file is there and damaged.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / KEY_FILE
-    if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda target: target.write_text(secrets.token_hex(32) + "\n", encoding="utf-8"))
-        path.chmod(0o600)
-    return bytes.fromhex(path.read_text(encoding="utf-8").strip())
+    fresh = folder / f".{secrets.token_hex(8)}.key"
+    try:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(KEY_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        # A link is made or refused as a whole: of several at once one wins, and all read the winner's.
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return parse_key(path)
+
+
+def parse_key(data_key: str | os.PathLike) -> bytes:
+    """The key in a file, or in the text of one.
+
+    Raises:
+        ValueError: Not a key.
+    """
+    try:
+        is_file = Path(data_key).is_file()
+    except (OSError, ValueError):
+        is_file = False
+    text = Path(data_key).read_text(encoding="utf-8", errors="replace") if is_file else str(data_key)
+    try:
+        key = bytes.fromhex(text.strip())
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ValueError(
+            f"{f'{str(data_key)!r} is' if is_file else 'data_key must be the path of'} {'no' if is_file else 'a'} data_key.txt of a publisher, "
+            f"or its {2 * KEY_BYTES} hexadecimal digits."
+        )
+    return key
 
 
 def salted(fingerprint: str, key: bytes) -> str:
@@ -151,21 +191,20 @@ def stage(
         ValueError: A benchmark for a metric that the report does not have.
     """
     public = public_report(report, data_key(folder))
-    upload = folder / "upload"
+    upload = folder / UPLOAD
     shutil.rmtree(upload, ignore_errors=True)
     if weights is not None:
         fill_atomically(upload, weights)
     hashes = {path.name: _sha256(path) for path in sorted(upload.glob("*.safetensors"))}
-    manifest = {"statement": statement.to_plain(), "weights": hashes, "repo_id": repo_id}
+    manifest: dict[str, Any] = {"statement": statement.to_plain(), "weights": hashes, "repo_id": repo_id}
     public.save(upload / FOLDER)
+    manifest["figures"] = sorted(path.name for path in (upload / FOLDER).glob("*.png"))
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(upload / FOLDER / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
     if benchmarks:
         entries = [_entry(public, name, *place) for name, place in benchmarks.items()]
         listed = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
-        write_atomically(
-            upload / ".eval_results" / "hf_unlearn.yaml", lambda path: path.write_text(listed, encoding="utf-8")
-        )
+        write_atomically(upload / EVAL_RESULTS, lambda path: path.write_text(listed, encoding="utf-8"))
     return Bundle(folder, public, statement, repo_id)
 
 

@@ -1,5 +1,6 @@
 """One commit with card, report and figures: all of it arrives, or nothing does, and nobody's edit is lost."""
 
+import json
 import logging
 import os
 import random
@@ -16,20 +17,22 @@ from huggingface_hub.utils import HFValidationError, validate_repo_id
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_unlearn._files import cache_root, check_writable
+from hf_unlearn._files import cache_root, check_writable, write_atomically
 from hf_unlearn.audit import AuditReport
 from hf_unlearn.inference import is_main_process
-from hf_unlearn.publishing._card import FOLDER, update_card
+from hf_unlearn.publishing._card import FOLDER, is_repo_id, update_card
+from hf_unlearn.publishing._front_matter import CardError
 from hf_unlearn.publishing._hub import (
     PublicationError,
     explain,
     hub_cause,
     hub_client,
     patiently,
+    short_error,
     status_of,
 )
-from hf_unlearn.publishing._public import KEY_FILE, Bundle, card_diff, stage
-from hf_unlearn.publishing._statement import Setting, Statement, settings_of_run
+from hf_unlearn.publishing._public import EVAL_RESULTS, KEY_FILE, MANIFEST, Bundle, card_diff, stage
+from hf_unlearn.publishing._statement import Setting, Statement, publishable, settings_of_run
 from hf_unlearn.publishing._weights import export_weights
 
 
@@ -132,18 +135,18 @@ def publish(
 
     writer = None if weights is None else write_weights
     api = hub_client(token, endpoint)
-    try:
-        with FileLock(home / ".lock"):  # two publications of one repository would write into one folder
-            bundle = stage(report, statement, repo_id, home, benchmarks=benchmarks, weights=writer)
+    with FileLock(home / ".lock"):  # two publications of one repository would write into one folder
+        bundle = stage(report, statement, repo_id, home, benchmarks=benchmarks, weights=writer)
+        try:
             return _send(api, bundle, private=private, create_pr=create_pr, dry_run=dry_run)
-    except Exception as error:
-        if hub_cause(error) is None:
-            raise
-        raise PublicationError(
-            f"not published: {explain(error, repo_id)}. Nothing is half done; report, figures and {KEY_FILE} are in {str(home)!r}. Repeat "
-            "the same call to go on.",
-            home,
-        ) from error
+        except Exception as error:
+            if hub_cause(error) is None:
+                raise
+            raise PublicationError(
+                f"not published: {explain(error, repo_id)}. The Hub has all of it or nothing; report, figures and {KEY_FILE} are in "
+                f"{str(home)!r}. Repeat the same call to go on: what is there already is not sent again.",
+                home,
+            ) from error
 
 
 def _check_id(repo_id: str) -> None:
@@ -168,7 +171,16 @@ def _statement(
     given = (datasets, show_examples)
     if any(isinstance(value, str) for value in given):
         raise TypeError("datasets and show_examples must be lists of texts, not one text.")
-    chosen = run if settings is None else settings
+    for name in (*datasets, *(() if base_model is None else (base_model,))):
+        if not is_repo_id(name) or Path(name).exists():
+            raise ValueError(
+                f"{name!r} is no id on the Hub. base_model and datasets are published, so they must not name a local place."
+            )
+    chosen = {name: value for name, value in (run if settings is None else settings).items() if publishable(value)}
+    if settings is not None and len(chosen) < len(settings):
+        logger.warning(
+            "not published, because they name places or are no numbers: %s", ", ".join(set(settings) - set(chosen))
+        )
     return Statement(forgotten, objective or found, dict(chosen), base_model, tuple(datasets), tuple(show_examples))
 
 
@@ -183,6 +195,7 @@ def _send(api: HfApi, bundle: Bundle, *, private: bool | None, create_pr: bool, 
         library = "peft" if "adapter_model.safetensors" in files else "transformers"
         new = update_card(old, bundle.report, bundle.statement, bundle.repo_id, bundle.figures, library_name=library)
         diff = card_diff(old, new)
+        write_atomically(bundle.folder / CARD, lambda path, text=new: path.write_bytes(text.encode("utf-8")))  # type: ignore[misc]
         if dry_run:
             return Publication(None, None, files, diff, bundle.folder)
         assert parent is not None
@@ -218,24 +231,54 @@ def _commit(api: HfApi, bundle: Bundle, card: str, parent: str, create_pr: bool)
 
     # A commit whose answer was lost can be repeated: the parent is then no longer the head, and what is there already is not sent again.
     # A pull request cannot: there would be two.
-    return patiently(send, "committing", after_loss=not create_pr)
+    try:
+        return patiently(send, "committing", repeatable=not create_pr)
+    except ValueError as error:
+        if "nvalid metadata" not in str(error):
+            raise
+        raise CardError(
+            f"the Hub refuses the card, which is kept as {str(bundle.folder / CARD)!r}: {error}"
+        ) from error
+    except Exception as error:
+        status = status_of(error)
+        if not create_pr or hub_cause(error) is None or (status is not None and status < 500):
+            raise
+        raise PublicationError(
+            f"nobody knows whether the pull request was made ({short_error(error)}). Look at {api.endpoint}/{bundle.repo_id}/discussions before "
+            f"you repeat the call; everything is in {str(bundle.folder)!r}.",
+            bundle.folder,
+        ) from error
 
 
 def _stale(api: HfApi, bundle: Bundle, revision: str) -> list[str]:
-    """What would contradict this publication: figures of an earlier audit, and weights that would be loaded instead of these."""
+    """What would contradict this publication: files of our earlier audit, and weights that would be loaded instead of these."""
+    earlier = json.loads(read_text(api, bundle.repo_id, f"{FOLDER}/{MANIFEST}", revision) or "{}")
+    figures = earlier.get("figures") if isinstance(earlier, dict) else None
+    ours = {f"{FOLDER}/{name}" for name in figures or () if isinstance(name, str)} | {EVAL_RESULTS}
+    there = [
+        name
+        for folder in (FOLDER, str(Path(EVAL_RESULTS).parent))
+        for name in list_files(api, bundle.repo_id, folder, revision)
+        if name in ours
+    ]
+    if any(name.endswith(".safetensors") for name in bundle.files):
+        pattern = _ADAPTER if "adapter_model.safetensors" in bundle.files else _ANY_WEIGHTS
+        there += [name for name in list_files(api, bundle.repo_id, None, revision) if pattern.fullmatch(name)]
+    return [name for name in there if name not in bundle.files]
 
-    def listed(folder: str | None) -> list[str]:
+
+def list_files(api: HfApi, repo_id: str, folder: str | None, revision: str | None) -> list[str]:
+    """Files of a folder, not of those below; none where there is no such folder."""
+
+    def listed() -> list[str]:
         try:
-            items = api.list_repo_tree(bundle.repo_id, folder, revision=revision)
-            return [item.path for item in items]
+            return [
+                item.path for item in api.list_repo_tree(repo_id, folder, revision=revision) if hasattr(item, "size")
+            ]
         except RemoteEntryNotFoundError:
             return []
 
-    there = [name for name in patiently(lambda: listed(FOLDER), "listing the earlier audit") if name.endswith(".png")]
-    if any(name.endswith(".safetensors") for name in bundle.files):
-        pattern = _ADAPTER if "adapter_model.safetensors" in bundle.files else _ANY_WEIGHTS
-        there += [name for name in patiently(lambda: listed(None), "listing weights") if pattern.fullmatch(name)]
-    return [name for name in there if name not in bundle.files]
+    return patiently(listed, f"listing {repo_id}")
 
 
 def _head(api: HfApi, repo_id: str, *, may_be_missing: bool = False) -> str | None:
@@ -253,4 +296,7 @@ def read_text(api: HfApi, repo_id: str, name: str, revision: str) -> str | None:
         path = patiently(lambda: api.hf_hub_download(repo_id, name, revision=revision), f"reading {name}")
     except RemoteEntryNotFoundError:
         return None
-    return Path(path).read_bytes().decode("utf-8")
+    try:
+        return Path(path).read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CardError(f"{name} of {repo_id} is not UTF-8 text; mend it first. Nothing was changed.") from error

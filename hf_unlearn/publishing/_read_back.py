@@ -15,6 +15,9 @@ from hf_unlearn.publishing._publish import read_text
 from hf_unlearn.publishing._statement import Statement
 
 
+_LARGEST = 20_000_000
+
+
 @dataclass(frozen=True)
 class Published:
     """What a repository says about its audit.
@@ -109,9 +112,15 @@ def read_published(api: HfApi, repo_id: str, revision: str | None) -> Published:
     except Exception as error:
         if hub_cause(error) is None:
             raise
-        raise OSError(f"cannot read the audit of {repo_id}: {explain(error, repo_id)}.") from error
+        raise OSError(f"cannot read the audit of {repo_id}: {explain(error, repo_id, writing=False)}.") from error
     if report is None:
         raise ValueError(f"{repo_id} has no audit: no {FOLDER}/report.json. Publish one with hf-unlearn publish.")
-    plain = {} if manifest is None else json.loads(manifest)
-    statement = Statement.from_plain(plain.get("statement", {}))
-    return Published(AuditReport.from_json(report), statement, dict(plain.get("weights", {})), commit)
+    if max(len(report), len(manifest or "")) > _LARGEST:
+        raise ValueError(f"the audit of {repo_id} is larger than {_LARGEST} characters; that is none of ours.")
+    try:
+        plain = {} if manifest is None else json.loads(manifest)
+        statement = Statement.from_plain(plain.get("statement") or {})
+        weights = {str(name): str(sha) for name, sha in (plain.get("weights") or {}).items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{FOLDER}/{MANIFEST} of {repo_id} is not one of ours: {error}") from error
+    return Published(AuditReport.from_json(report), statement, weights, commit)

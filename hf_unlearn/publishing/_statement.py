@@ -52,8 +52,17 @@ class Statement:
         """Back from `to_plain`; what a later version added is left out."""
         known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
         for name in ("datasets", "examples"):
-            known[name] = tuple(known.get(name, ()))
-        return cls(**known)
+            known[name] = tuple(map(str, known.get(name) or ()))
+        settings = known.get("settings") or {}
+        if not isinstance(settings, Mapping):
+            raise ValueError("the settings of a statement must be a mapping.")
+        texts = {name: known.get(name) for name in ("forgotten", "objective", "base_model")}
+        return cls(
+            **{name: None if value is None else str(value) for name, value in texts.items()},
+            settings=dict(settings),
+            datasets=known["datasets"],
+            examples=known["examples"],
+        )
 
 
 def settings_of_run(folder: Path) -> tuple[str | None, dict[str, Setting]]:
@@ -72,11 +81,16 @@ def settings_of_run(folder: Path) -> tuple[str | None, dict[str, Setting]]:
             settings[part if name == "name" else f"{part}.{name}"] = value
     for name in ("forget_weight", "retain_weight", "learning_rate", "num_train_epochs", "seed", "fila", "adapter"):
         settings[name] = data.get(name)
-    kept = {name: value for name, value in settings.items() if _publishable(value)}
+    kept = {name: value for name, value in settings.items() if publishable(value)}
     return objective, kept
 
 
-def _publishable(value: object) -> bool:
+def publishable(value: object) -> bool:
+    """Numbers, switches and words; nothing that may name a place."""
     if isinstance(value, float):
         return math.isfinite(value)
-    return isinstance(value, (bool, int)) or (isinstance(value, str) and "/" not in value and "\\" not in value)
+    return (
+        value is None
+        or isinstance(value, (bool, int))
+        or (isinstance(value, str) and "/" not in value and "\\" not in value)
+    )

@@ -17,7 +17,7 @@ _ALLOWED = re.compile(
     r"(.*\.safetensors|.*\.safetensors\.index\.json|(generation_|adapter_|preprocessor_|processor_)?config\.json|tokenizer(_config)?\.json|"
     r"special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt|chat_template\.jinja|.*\.model)"
 )
-_NAMES = ("_name_or_path", "name_or_path", "base_model_name_or_path")
+_NAMES = re.compile(r"(path|file|dir|folder|_dataset)$")
 
 
 def export_weights(
@@ -44,6 +44,11 @@ def export_weights(
     if source is not None and not source.is_dir():
         raise ValueError(f"{str(source)!r} is no folder with weights; pass the folder that was audited.")
     loaded = load_model(model, device="cpu" if source is not None else None)
+    if isinstance(loaded, PeftModel) and list(loaded.peft_config) != ["default"]:
+        raise ValueError(
+            f"the model has the adapters {', '.join(loaded.peft_config)}; a repository holds one, named default. Merge them, or save the one "
+            "that counts, open it from there, and audit that."
+        )
     found = model_fingerprint(loaded)
     if expected_sha256 is not None and found != expected_sha256:
         raise ValueError(
@@ -63,28 +68,33 @@ def export_weights(
                 shutil.copyfile(path, target / path.name)
     if not any(target.glob("*.safetensors")):
         raise ValueError(f"{str(source or 'the model')!r} has no safetensors weights; only those are published.")
-    for path in target.glob("*config.json"):
+    for path in sorted({*target.glob("*config.json"), *target.glob("special_tokens_map.json")}):
         _without_local_names(path, base_model)
 
 
 def _without_local_names(path: Path, base_model: str | None) -> None:
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    changed = False
-    for name in _NAMES:
-        value = data.get(name)
-        if not isinstance(value, str) or not _is_local(value):
-            continue
-        changed = True
-        if name != "base_model_name_or_path":
-            del data[name]
-        elif base_model is None:
+    base = data.get("base_model_name_or_path")
+    if isinstance(base, str) and _is_local(base):
+        if base_model is None:
             raise ValueError(
                 "the adapter names a base model in a local folder, where nobody else can find it; pass base_model= with its Hub id."
             )
-        else:
-            data[name] = base_model
-    if changed:
-        path.write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        data["base_model_name_or_path"] = base_model
+    kept = _cleaned(data)
+    if kept != json.loads(path.read_text(encoding="utf-8")):
+        path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _cleaned(value: Any) -> Any:
+    """Without entries that name a file or folder of this machine."""
+    if isinstance(value, dict):
+        return {
+            name: _cleaned(part)
+            for name, part in value.items()
+            if not (_NAMES.search(name) and isinstance(part, str) and _is_local(part))
+        }
+    return [_cleaned(part) for part in value] if isinstance(value, list) else value
 
 
 def _is_local(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import html
 import re
+import time
 
 import pytest
 import yaml
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from reports import metric, report
 
 from hf_unlearn.publishing import CardError, Statement, card_section, update_card
-from hf_unlearn.publishing._card import BEGIN, END, section_of
+from hf_unlearn.publishing._card import BEGIN, END, model_index_results, sections_of
 from hf_unlearn.publishing._escape import markdown, one_line
 from hf_unlearn.publishing._front_matter import FrontMatter
 
@@ -123,6 +124,15 @@ def test_what_is_there_is_not_overruled():
     assert data.library_name == "peft" and data.base_model == "you/base"
 
 
+def test_many_markers_cost_little():
+    card = "# x\n" + f"{BEGIN}\n" * 50_000
+    started = time.perf_counter()
+    assert sections_of(card) == []
+    with pytest.raises(CardError, match="without"):
+        update_card(card, report(), PLAIN, REPO)
+    assert time.perf_counter() - started < 20
+
+
 def test_two_old_sections_become_one():
     once = update_card("# Mine\n", report(), PLAIN, REPO)
     twice = once + "between\n" + BEGIN + "\nold\n" + END + "\nafter\n"
@@ -141,6 +151,7 @@ def test_two_old_sections_become_one():
         ("---\nmodel-index: 3\n---\n", "not a list of models"),
         (f"# x\n{BEGIN}\nold\n", "without"),
         (f"# x\n{END}\n{BEGIN}\n", "out of order"),
+        ("--- \nlicense: mit\n---\n", "blanks follow"),
     ],
 )
 def test_a_card_that_cannot_be_read_is_refused(card: str, says: str):
@@ -170,7 +181,7 @@ def test_text_from_outside_stays_text(text: str):
     evil.provenance.data[text] = {"rows": 1}
     object.__setattr__(evil, "notes", (text,))
     card = update_card(CARD, evil, statement, REPO, [text])
-    section = section_of(card)
+    (section,) = sections_of(card)
     assert card.count(BEGIN) == card.count(END) == 1 and card.endswith(END + "\n")
     assert "<script" not in section and "{{" not in section and "{%" not in section
     assert "](javascript" not in section and "](http://evil" not in section and "![" not in section
@@ -253,6 +264,12 @@ def test_the_section_says_what_the_report_says():
         "| forget probability | probability | 0.4 | -0.6 … 1.4 | – | – | 0.3 | – | 0.9 | – | – | as the retrained model |"
         in section
     )
+    held = report({**report().metrics, "holdout_probability": metric(0.2, unit="probability", direction="reference")})
+    section_with = card_section(held, PLAIN, REPO)
+    assert "| holdout | 95 % interval | retrained |" in section_with
+    assert "| probability | probability | – | – | – | – | 0.2 | -0.8 … 1.2 | – |" in section_with
+    kinds = {result["dataset"]["type"] for result in model_index_results(held, REPO)}
+    assert kinds == {"unlearning-audit-forget", "unlearning-audit-retain", "unlearning-audit-holdout"}
     assert "* a limit" in section and "hf-unlearn verify me/model" in section and "arxiv.org/abs/2510.12981" in section
     assert "| learning&#95;rate | 0.001 |" in section
     assert "lies between retraining and the original" in section

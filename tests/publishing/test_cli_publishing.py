@@ -45,7 +45,7 @@ def test_publish_compare_verify(cli, hub: LoopbackHub, tmp_path: Path):
     card = hub.repository("me/other").files()["README.md"].replace(b"12.4", b"0.1")
     hub.repository("me/other").commit({"README.md": card}, "edited")
     checked = cli("verify", "me/other")
-    assert checked.exit_code == 1 and "not reproduced card: the section in the card is not what" in " ".join(
+    assert checked.exit_code == 1 and "not reproduced card: model-index is not what" in " ".join(
         checked.output.split()
     )
 

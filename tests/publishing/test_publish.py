@@ -128,9 +128,15 @@ def test_a_pull_request_leaves_main_alone(hub: LoopbackHub, there: dict):
 def test_a_pull_request_whose_answer_is_lost_is_not_sent_twice(hub: LoopbackHub, there: dict):
     hub.add("you/model", {"README.md": b"# Yours\n"})
     hub.fail("POST /api/models/you/model/commit", "reset after")
-    with pytest.raises(PublicationError):
+    with pytest.raises(PublicationError, match=r"nobody knows whether the pull request was made.*discussions"):
         publish(report(), "you/model", create_pr=True, **there)
     assert hub.repository("you/model").prs == 1
+    hub.fail("POST /api/models/you/model/commit", status=504)  # a server in between gave up
+    with pytest.raises(PublicationError, match="nobody knows"):
+        publish(report(), "you/model", create_pr=True, **there)
+    hub.fail("POST /api/models/you/model/commit", status=429)  # refused for certain: repeated
+    publish(report(), "you/model", create_pr=True, **there)
+    assert hub.repository("you/model").prs == 2
 
 
 def test_a_dry_run_sends_nothing(hub: LoopbackHub, there: dict):
@@ -186,7 +192,7 @@ def test_a_bad_day_loses_nothing(hub: LoopbackHub, there: dict, where: str, kind
     assert hub.repository(REPO).files() == {"README.md": before}  # never half a publication
     kept = Path(caught.value.folder)
     assert str(kept) in str(caught.value) and "epeat" in str(caught.value)
-    assert AuditReport.load(kept / "upload" / "unlearning_audit").metrics["fade"].value == 12.4
+    assert AuditReport.load(kept / "hf_unlearn_upload" / "unlearning_audit").metrics["fade"].value == 12.4
     hub.faults.clear()
     publish(report(), REPO, **there)  # what the message says
     assert "## Unlearning audit" in card_of(hub)
@@ -279,12 +285,68 @@ def test_registered_benchmarks_are_opt_in(hub: LoopbackHub, there: dict):
         publish(report(), REPO, benchmarks={"nothing": ("org/benchmark", "forget")}, **there)
 
 
+def test_what_is_not_ours_stays_and_what_was_ours_goes(hub: LoopbackHub, there: dict):
+    hub.add(REPO, {"unlearning_audit/mine.png": b"x", "README.md": b"# Mine\n"})
+    publish(report(), REPO, benchmarks={"fade": ("org/benchmark", "forget")}, **there)
+    publish(report({"fade": metric(3.0)}), REPO, **there)
+    files = set(hub.repository(REPO).files())
+    assert "unlearning_audit/mine.png" in files
+    assert not files & {"unlearning_audit/representation.png", ".eval_results/hf_unlearn.yaml"}
+
+
+def test_the_folder_is_the_user_s(hub: LoopbackHub, there: dict, tmp_path: Path):
+    (tmp_path / "upload").mkdir()
+    (tmp_path / "upload" / "notes.txt").write_text("mine")
+    publish(report(), REPO, folder=tmp_path, **there)
+    assert (tmp_path / "upload" / "notes.txt").read_text() == "mine"
+    (tmp_path / "data_key.txt").write_text("")
+    with pytest.raises(ValueError, match="data_key"):
+        publish(report(), REPO, folder=tmp_path, **there)
+
+
+def test_one_key_whoever_asks_first(tmp_path: Path):
+    from hf_unlearn.publishing._public import data_key
+
+    for round_ in range(10):
+        keys: list[bytes] = []
+
+        def ask(folder: Path = tmp_path / str(round_), found: list[bytes] = keys) -> None:
+            found.append(data_key(folder))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(keys) == 4 and len(set(keys)) == 1 and len(keys[0]) == 32
+
+
+def test_places_are_not_published(hub: LoopbackHub, there: dict, tmp_path: Path):
+    for bad in ({"base_model": str(tmp_path)}, {"datasets": [str(tmp_path)]}):
+        with pytest.raises(ValueError, match="no id on the Hub"):
+            publish(report(), REPO, **bad, **there)
+    publish(report(), REPO, settings={"data": str(tmp_path), "epochs": 3}, **there)
+    assert str(tmp_path).encode() not in b"".join(hub.repository(REPO).files().values())
+    assert "| epochs | 3 |" in card_of(hub)
+
+
+def test_a_card_that_is_no_text(hub: LoopbackHub, there: dict):
+    hub.add(REPO, {"README.md": b"\xff\xfe#"})
+    with pytest.raises(ValueError, match="not UTF-8"):
+        publish(report(), REPO, **there)
+    hub.add(REPO, {"README.md": b"---\nbase_model: /home/me/base\n---\n"})
+    with pytest.raises(ValueError, match=r"refuses the card, which is kept as (?s:.*)not an id"):
+        publish(report(), REPO, **there)
+
+
 def test_reading_back_what_is_not_there(hub: LoopbackHub, there: dict):
     hub.add(REPO, {"README.md": b"# Mine\n"})
     with pytest.raises(ValueError, match="has no audit"):
         load_audit(REPO, **there)
     with pytest.raises(ValueError, match="no repository"):
         load_audit("me/nothing", **there)
+    with pytest.raises(OSError, match="no such revision"):
+        load_audit(REPO, revision="typo", **there)
     hub.fail("resolve", times=1000, status=503)
     with pytest.raises(OSError, match="cannot read the audit"):
         load_audit(REPO, **there)

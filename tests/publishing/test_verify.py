@@ -11,11 +11,13 @@ import pytest
 import torch
 from loopback_hub import LoopbackHub
 from peft import LoraConfig, get_peft_model
+from reports import metric
 
 from hf_unlearn.audit import AuditReport, audit
 from hf_unlearn.data import Pocket, load_pocket
 from hf_unlearn.inference import load_model
 from hf_unlearn.publishing import load_audit, publish, verify
+from hf_unlearn.publishing._claims import check_metric
 
 
 REPO = "me/model"
@@ -146,6 +148,67 @@ def test_an_interval_without_end_is_no_claim(
     assert found["fade"] == "not reproduced" and found["forget_probability"] == "reproduced"
 
 
+@pytest.mark.parametrize(
+    "part", ["floor", "start", "relative", "confidence_interval", "start_confidence_interval", "others", "by_layer"]
+)
+def test_every_part_of_a_claim_counts(part: str):
+    """A published result is compared as a whole; what was not recomputed is named."""
+    bounds = {
+        "confidence_interval": (11.0, 14.0),
+        "floor_confidence_interval": (1.0, 2.0),
+        "start_confidence_interval": (20.0, 30.0),
+    }
+    numbers = {
+        "floor": 1.5,
+        "start": 25.0,
+        "relative": 0.46,
+        "relative_confidence_interval": (0.4, 0.5),
+        "others": {"reference": 0.3},
+    }
+    true = metric(12.4, **bounds, **numbers, by_layer={"1": metric(0.7)})
+    assert check_metric("fade", true, true).outcome == "reproduced"
+    lies = {
+        "floor": 14.0, "start": 99.0, "relative": 0.01, "confidence_interval": (-1e300, 1e300), "start_confidence_interval": (0.0, 1e9),
+        "others": {"reference": 9.0}, "by_layer": {"1": metric(9.0)},
+    }  # fmt: skip
+    found = check_metric("fade", dataclasses.replace(true, **{part: lies[part]}), true)
+    assert found.outcome == "not reproduced" and "differ" in found.reason
+    less = {"others": {}, "by_layer": {}}.get(part)
+    if part != "confidence_interval":
+        found = check_metric("fade", true, dataclasses.replace(true, **{part: less}))
+        assert found.outcome == "reproduced" and "not recomputed" in found.reason
+
+
+def test_a_cut_line_is_not_a_missing_file(hub: LoopbackHub, there: dict, folder: Path, report: AuditReport):
+    publish(report, REPO, weights=folder, **there)
+    for where in ("tree/", "resolve/.*model.safetensors"):
+        hub.faults.clear()
+        hub.fail(where, status=503, times=1000)
+        with pytest.raises(OSError, match="cannot"):
+            verify(REPO, **there)
+
+
+def test_somebody_else_s_report_opens_no_folder_of_mine(
+    hub: LoopbackHub, there: dict, pocket: Pocket, folder: Path, report: AuditReport, data: dict
+):
+    """It names a reference; that may be a repository which is gone, or a place on this machine."""
+    for name in ("you/gone", str(folder), "../secret"):
+        models = {
+            **report.provenance.models,
+            "reference": {**report.provenance.models["reference"], "name": name, "source": "hub"},
+        }
+        strange = dataclasses.replace(report, provenance=dataclasses.replace(report.provenance, models=models))
+        publish(strange, REPO, weights=folder, **there)
+        checks = verify(REPO, **data, progress=False, **there)
+        assert outcomes(checks)["weights"] == "reproduced"
+        assert {check.reason for check in checks if check.name == "fade"} == {"needs the reference"}
+    settings = {**report.provenance.settings, "num_samples": 10**9}
+    greedy = dataclasses.replace(report, provenance=dataclasses.replace(report.provenance, settings=settings))
+    publish(greedy, REPO, weights=folder, **there)
+    with pytest.raises(ValueError, match="num_samples"):
+        verify(REPO, **data, reference=pocket.reference(), **there)
+
+
 def test_old_weights_do_not_stay_beside_the_audited_ones(
     hub: LoopbackHub, there: dict, folder: Path, report: AuditReport
 ):
@@ -163,7 +226,7 @@ def test_old_weights_do_not_stay_beside_the_audited_ones(
     assert outcomes(verify(REPO, **there))["weights"] == "reproduced"
 
 
-@pytest.mark.parametrize("edit", ["section", "index", "gone"])
+@pytest.mark.parametrize("edit", ["section", "index", "gone", "second", "figure"])
 def test_an_edited_claim_is_flagged(hub: LoopbackHub, there: dict, report: AuditReport, edit: str):
     publish(report, REPO, **there)
     card = hub.repository(REPO).files()["README.md"].decode()
@@ -172,6 +235,8 @@ def test_an_edited_claim_is_flagged(hub: LoopbackHub, there: dict, report: Audit
         "section": card.replace(f"| {value:.4g} |", "| 0.001 |"),
         "index": card.replace(f"value: {value!r}", "value: 0.001"),
         "gone": card.split("<!--")[0],
+        "second": card + card[card.index("<!--") :].replace(f"| {value:.4g} |", "| 0.001 |"),
+        "figure": card.replace("![fade.png]", "![certified.png](https://evil/x.png)\n\n![fade.png]"),
     }[edit]
     assert edited != card
     hub.repository(REPO).commit({"README.md": edited.encode()}, "edited")
@@ -232,6 +297,13 @@ def test_the_key_makes_the_hash(hub: LoopbackHub, there: dict, report: AuditRepo
     assert (tmp_path / "one" / "data_key.txt").stat().st_mode & 0o077 == 0
 
 
+def test_several_adapters_are_refused(hub: LoopbackHub, there: dict, pocket: Pocket, report: AuditReport):
+    model = get_peft_model(pocket.original(), LoraConfig(r=2, target_modules=["q_proj"]), adapter_name="mine")
+    with pytest.raises(ValueError, match="holds one, named default"):
+        publish(report, REPO, weights=model, **there)
+    assert not hub.repositories
+
+
 def test_an_adapter_is_published_as_adapter(hub: LoopbackHub, there: dict, pocket: Pocket, tmp_path: Path, data: dict):
     base = tmp_path / "base"
     pocket.original().save_pretrained(base)
@@ -276,6 +348,17 @@ trainer.add_callback(PublishAuditCallback(trainer, run, forgotten="invented pers
 trainer.train()
 trainer.push_to_hub(tags=["mine"])
 trainer.push_to_hub()
+again = Trainer(model=trainer.model, args=trainer.args, processing_class=pocket.tokenizer)  # as a new process would
+again.add_callback(PublishAuditCallback(again, run, forgotten="invented persons", base_model="me/original"))
+again.push_to_hub(commit_message="later")
+run_into = audit(trainer.model, reference=pocket.reference(), forget=pocket.forget, processing_class=pocket.tokenizer, num_samples=1,
+                 max_examples=3, progress=False, output_dir=out / "audit")
+try:
+    trainer.push_to_hub(commit_message="with evidence")
+except ValueError as error:
+    print("refused:", error)
+import shutil
+shutil.rmtree(out / "audit")
 if kind == "plain":
     with torch.no_grad():
         next(trainer.model.parameters()).add_(0.1)
@@ -313,6 +396,14 @@ def test_the_trainer_s_own_card_keeps_the_section(tmp_path: Path, kind: str, mon
         assert {"unlearning_audit/report.json", "unlearning_audit/fade.png"} <= set(files)
         assert ("adapter_model.safetensors" if kind == "peft" else "model.safetensors") in files
         assert not [name for name in files if "data_key" in name]
+        assert "refused:" in done.stdout and "with evidence" not in repository.messages
+        assert not [name for name in repository.files() if "evidence" in name]
+        later = [sha for sha, commit in repository.commits.items() if commit["message"] == "later"]
+        assert all("## Unlearning audit" in repository.files(sha)["README.md"].decode() for sha in later)
+        assert (
+            "## Unlearning audit"
+            in repository.files(repository.commits[repository.refs["main"]]["parent"])["README.md"].decode()
+        )
         if kind == "plain":
             assert "## Unlearning audit" not in repository.files()["README.md"].decode()
             assert "changed after its audit" in done.stderr
