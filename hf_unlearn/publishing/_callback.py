@@ -16,7 +16,7 @@ from hf_unlearn.inference import is_main_process, model_fingerprint
 from hf_unlearn.publishing._card import FOLDER, update_card
 from hf_unlearn.publishing._front_matter import CardError, FrontMatter
 from hf_unlearn.publishing._public import UPLOAD, stage
-from hf_unlearn.publishing._statement import Setting, Statement
+from hf_unlearn.publishing._statement import Setting, make_statement
 
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class PublishAuditCallback(TrainerCallback):
         self.trainer = trainer
         self.report = run_audit if isinstance(run_audit, AuditReport) else None
         self._run_audit = None if isinstance(run_audit, AuditReport) else run_audit
-        self.statement = Statement(forgotten, objective, dict(settings or {}), base_model, tuple(datasets))
+        self.statement = make_statement(forgotten, objective, settings, base_model, datasets)
         self._write_card = trainer.create_model_card
         trainer.create_model_card = self._create_model_card
 
@@ -95,7 +95,7 @@ class PublishAuditCallback(TrainerCallback):
             tags: That the card must have, besides ours.
         """
         folder = Path(self.trainer.args.output_dir)
-        _refuse_evidence(folder)
+        refuse_evidence(folder)
         report = self.report or _earlier(folder / FOLDER)
         shutil.rmtree(folder / FOLDER, ignore_errors=True)
         if report is None:
@@ -133,17 +133,16 @@ def _earlier(folder: Path) -> AuditReport | None:
         return None
 
 
-def _refuse_evidence(folder: Path) -> None:
+def refuse_evidence(folder: Path) -> None:
     """The Trainer uploads all of its folder; evidence of an audit, and a report with plain hashes of data, must not be in it.
 
     Raises:
         ValueError: Names what is there, before anything is sent.
     """
     for path in folder.rglob("report.json"):
-        if path.parent.name == FOLDER and path.parent.parent == folder:
-            continue
         report = _earlier(path)
-        if report is not None and any("sha256" in described for described in report.provenance.data.values()):
+        evidence = list(path.parent.glob("evidence/*"))
+        if report is not None and (evidence or any("sha256" in part for part in report.provenance.data.values())):
             raise ValueError(
                 f"{str(path.parent)!r} holds an audit with its evidence and hashes of the forget data, and the Trainer would upload it; give "
                 "audit() an output_dir outside the Trainer's, and move this folder away."

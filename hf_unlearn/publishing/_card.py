@@ -11,12 +11,11 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult
 from huggingface_hub.repocard_data import eval_results_to_model_index
-from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from hf_unlearn.audit import AuditReport, MetricResult
 from hf_unlearn.publishing._escape import Safe, markdown, one_line
 from hf_unlearn.publishing._front_matter import SOURCE, CardError, FrontMatter
-from hf_unlearn.publishing._statement import Statement
+from hf_unlearn.publishing._statement import Statement, is_repo_id
 
 
 FOLDER = "unlearning_audit"
@@ -193,15 +192,6 @@ def _plain(value: Any) -> float | int | None:
     if value is None or not math.isfinite(float(value)):
         return None
     return int(value) if float(value).is_integer() and not isinstance(value, float) else float(value)
-
-
-def is_repo_id(text: str) -> bool:
-    """Whether the Hub would take it as an id."""
-    try:
-        validate_repo_id(text)
-    except HFValidationError:
-        return False
-    return True
 
 
 def _side(name: str) -> str:

@@ -208,6 +208,15 @@ def stage(
     return Bundle(folder, public, statement, repo_id)
 
 
+def figures_of(manifest: str | None) -> list[str]:
+    """Names of the figures of an earlier publication; none where its manifest is not one of ours."""
+    try:
+        figures = json.loads(manifest or "{}").get("figures") or []
+        return [name for name in figures if isinstance(name, str)]
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return []
+
+
 def _entry(report: AuditReport, name: str, dataset_id: str, task_id: str) -> EvalResultEntry:
     if name not in report.metrics:
         raise ValueError(

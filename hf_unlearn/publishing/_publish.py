@@ -1,6 +1,5 @@
 """One commit with card, report and figures: all of it arrives, or nothing does, and nobody's edit is lost."""
 
-import json
 import logging
 import os
 import random
@@ -20,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_unlearn._files import cache_root, check_writable, write_atomically
 from hf_unlearn.audit import AuditReport
 from hf_unlearn.inference import is_main_process
-from hf_unlearn.publishing._card import FOLDER, is_repo_id, update_card
+from hf_unlearn.publishing._card import FOLDER, update_card
 from hf_unlearn.publishing._front_matter import CardError
 from hf_unlearn.publishing._hub import (
     PublicationError,
@@ -31,8 +30,8 @@ from hf_unlearn.publishing._hub import (
     short_error,
     status_of,
 )
-from hf_unlearn.publishing._public import EVAL_RESULTS, KEY_FILE, MANIFEST, Bundle, card_diff, stage
-from hf_unlearn.publishing._statement import Setting, Statement, publishable, settings_of_run
+from hf_unlearn.publishing._public import EVAL_RESULTS, KEY_FILE, MANIFEST, Bundle, card_diff, figures_of, stage
+from hf_unlearn.publishing._statement import Setting, make_statement
 from hf_unlearn.publishing._weights import export_weights
 
 
@@ -121,7 +120,7 @@ def publish(
     if not isinstance(report, AuditReport):
         report = AuditReport.load(report)
     known = Path(weights) if isinstance(weights, (str, os.PathLike)) else None
-    statement = _statement(forgotten, objective, settings, base_model, datasets, show_examples, known)
+    statement = make_statement(forgotten, objective, settings, base_model, datasets, show_examples, known)
     home = check_writable(folder or cache_root() / "publications" / repo_id.replace("/", "--"))
     if not is_main_process():
         return Publication(None, None, (), "", home)
@@ -156,32 +155,6 @@ def _check_id(repo_id: str) -> None:
             raise HFValidationError("no owner")
     except HFValidationError as error:
         raise ValueError(f"{repo_id!r} is no repository id; expected owner/name.") from error
-
-
-def _statement(
-    forgotten: str | None,
-    objective: str | None,
-    settings: Mapping[str, Setting] | None,
-    base_model: str | None,
-    datasets: Sequence[str],
-    show_examples: Sequence[str],
-    weights: Path | None,
-) -> Statement:
-    found, run = (None, {}) if weights is None else settings_of_run(weights)
-    given = (datasets, show_examples)
-    if any(isinstance(value, str) for value in given):
-        raise TypeError("datasets and show_examples must be lists of texts, not one text.")
-    for name in (*datasets, *(() if base_model is None else (base_model,))):
-        if not is_repo_id(name) or Path(name).exists():
-            raise ValueError(
-                f"{name!r} is no id on the Hub. base_model and datasets are published, so they must not name a local place."
-            )
-    chosen = {name: value for name, value in (run if settings is None else settings).items() if publishable(value)}
-    if settings is not None and len(chosen) < len(settings):
-        logger.warning(
-            "not published, because they name places or are no numbers: %s", ", ".join(set(settings) - set(chosen))
-        )
-    return Statement(forgotten, objective or found, dict(chosen), base_model, tuple(datasets), tuple(show_examples))
 
 
 def _send(api: HfApi, bundle: Bundle, *, private: bool | None, create_pr: bool, dry_run: bool) -> Publication:
@@ -252,9 +225,8 @@ def _commit(api: HfApi, bundle: Bundle, card: str, parent: str, create_pr: bool)
 
 def _stale(api: HfApi, bundle: Bundle, revision: str) -> list[str]:
     """What would contradict this publication: files of our earlier audit, and weights that would be loaded instead of these."""
-    earlier = json.loads(read_text(api, bundle.repo_id, f"{FOLDER}/{MANIFEST}", revision) or "{}")
-    figures = earlier.get("figures") if isinstance(earlier, dict) else None
-    ours = {f"{FOLDER}/{name}" for name in figures or () if isinstance(name, str)} | {EVAL_RESULTS}
+    manifest = read_text(api, bundle.repo_id, f"{FOLDER}/{MANIFEST}", revision)
+    ours = {f"{FOLDER}/{name}" for name in figures_of(manifest)} | {EVAL_RESULTS}
     there = [
         name
         for folder in (FOLDER, str(Path(EVAL_RESULTS).parent))

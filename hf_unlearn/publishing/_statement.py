@@ -1,13 +1,17 @@
 """What the publisher says about an audited model, which no measurement can know."""
 
 import json
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.utils import HFValidationError, validate_repo_id
 
+
+logger = logging.getLogger(__name__)
 Setting = str | int | float | bool | None
 
 
@@ -65,6 +69,15 @@ class Statement:
         )
 
 
+def is_repo_id(text: str) -> bool:
+    """Whether the Hub would take it as an id."""
+    try:
+        validate_repo_id(text)
+    except HFValidationError:
+        return False
+    return True
+
+
 def settings_of_run(folder: Path) -> tuple[str | None, dict[str, Setting]]:
     """Objective and settings that `unlearn` wrote beside a model; nothing where there is no `unlearning.json`.
 
@@ -94,3 +107,44 @@ def publishable(value: object) -> bool:
         or isinstance(value, (bool, int))
         or (isinstance(value, str) and "/" not in value and "\\" not in value)
     )
+
+
+def make_statement(
+    forgotten: str | None,
+    objective: str | None,
+    settings: Mapping[str, Setting] | None,
+    base_model: str | None,
+    datasets: Sequence[str],
+    show_examples: Sequence[str] = (),
+    weights: Path | None = None,
+) -> Statement:
+    """What the publisher says, checked.
+
+    Args:
+        forgotten: In the publisher's words.
+        objective: Name; default: what `unlearn` noted beside the weights.
+        settings: Of the unlearning; the same default. What may name a place is left out.
+        base_model: Hub id.
+        datasets: Hub ids.
+        show_examples: Texts of the forget set that are to be public.
+        weights: Folder of the model.
+
+    Raises:
+        ValueError: A base model or data set that is not on the Hub: its name would be published.
+        TypeError: One text where a list is expected.
+    """
+    found, run = (None, {}) if weights is None else settings_of_run(weights)
+    given = (datasets, show_examples)
+    if any(isinstance(value, str) for value in given):
+        raise TypeError("datasets and show_examples must be lists of texts, not one text.")
+    for name in (*datasets, *(() if base_model is None else (base_model,))):
+        if not is_repo_id(name) or Path(name).exists():
+            raise ValueError(
+                f"{name!r} is no id on the Hub. base_model and datasets are published, so they must not name a local place."
+            )
+    chosen = {name: value for name, value in (run if settings is None else settings).items() if publishable(value)}
+    if settings is not None and len(chosen) < len(settings):
+        logger.warning(
+            "not published, because they name places or are no numbers: %s", ", ".join(set(settings) - set(chosen))
+        )
+    return Statement(forgotten, objective or found, dict(chosen), base_model, tuple(datasets), tuple(show_examples))

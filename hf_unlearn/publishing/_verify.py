@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_unlearn.audit import AuditReport, audit
 from hf_unlearn.data import DataLike
 from hf_unlearn.inference import LoadedModel, ModelLike, load_model, load_processing_class, model_fingerprint
-from hf_unlearn.publishing._card import FOLDER, card_section, is_repo_id, model_index_results, sections_of
+from hf_unlearn.publishing._card import FOLDER, card_section, model_index_results, sections_of
 from hf_unlearn.publishing._claims import (
     NOT_CHECKABLE,
     NOT_REPRODUCED,
@@ -30,6 +30,7 @@ from hf_unlearn.publishing._hub import explain, hub_cause, hub_client, patiently
 from hf_unlearn.publishing._public import parse_key, salted
 from hf_unlearn.publishing._publish import CARD, list_files, read_text
 from hf_unlearn.publishing._read_back import Published, read_published
+from hf_unlearn.publishing._statement import is_repo_id
 
 
 _MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
