@@ -43,7 +43,8 @@ def truth_ratio(paraphrased_mean_log_prob: float, perturbed_mean_log_probs: Sequ
         >>> round(truth_ratio(np.log(0.5), [np.log(0.25), np.log(0.25)]), 12)
         0.5
     """
-    return float(np.exp(np.mean(perturbed_mean_log_probs) - paraphrased_mean_log_prob))
+    with np.errstate(over="ignore"):  # a destroyed model may deny the true answer without end: infinity says so
+        return float(np.exp(np.mean(perturbed_mean_log_probs) - paraphrased_mean_log_prob))
 
 
 def generalized_exposure(log_probs: np.ndarray, reference_log_probs: np.ndarray) -> np.ndarray:

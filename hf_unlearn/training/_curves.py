@@ -20,6 +20,8 @@ def draw_curves(path: Path, lines: Mapping[str, float]) -> None:
         OSError: The folder cannot be written to.
     """
     rows = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+    if not rows:
+        raise OSError(f"{path} has no line")
     steps = [row["step"] for row in rows]
     names = sorted({name for row in rows for name in row["values"]})
     series = {name: [_finite(row["values"].get(name)) for row in rows] for name in names}
@@ -49,7 +51,8 @@ def _figure(
         if name in series:
             axes[0].plot(steps, _gaps(series[name]), marker="o", ms=3, color=colour, label=name.split("_")[0])
     axes[0].set(xlabel="step", ylabel="probability of the true answers", ylim=(0, 1.02), title="Answers")
-    axes[0].legend()
+    if axes[0].lines:
+        axes[0].legend()
     if "fade" in series:
         axes[1].plot(steps, _gaps(series["fade"]), marker="o", ms=3, color="#D55E00", label="FADE")
         if "fade_low" in series:

@@ -52,14 +52,16 @@ class AnswerProbe:
         self._wrong: list[int] = []
         self._variants: list[dict[str, list[int]]] = []
         if {"question", "paraphrased_answer", "perturbed_answer"} <= set(rows.column_names) and tokenizer is not None:
-            answers = [[row["paraphrased_answer"], *row["perturbed_answer"]] for row in rows]
+            # Rows without wrong answers have no truth ratio; it is then that of the others.
+            whole = [row for row in rows if row["paraphrased_answer"] and any(row["perturbed_answer"] or ())]
+            answers = [[row["paraphrased_answer"], *filter(None, row["perturbed_answer"])] for row in whole]
             self._wrong = [len(texts) - 1 for texts in answers]
             flat = [
                 {"question": row["question"], "answer": text}
-                for row, texts in zip(rows, answers, strict=True)
+                for row, texts in zip(whole, answers, strict=True)
                 for text in texts
             ]
-            self._variants = tokenize_examples(Dataset.from_list(flat), tokenizer).to_list()
+            self._variants = tokenize_examples(Dataset.from_list(flat), tokenizer).to_list() if flat else []
 
     def __call__(self, model: LoadedModel) -> tuple[dict[str, float], list[AnswerReading]]:
         """Values under their names, and the readings of the true answers."""
@@ -112,6 +114,12 @@ class ReferenceProbe:
     ):
         self.reference = load_model(reference)
         check_comparable({"reference": self.reference, "the Trainer's model": candidate})
+        mine = {id(parameter) for parameter in candidate.parameters()}
+        if any(id(parameter) in mine for parameter in self.reference.parameters()):
+            raise ValueError(
+                "the reference has the weights that are being trained, so it would change with them (an adapter is put into the model "
+                "that it is made from); load the reference anew."
+            )
         self.examples, self.batch_size = examples, batch_size
         self._settings: dict[str, Any] = {
             "num_samples": num_samples,

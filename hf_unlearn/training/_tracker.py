@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from hf_unlearn._files import check_writable, write_atomically
 from hf_unlearn.data import DataLike, load_data
 from hf_unlearn.inference import ModelLike, is_main_process, undisturbed
 from hf_unlearn.training._curves import draw_curves
@@ -30,6 +32,8 @@ from hf_unlearn.training._tracker_rule import KeepThenForget
 
 
 logger = logging.getLogger(__name__)
+TRAINERS_OWN = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
+"""What an evaluation calls its own values."""
 Probe = Callable[[PreTrainedModel], Mapping[str, float]]
 
 
@@ -90,9 +94,19 @@ class ForgettingTracker(TrainerCallback):
         table: bool | None = None,
         strict: bool = False,
     ):
-        for name, value in (("max_examples", max_examples), ("every_n_steps", every_n_steps or 1)):
+        counts = {
+            "max_examples": max_examples,
+            "num_samples": num_samples,
+            "max_new_tokens": max_new_tokens,
+            "batch_size": batch_size,
+        }
+        for name, value in {**counts, "every_n_steps": 1 if every_n_steps is None else every_n_steps}.items():
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}.")
+        _check_best_model(trainer.args)
+        self.path = Path(output_dir or trainer.args.output_dir) / "forgetting.jsonl"
+        if is_main_process():
+            check_writable(self.path.parent)
         self.trainer, self.rule, self.stop_when, self.strict = trainer, rule or KeepThenForget(), stop_when, strict
         self.every_n_steps, self.probes = every_n_steps, list(probes)
         self._table = TerminalTable(table)
@@ -119,7 +133,6 @@ class ForgettingTracker(TrainerCallback):
             )
         else:
             logger.info("no reference model was given: FADE, exposure and hidden states are not tracked.")
-        self.path = Path(output_dir or trainer.args.output_dir) / "forgetting.jsonl"
         self.seconds = 0.0
         self._start: dict[str, float] = {}
         self._values: dict[str, float] = {}
@@ -134,8 +147,8 @@ class ForgettingTracker(TrainerCallback):
         """Go on with the file of a resumed run, or start it; measure the start."""
         lines = self._kept_lines(state.global_step) if state.global_step else []
         if is_main_process():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+            text = "".join(json.dumps(line) + "\n" for line in lines)
+            write_atomically(self.path, lambda path: path.write_text(text, encoding="utf-8"))
         self._start = dict(lines[0]["values"]) if lines else {}
         self._last_step = lines[-1]["step"] if lines else -1
         if not lines:
@@ -156,8 +169,15 @@ class ForgettingTracker(TrainerCallback):
         metrics: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Put the values into what `evaluate` returns."""
-        values = self._measure_and_log(state, control)
+        """Put the values into what `evaluate` returns.
+
+        An evaluation by hand, outside training, measures the model as it is then (the best checkpoint, perhaps) and leaves the file alone.
+        """
+        if self.trainer.is_in_train:
+            values = self._measure_and_log(state, control)
+        else:
+            values = self._scored(self.measure(), self._start)
+            self.trainer.log({f"eval_{name}": value for name, value in values.items()})
         if metrics is not None:
             metrics.update({f"eval_{name}": value for name, value in values.items()})
 
@@ -165,7 +185,9 @@ class ForgettingTracker(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Measure the end, if the last step was not; draw the curves."""
-        self._measure_and_log(state, control)
+        # A best checkpoint has been loaded by now: it is not what the last step left.
+        if not (args.load_best_model_at_end and state.best_model_checkpoint):
+            self._measure_and_log(state, control)
         if is_main_process():
             start = time.perf_counter()
             try:
@@ -197,7 +219,8 @@ class ForgettingTracker(TrainerCallback):
                 probe = self._reference
                 values |= self._tried("comparison with the reference", lambda: probe(model, readings))
             for number, own in enumerate(self.probes):
-                values |= self._tried(getattr(own, "__name__", f"probe {number}"), functools.partial(own, model))
+                name = f"probe {number} ({getattr(own, '__name__', type(own).__name__)})"
+                values |= self._tried(name, functools.partial(_own_values, own, model, values))
         seconds = time.perf_counter() - start
         self.seconds += seconds
         return {**values, "tracking_seconds": seconds}
@@ -220,24 +243,44 @@ class ForgettingTracker(TrainerCallback):
         values = self.measure()
         if not self._start:
             self._start = dict(values)
-        if any(metric in values for metric in self.rule.metrics):
-            values["forgetting_score"] = self.rule.score(values, self._start)
+        values = self._scored(values, self._start)
         self._values, self._last_step = values, state.global_step
         if is_main_process():
-            line = json.dumps({"step": state.global_step, "epoch": state.epoch, "values": values}) + "\n"
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
+            self._write(state, values)
             self._table.add(state.global_step, values)
         # Logging resets what the Trainer was about to do; it must still do it.
         flags = {name: getattr(control, name) for name in ("should_log", "should_evaluate", "should_save")}
         self.trainer.log({f"eval_{name}": value for name, value in values.items()})
         for name, flag in flags.items():
             setattr(control, name, flag)
-        if self.stop_when is not None and self.stop_when(values):
+        stop = self.stop_when
+        if stop is not None and self._tried("stop_when", lambda: {"stop": bool(stop(values))}).get("stop"):
             control.should_training_stop = True
         return values
+
+    def _scored(self, values: dict[str, float], start: Mapping[str, float]) -> dict[str, float]:
+        if not any(metric in values for metric in self.rule.metrics):
+            return values
+        return {**values, "forgetting_score": self.rule.score(values, start or values)}
+
+    def _write(self, state: TrainerState, values: Mapping[str, float]) -> None:
+        """One line; JSON has no number that is not finite. A full disk does not end the training: the Trainer's log has the values too."""
+        plain = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        line = json.dumps({"step": state.global_step, "epoch": state.epoch, "values": plain}, allow_nan=False) + "\n"
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if self.strict:
+                raise
+            logger.error(
+                "could not write to %s (%s); the values of step %d are in the log only.",
+                self.path,
+                error,
+                state.global_step,
+            )
 
     @property
     def lines(self) -> dict[str, float]:
@@ -254,14 +297,30 @@ class ForgettingTracker(TrainerCallback):
         for text in self.path.read_text(encoding="utf-8").splitlines():
             try:
                 line = json.loads(text)
-            except json.JSONDecodeError:
-                break
-            if line["step"] > step:
-                break
-            lines.append(line)
+                if line["step"] <= step:
+                    values = {name: value for name, value in line["values"].items() if value is not None}
+                    lines.append({**line, "values": values})
+            except (json.JSONDecodeError, TypeError, KeyError, AttributeError):
+                logger.warning("a damaged line of %s is left out: %.60r", self.path, text)
         if lines:
             self._values = dict(lines[-1]["values"])
         return lines
+
+
+def _check_best_model(args: TrainingArguments) -> None:
+    """The Trainer takes everything that is no loss for "higher is better", and would keep the worst checkpoint."""
+    if (args.metric_for_best_model or "").removeprefix("eval_") == "forgetting_score" and args.greater_is_better:
+        raise ValueError(
+            "forgetting_score is better the lower it is; set greater_is_better=False in the training arguments."
+        )
+
+
+def _own_values(probe: Probe, model: PreTrainedModel, taken: Mapping[str, float]) -> dict[str, float]:
+    found = {str(name): value for name, value in probe(model).items()}
+    for name in found:
+        if name in taken or name in TRAINERS_OWN or name == "forgetting_score":
+            raise ValueError(f"a probe may not call a value {name!r}: that name is taken.")
+    return found
 
 
 def _subset(rows: Dataset, count: int, seed: int) -> Dataset:

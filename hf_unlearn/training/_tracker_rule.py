@@ -1,7 +1,12 @@
 """Which checkpoint is best, in one sentence: keep what must stay, then come nearest to retraining."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+
+WORST = 1e6
+"""Where the scores of checkpoints begin that kept too little."""
 
 
 @dataclass(frozen=True)
@@ -30,4 +35,6 @@ class KeepThenForget:
         if name is None:
             raise KeyError(f"none of {self.metrics} is tracked; there are {sorted(values)}.")
         kept, needed = values.get("retain_probability", 1.0), self.keep * start.get("retain_probability", 0.0)
-        return values[name] if kept >= needed else 1e6 * (1 + needed - kept)
+        if not math.isfinite(values[name]) or not math.isfinite(kept):
+            return 10 * WORST  # a broken model; not NaN, which no later checkpoint would be better than
+        return min(values[name], WORST) if kept >= needed else WORST * (1 + needed - kept)

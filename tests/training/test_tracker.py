@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -147,6 +148,11 @@ def test_the_rule_in_one_sentence():
     assert rule.score({"forget_probability": 0.2, "retain_probability": 0.8}, start) == 0.2
     with pytest.raises(KeyError, match="none of"):
         rule.score({"loss": 1.0}, start)
+    broken = rule.score({"fade": float("nan"), "retain_probability": float("nan")}, start)
+    assert lost[1] < broken < float("inf")
+    assert (
+        rule.score({"fade": 1e9, "retain_probability": 0.8}, start) <= lost[0]
+    )  # kept: never behind one that did not
 
 
 def test_layers_are_those_of_the_whole_features(tmp_path: Path):
@@ -212,6 +218,122 @@ def test_measuring_keeps_nothing(tmp_path: Path):
     assert gone() is None
 
 
+def test_an_evaluation_by_hand_measures_the_model_as_it_is(tmp_path: Path):
+    """Before training; and after it, when the best checkpoint was loaded."""
+    trainer, tracker = tracked(
+        tmp_path, load_best_model_at_end=True, metric_for_best_model="eval_forgetting_score", greater_is_better=False, **EVERY
+    )  # fmt: skip
+    before = trainer.evaluate()
+    assert before["eval_forget_probability"] == tracker.measure()["forget_probability"]
+    trainer.train()
+    lines = {line["step"]: line["values"] for line in file_lines(tmp_path)}
+    best = int(trainer.state.best_model_checkpoint.split("-")[-1])
+    assert trainer.evaluate()["eval_forget_probability"] == lines[best]["forget_probability"]
+    with torch.no_grad():
+        for parameter in trainer.model.parameters():
+            parameter.mul_(1.5)
+    changed = trainer.evaluate()
+    assert (
+        changed["eval_forget_probability"]
+        == tracker.measure()["forget_probability"]
+        != lines[best]["forget_probability"]
+    )
+    assert len(file_lines(tmp_path)) == len(lines)  # the file is the training's
+
+
+def test_the_best_checkpoint_is_not_taken_for_the_last_step(tmp_path: Path):
+    """Without an evaluation at the last step nothing may be written for it from the weights of another."""
+    settings = {**EVERY, "eval_steps": 4, "save_steps": 4, "max_steps": 6}
+    trainer, _ = tracked(tmp_path, load_best_model_at_end=True, metric_for_best_model="eval_forgetting_score", greater_is_better=False, **settings)  # fmt: skip
+    trainer.train()
+    evaluated = [log["step"] for log in trainer.state.log_history if "eval_loss" in log]
+    assert [line["step"] for line in file_lines(tmp_path)] == [0, *evaluated]
+    settings["eval_strategy"] = settings["save_strategy"] = "epoch"  # and with no evaluation at all near the end
+    trainer, tracker = tracked(tmp_path / "epoch", load_best_model_at_end=True, metric_for_best_model="eval_forgetting_score", greater_is_better=False, **settings)  # fmt: skip
+    trainer.callback_handler.callbacks.remove(tracker)
+    trainer.state.best_model_checkpoint, trainer.state.global_step = "somewhere", 3
+    tracker.on_train_begin(trainer.args, trainer.state, trainer.control)
+    before = file_lines(tmp_path / "epoch")
+    trainer.state.global_step = 5
+    tracker.on_train_end(trainer.args, trainer.state, trainer.control)
+    assert file_lines(tmp_path / "epoch") == before
+
+
+def test_lower_is_better_must_be_said(tmp_path: Path):
+    with pytest.raises(ValueError, match="greater_is_better=False"):
+        tracked(tmp_path, load_best_model_at_end=True, metric_for_best_model="forgetting_score", **EVERY)
+
+
+def test_what_breaks_beside_the_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """A condition that raises, a name that is taken, one of two nameless probes, values that are not finite, a full disk."""
+
+    def loss(model):
+        return {"loss": 99.0}
+
+    def odd(model):
+        return {"not_a_number": float("nan"), "endless": torch.tensor(float("inf"))}
+
+    probes = [loss, lambda model: {"gone": 1 / 0}, lambda model: {"here": 1.0}, odd]
+    written, real = [], os.fsync
+
+    def full(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) > 2:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr("hf_unlearn.training._tracker.os.fsync", full)
+    settings = {"every_n_steps": 1, "probes": probes, "stop_when": lambda values: values["nothing"] > 0}
+    trainer, _ = tracked(tmp_path, tracking=settings, **EVERY)
+    trainer.train()
+    logs = [log for log in trainer.state.log_history if "eval_forget_probability" in log]
+    assert len(logs) == trainer.state.global_step + 1 and all(log["eval_here"] == 1 for log in logs)
+    assert all("eval_gone" not in log and "eval_loss" not in log for log in logs)
+    assert all(log["eval_loss"] < 50 for log in trainer.state.log_history if "eval_loss" in log)
+    for says in ("'loss': that name is taken", "ZeroDivisionError", "stop_when failed", "No space left"):
+        assert says in caplog.text
+    for text in (tmp_path / "forgetting.jsonl").read_text().splitlines():
+        values = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))["values"]
+        assert values["not_a_number"] is None and values["endless"] is None
+
+
+def test_a_damaged_file_is_gone_on_with(tmp_path: Path):
+    trainer, _ = tracked(tmp_path, tracking={"every_n_steps": 1}, **EVERY)
+    trainer.train()
+    whole = file_lines(tmp_path)
+    path = tmp_path / "forgetting.jsonl"
+    path.write_text('null\n[]\n{"step": 3}\n' + path.read_text())
+    trainer, _ = tracked(tmp_path, tracking={"every_n_steps": 1}, **EVERY)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert [line["step"] for line in file_lines(tmp_path)] == [line["step"] for line in whole]
+
+
+def test_rows_without_wrong_answers_have_no_truth_ratio(tmp_path: Path):
+    pocket = load_pocket("nano")
+    rows = pocket.forget.to_list()
+    mixed = [{**rows[0], "perturbed_answer": []}, {**rows[1], "paraphrased_answer": None}, *rows[2:6]]
+    trainer, _ = trainer_with_callback(tmp_path, model=pocket.original(), retain=tokenize_examples(pocket.retain, pocket.tokenizer), forget=tokenize_examples(pocket.forget, pocket.tokenizer))  # fmt: skip
+
+    def ratio(chosen: list[dict]) -> dict[str, float]:
+        return ForgettingTracker(
+            trainer, forget_dataset=Dataset.from_list(chosen), processing_class=pocket.tokenizer
+        ).measure()
+
+    assert ratio(mixed)["forget_truth_ratio"] == pytest.approx(ratio(rows[2:6])["forget_truth_ratio"], rel=1e-6)
+    assert "forget_truth_ratio" not in ratio(mixed[:1])
+
+
+def test_a_reference_that_is_being_trained_is_refused(tmp_path: Path):
+    from peft import LoraConfig, get_peft_model
+
+    base = tiny_llama()
+    for model in (base, get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"]))):
+        with pytest.raises(ValueError, match="load the reference anew"):
+            tracked(tmp_path, model=model, tracking={"reference": base})
+
+
 def test_training_stops_when_asked(tmp_path: Path):
     trainer, _ = tracked(tmp_path, tracking={"stop_when": lambda values: True, "every_n_steps": 1}, num_train_epochs=2)
     trainer.train()
@@ -228,7 +350,7 @@ def test_a_probe_that_raises_is_left_out(tmp_path: Path, caplog: pytest.LogCaptu
     with caplog.at_level(logging.ERROR, logger="hf_unlearn"):
         trainer, _ = tracked(tmp_path, tracking={"probes": [broken, good], "every_n_steps": 1})
         trainer.train()
-    assert sum("broken failed" in record.message for record in caplog.records) == 1
+    assert sum("(broken) failed" in record.message for record in caplog.records) == 1
     assert "no such luck" in caplog.text
     assert all(line["values"]["weight"] > 0 for line in file_lines(tmp_path))
     trainer, _ = tracked(tmp_path / "strict", tracking={"probes": [broken], "strict": True})
@@ -297,6 +419,11 @@ def test_bad_settings_are_refused_before_training(tmp_path: Path):
         ForgettingTracker(trainer, forget_dataset=examples(4, seed=1), max_examples=0)
     with pytest.raises(ValueError, match="do not share a vocabulary"):
         ForgettingTracker(trainer, forget_dataset=examples(4, seed=1), reference=tiny_llama(vocab_size=50))
+    with pytest.raises(ValueError, match="batch_size must be at least 1"):
+        ForgettingTracker(trainer, forget_dataset=examples(4, seed=1), batch_size=0)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OSError, match="cannot write to"):
+        ForgettingTracker(trainer, forget_dataset=examples(4, seed=1), output_dir=tmp_path / "file")
     with pytest.raises(ValueError):
         ForgettingTracker(trainer, forget_dataset=Dataset.from_dict({"input_ids": [], "labels": []}))
 
