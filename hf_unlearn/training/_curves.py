@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hf_unlearn._files import write_atomically
+from hf_unlearn.training._tracker_rule import WORST
 
 
 def draw_curves(path: Path, lines: Mapping[str, float]) -> None:
@@ -25,6 +26,10 @@ def draw_curves(path: Path, lines: Mapping[str, float]) -> None:
     steps = [row["step"] for row in rows]
     names = sorted({name for row in rows for name in row["values"]})
     series = {name: [_finite(row["values"].get(name)) for row in rows] for name in names}
+    if "forgetting_score" in series:  # the mark of a checkpoint that kept too little would flatten all others
+        series["forgetting_score"] = [
+            None if score is None or score >= WORST else score for score in series["forgetting_score"]
+        ]
     page = forgetting_page(steps, series, lines)
     write_atomically(path.with_suffix(".html"), lambda target: target.write_text(page, encoding="utf-8"))
     write_atomically(path.with_suffix(".png"), lambda target: _figure(steps, series, lines, target))
@@ -114,6 +119,7 @@ const groups = [
   ["Answers", n => /^(forget|retain)_/.test(n)],
   ["Distance to retraining (FADE, nats per sequence)", n => /^fade(_low|_high)?$/.test(n)],
   ["Relative (0 = retrained, 1 = original)", n => n === "fade_relative"],
+  ["Score of the rule, lower is better (a gap: too little was kept)", n => n === "forgetting_score"],
   ["Exposure (bits)", n => /^exposure/.test(n)],
   ["Hidden states, mean over layers", n => ["residual_ratio", "progress", "cka"].includes(n)],
 ];
@@ -176,6 +182,7 @@ function chart(title, names, lines) {
   };
   draw();
 }
+const blend = (a, b, t) => "rgb(" + a.map((x, i) => Math.round(x + (b[i] - x) * Math.max(0, t))).join(",") + ")";
 function heat(title, suffix) {
   const number = n => Number(n.split("_")[1]);
   const names = Object.keys(data.series).filter(n => /^layer_/.test(n) && n.endsWith(suffix)).sort((a, b) => number(a) - number(b));
@@ -189,8 +196,8 @@ function heat(title, suffix) {
     make("text", {x: 5, y: 15 + (row + .5) * height + 4}, svg).textContent = "layer " + number(name);
     data.steps.forEach((step, k) => {
       const v = data.series[name][k]; if (v === null) return;
-      const fill = "hsl(" + (210 - 195 * Math.min(v, 2) / 2) + " 75% 52%)";  // blue: like the retrained model; red: twice as far as the original
-      const cell = make("rect", {x: 60 + k * width, y: 15 + row * height, width: width - 1, height: height - 1, fill,
+      const cell_colour = v <= 1 ? blend([0, 114, 178], [245, 245, 245], v) : blend([245, 245, 245], [213, 94, 0], Math.min(v, 2) - 1);
+      const cell = make("rect", {x: 60 + k * width, y: 15 + row * height, width: width - 1, height: height - 1, fill: cell_colour,
         "data-layer": number(name), "data-step": step}, svg);
       cell.onmousemove = () => { out.textContent = "step " + step + ", layer " + number(name) + ": " + Number(v.toPrecision(4)); };
     });
@@ -203,6 +210,6 @@ for (const [title, of] of groups) {
   const names = Object.keys(data.series).filter(of);
   if (names.length) chart(title, names, title.startsWith("Distance") ? data.lines : {});
 }
-heat("Residual ratio, layer by step (blue 0: retrained; 1: original; red: 2 and more)", "_residual_ratio");
+heat("Residual ratio, layer by step (blue 0: retrained; grey 1: original; orange 2 and more)", "_residual_ratio");
 </script></body></html>
 """
