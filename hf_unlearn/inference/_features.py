@@ -13,7 +13,8 @@ import torch
 
 from hf_unlearn.functional import IGNORE_INDEX, PairedMoments
 from hf_unlearn.inference._hidden import HiddenReader
-from hf_unlearn.inference._models import LoadedModel, ModelLike, load_model, undisturbed
+from hf_unlearn.inference._loading import LoadedModel, ModelLike, load_model
+from hf_unlearn.inference._models import undisturbed
 from hf_unlearn.inference._sharding import gather, my_share
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from hf_unlearn.inference._models import LoadedModel, base_model
+from hf_unlearn.inference._loading import LoadedModel
+from hf_unlearn.inference._models import base_model
 
 
 logger = logging.getLogger(__name__)

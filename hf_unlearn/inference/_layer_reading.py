@@ -10,7 +10,8 @@ import torch
 from hf_unlearn.functional import answer_positions
 from hf_unlearn.inference._features import _batches
 from hf_unlearn.inference._hidden import HiddenReader, NoHiddenStatesError
-from hf_unlearn.inference._models import LoadedModel, ModelLike, load_model, undisturbed
+from hf_unlearn.inference._loading import LoadedModel, ModelLike, load_model
+from hf_unlearn.inference._models import undisturbed
 from hf_unlearn.inference._reading import LogitReader, chunk_length
 from hf_unlearn.inference._scoring import Example, _right_padded
 from hf_unlearn.inference._sharding import gather, my_share

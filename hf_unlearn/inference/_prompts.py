@@ -7,7 +7,8 @@ from typing import TypeAlias
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_unlearn.inference._models import ModelLike, context_length, saved_configs
+from hf_unlearn.inference._loading import ModelLike, saved_configs
+from hf_unlearn.inference._models import context_length
 
 
 Prompts: TypeAlias = Sequence[str] | Sequence[Sequence[int]]

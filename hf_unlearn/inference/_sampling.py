@@ -15,13 +15,8 @@ from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, Pre
 
 from hf_unlearn.functional import gumbel_sample
 from hf_unlearn.inference._completions import Completions
-from hf_unlearn.inference._models import (
-    ModelLike,
-    base_model,
-    generation_holders,
-    load_model,
-    undisturbed,
-)
+from hf_unlearn.inference._loading import ModelLike, load_model
+from hf_unlearn.inference._models import base_model, generation_holders, undisturbed
 from hf_unlearn.inference._prefix import left_padded, shared_prefix_cache
 from hf_unlearn.inference._prompts import Prompts, check_room, default_stop_token_ids, encode_prompts
 from hf_unlearn.inference._sharding import gather, my_share

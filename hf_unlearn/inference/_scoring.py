@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 
 from hf_unlearn.functional import IGNORE_INDEX, answer_positions, log_prob_divergence
 from hf_unlearn.inference._completions import Completions
-from hf_unlearn.inference._models import ModelLike, check_comparable, context_length, load_model, undisturbed
+from hf_unlearn.inference._loading import ModelLike, load_model
+from hf_unlearn.inference._models import check_comparable, context_length, undisturbed
 from hf_unlearn.inference._reading import LogitReader, chunk_length
 from hf_unlearn.inference._rows import AnswerRows, ScoredRows, answer_rows, completion_rows
 from hf_unlearn.inference._sharding import gather, my_share
