@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -359,8 +360,7 @@ def _depth(evidence: FeatureEvidence, options: Mapping[str, float | int]) -> dic
             "higher",
             floor=twin,
             start=0.0,
-            relative_reason="the twin does not share the original's starting weights" if twin is None else None,
-            **_place(value, twin, 0.0),
+            **_place(value, twin, stranger=evidence.shares_basis.get("twin") is False),
         )
     }
 
@@ -386,15 +386,17 @@ def _lens(evidence: FeatureEvidence, options: Mapping[str, float | int]) -> dict
             "higher",
             floor=twin,
             start=0.0,
-            **_place(value, twin, 0.0),
+            **_place(value, twin),
         )
     }
 
 
-def _place(value: float, floor: float | None, start: float) -> dict:
+def _place(value: float, floor: float | None, *, stranger: bool = False) -> dict[str, Any]:
+    """`relative` of a share that starts at 0, or why there is none."""
     if floor is None:
-        return {}
-    place = relative(value, floor=floor, start=start, higher_is_better=True)
+        why = "the twin does not share the original's starting weights" if stranger else "needs a twin and an original"
+        return {"relative_reason": why}
+    place = relative(value, floor=floor, start=0.0, higher_is_better=True)
     return {"relative": place.value, "relative_reason": place.reason}
 
 

@@ -35,7 +35,7 @@ _SIZES = {
 POCKET_SIZES = tuple(_SIZES)
 """The sizes `load_pocket` knows: "nano" trains in seconds (tests), "small" in tens of seconds (demo)."""
 
-# Far enough from any seed a person would type, so that a twin is never another benchmark's reference.
+# Far enough from any seed a person would type, so that none of these is another benchmark's reference.
 _TWIN_OFFSET = 1_000_003
 
 
@@ -77,12 +77,18 @@ class Pocket:
         return self._model("reference", self.retain, self.seed)
 
     def twin(self) -> LlamaForCausalLM:
-        """Another reference: other initial weights, another data order."""
-        return self._model("twin", self.retain, self.seed + _TWIN_OFFSET)
+        """Another reference from the same initial weights, as fine-tuning one base twice gives: another data order."""
+        return self._model("twin", self.retain, self.seed, order_seed=self.seed + _TWIN_OFFSET)
 
-    def _model(self, role: str, rows: Dataset, seed: int) -> LlamaForCausalLM:
+    def stranger(self) -> LlamaForCausalLM:
+        """A reference of other initial weights and another data order: coordinates of its hidden states mean something else."""
+        return self._model("stranger", self.retain, self.seed + _TWIN_OFFSET)
+
+    def _model(self, role: str, rows: Dataset, seed: int, order_seed: int | None = None) -> LlamaForCausalLM:
         recipe = _SIZES[self.size].recipe
-        return trained_model(role, rows, self.tokenizer, recipe=recipe, seed=seed, progress=self.progress)
+        return trained_model(
+            role, rows, self.tokenizer, recipe=recipe, seed=seed, order_seed=order_seed, progress=self.progress
+        )
 
 
 def load_pocket(size: str = "small", *, seed: int = 0, progress: bool = False) -> Pocket:
@@ -94,7 +100,7 @@ def load_pocket(size: str = "small", *, seed: int = 0, progress: bool = False) -
         progress: Show the Trainer's bar when a model must be trained.
 
     Returns:
-        The data and tokenizer, with `original()`, `reference()` and `twin()`.
+        The data and tokenizer, with `original()`, `reference()`, `twin()` and `stranger()`.
 
     Raises:
         ValueError: Unknown size.

@@ -33,7 +33,7 @@ from hf_unlearn.data._fingerprint import data_fingerprint
 
 logger = logging.getLogger(__name__)
 
-POCKET_VERSION = 1
+POCKET_VERSION = 2
 """Counted up whenever the same seed and recipe would no longer give the same models."""
 
 
@@ -51,7 +51,14 @@ class Recipe:
 
 
 def trained_model(
-    role: str, rows: Dataset, tokenizer: PreTrainedTokenizerFast, *, recipe: Recipe, seed: int, progress: bool = False
+    role: str,
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    recipe: Recipe,
+    seed: int,
+    order_seed: int | None = None,
+    progress: bool = False,
 ) -> LlamaForCausalLM:
     """The model of a role: from disk, or trained now and put there.
 
@@ -61,6 +68,7 @@ def trained_model(
         tokenizer: Whose ids the model speaks.
         recipe: Size and schedule.
         seed: Decides initial weights and data order.
+        order_seed: Decides the data order in its place.
         progress: Show the Trainer's bar.
 
     Returns:
@@ -69,14 +77,15 @@ def trained_model(
     Raises:
         RuntimeError: Training is needed inside a multi-process launch, where processes would wait for each other.
     """
-    folder = cache_folder() / _key(role, rows, recipe, seed)
+    seeds = (seed, seed if order_seed is None else order_seed)
+    folder = cache_folder() / _key(role, rows, recipe, seeds)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):  # one test worker trains, the others wait and then read
         if not (folder / "model.safetensors").is_file():
             _refuse_several_processes(role)
             logger.info("Training the pocket benchmark's %s model into %s.", role, folder)
             with _untouched_random_state(), _bars(progress):
-                _train_into(folder, rows, tokenizer, recipe, seed, progress)
+                _train_into(folder, rows, tokenizer, recipe, seeds, progress)
     # `from_pretrained` draws random numbers before it fills the weights in.
     with _untouched_random_state(), _bars(progress):
         return LlamaForCausalLM.from_pretrained(folder).eval()
@@ -87,11 +96,11 @@ def cache_folder() -> Path:
     return cache_root() / "pocket"
 
 
-def _key(role: str, rows: Dataset, recipe: Recipe, seed: int) -> str:
+def _key(role: str, rows: Dataset, recipe: Recipe, seeds: tuple[int, int]) -> str:
     parts = {
         "version": POCKET_VERSION,
         "role": role,
-        "seed": seed,
+        "seeds": seeds,
         "recipe": asdict(recipe),
         "data": data_fingerprint(rows),
     }
@@ -100,11 +109,16 @@ def _key(role: str, rows: Dataset, recipe: Recipe, seed: int) -> str:
 
 
 def _train_into(
-    folder: Path, rows: Dataset, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: int, progress: bool
+    folder: Path,
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    seeds: tuple[int, int],
+    progress: bool,
 ) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        model = _train(rows, tokenizer, recipe, seed, progress, scratch / "run")
+        model = _train(rows, tokenizer, recipe, seeds, progress, scratch / "run")
         model.to("cpu").save_pretrained(scratch / "model")
         tokenizer.save_pretrained(scratch / "model")
         shutil.rmtree(folder, ignore_errors=True)  # an incomplete one from elsewhere; ours appear whole or not at all
@@ -114,9 +128,15 @@ def _train_into(
 
 
 def _train(
-    rows: Dataset, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: int, progress: bool, output_dir: Path
+    rows: Dataset,
+    tokenizer: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    seeds: tuple[int, int],
+    progress: bool,
+    output_dir: Path,
 ) -> LlamaForCausalLM:
-    set_seed(seed)
+    """Train from scratch; `seeds` are those of the initial weights and of the data order."""
+    set_seed(seeds[0])
     model = LlamaForCausalLM(_config(tokenizer, recipe))
     arguments = TrainingArguments(
         output_dir=str(output_dir),
@@ -131,7 +151,7 @@ def _train(
         report_to="none",
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=not progress,
-        seed=seed,
+        seed=seeds[1],
     )
     trainer = Trainer(
         model=model,

@@ -67,7 +67,24 @@ def test_the_original_is_at_the_start(report: AuditReport):
     assert found["cka"].relative == pytest.approx(1)
     assert found["probe_auc"].value == found["probe_auc"].others["original"]
     assert any("directional_agreement is not defined on any layer: unlearning changed nothing" in note for note in report.notes)  # fmt: skip
-    assert any("Gram space, because twin did not start" in note for note in report.notes)
+    assert report.provenance.settings["space"] == "feature"
+
+
+def test_a_twin_that_shares_its_base_gives_every_metric_its_floor(options: dict, report: AuditReport):
+    """The setting of every fine-tuned model: patching works from the twin as well, and what it gives is the floor."""
+    for name in ("unlearning_depth_score", "logit_lens_erasure", "residual_ratio", "cka"):
+        assert report.metrics[name].floor is not None, name
+    depth = report.metrics["unlearning_depth_score"]
+    assert 0.5 < depth.floor <= 1 and depth.relative == pytest.approx(1)
+
+
+def test_a_stranger_for_a_twin_leaves_what_needs_no_common_basis(options: dict, pocket):
+    found = audit(options["original"], **{**options, "twin": pocket.stranger()})
+    assert any("Gram space, because twin did not start" in note for note in found.notes)
+    depth = found.metrics["unlearning_depth_score"]
+    assert depth.floor is None and depth.relative is None
+    assert "twin does not share the original's starting weights" in depth.relative_reason
+    assert found.metrics["logit_lens_erasure"].floor is not None
 
 
 def test_every_layer_has_its_result_and_the_mean_is_their_mean(report: AuditReport):
@@ -102,8 +119,8 @@ def test_a_retrained_candidate_is_at_the_end(options: dict):
     assert found["probe_auc"].details["excess_over_reference"] == 0
 
 
-def test_layers_and_space_are_chosen(options: dict, report: AuditReport):
-    found = audit(options["original"], **options, layers=[2], space="feature")
+def test_layers_and_space_are_chosen(options: dict, pocket, report: AuditReport):
+    found = audit(options["original"], **{**options, "twin": pocket.stranger()}, layers=[2], space="feature")
     assert set(found.metrics["cka"].by_layer) == {"2"}
     assert found.metrics["cka"].value == pytest.approx(report.metrics["cka"].by_layer["2"].value)
     assert (

@@ -1,5 +1,6 @@
 """Pocket's models: trained once, kept whole or not at all, and as far from each other as the benchmark promises."""
 
+import itertools
 import random
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from hf_unlearn.data import AnswerCollator, load_pocket, tokenize_examples
 from hf_unlearn.data import _pocket as pocket_module
 from hf_unlearn.data import _pocket_models as models_module
 from hf_unlearn.functional import answer_mask, answer_positions, step_divergence, token_log_probs
+from hf_unlearn.inference import share_starting_weights
 
 
 def predictions(model, rows, tokenizer):
@@ -60,15 +62,22 @@ def test_the_models_are_what_the_benchmark_promises(nano):
 def test_two_references_are_closer_than_the_original(nano):
     reference = nano.reference()
     for rows in (nano.forget, nano.forget_ood):
-        floor = distance(nano.twin(), reference, rows, nano.tokenizer)
         start = distance(nano.original(), reference, rows, nano.tokenizer)
-        assert 0 < floor < 0.5 * start
+        for other in (nano.twin(), nano.stranger()):
+            assert 0 < distance(other, reference, rows, nano.tokenizer) < 0.5 * start
+
+
+def test_the_twin_shares_its_base_and_the_stranger_does_not(nano):
+    reference = nano.reference()
+    for model in (nano.original(), nano.twin()):
+        assert share_starting_weights(reference, model)
+    assert not share_starting_weights(reference, nano.stranger())
 
 
 def test_a_model_is_trained_once_and_read_back(quick):
     pocket, trained = quick
     first, again = pocket.reference(), load_pocket("nano").reference()
-    assert trained == [0]
+    assert trained == [(0, 0)]
     for one, other in zip(first.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
     (folder,) = [path for path in models_module.cache_folder().iterdir() if path.is_dir()]
@@ -77,11 +86,11 @@ def test_a_model_is_trained_once_and_read_back(quick):
 
 def test_roles_are_kept_apart(quick):
     pocket, trained = quick
-    original, reference, twin = pocket.original(), pocket.reference(), pocket.twin()
-    assert trained == [0, 0, 0 + pocket_module._TWIN_OFFSET]
-    weights = [model.lm_head.weight for model in (original, reference, twin)]
-    assert not torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[1], weights[2])
+    models = [pocket.original(), pocket.reference(), pocket.twin(), pocket.stranger()]
+    far = pocket_module._TWIN_OFFSET
+    assert trained == [(0, 0), (0, 0), (0, far), (far, far)]
+    for first, second in itertools.combinations(models, 2):
+        assert not torch.equal(first.lm_head.weight, second.lm_head.weight)
 
 
 def test_training_is_reproducible(quick, monkeypatch, tmp_path):
