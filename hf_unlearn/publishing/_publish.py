@@ -98,8 +98,9 @@ def publish(
         base_model: Hub id of the model before unlearning.
         datasets: Hub ids of public data sets that were used.
         show_examples: Texts of the forget set to be shown in the card. They will be public.
-        weights: Also publish the model: loaded, or its folder; the audited one, as safetensors.
-        processing_class: A tokenizer to go with a loaded model.
+        weights: Also publish the model: loaded, or its folder. What is opened from there is compared with what was audited and saved anew
+            as safetensors; no other file of the folder is sent.
+        processing_class: A tokenizer to go with it; default: the one in the folder.
         benchmarks: Also report metrics for registered benchmarks (`.eval_results/`): by name, data set id and task id.
         private: Of a repository that is made here; default: your account's.
         create_pr: Ask for the change instead of making it, for other people's repositories.

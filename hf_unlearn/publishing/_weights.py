@@ -1,22 +1,25 @@
-"""Model files that may be published: safetensors and configuration, without pickles and without names of local folders."""
+"""Model files that may be published: what was opened and audited, saved anew, without names of local folders.
+
+No file of the user's folder is sent: whatever else lies there (the model before unlearning, say) is not looked at.
+"""
 
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_unlearn.inference import load_model, model_fingerprint
+from hf_unlearn.inference import load_model, load_processing_class, model_fingerprint
 
 
 _ALLOWED = re.compile(
     r"(.*\.safetensors|.*\.safetensors\.index\.json|(generation_|adapter_|preprocessor_|processor_)?config\.json|tokenizer(_config)?\.json|"
     r"special_tokens_map\.json|added_tokens\.json|vocab\.(json|txt)|merges\.txt|chat_template\.jinja|.*\.model)"
 )
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
 _NAMES = re.compile(r"(path|file|dir|folder|_dataset)$")
 
 
@@ -28,14 +31,14 @@ def export_weights(
     base_model: str | None,
     processing_class: PreTrainedTokenizerBase | None = None,
 ) -> None:
-    """Put what is to be uploaded into a folder.
+    """Save the audited model and its tokenizer into a folder, from which they are uploaded.
 
     Args:
-        model: Loaded model or adapter, or a folder.
+        model: Loaded model or adapter, or a folder, from which both are opened.
         target: Empty folder.
         expected_sha256: `weights_sha256` of the audited candidate.
         base_model: Hub id that replaces a local base model in an adapter's configuration.
-        processing_class: A tokenizer to go with a loaded model.
+        processing_class: A tokenizer to go with the model; default: the one in the folder.
 
     Raises:
         ValueError: Weights that are not those that were audited, no safetensors, or an adapter on a base that is not on the Hub.
@@ -55,17 +58,14 @@ def export_weights(
             f"these weights (SHA-256 {found[:16]}…) are not those that were audited ({expected_sha256[:16]}…); audit them, or publish the "
             "audited ones."
         )
-    if source is None:
-        loaded.save_pretrained(target)
-        if processing_class is not None:
-            processing_class.save_pretrained(target)
-        for path in target.iterdir():
-            if not _ALLOWED.fullmatch(path.name):
-                path.unlink()
-    else:
-        for path in sorted(source.iterdir()):
-            if path.is_file() and _ALLOWED.fullmatch(path.name):
-                shutil.copyfile(path, target / path.name)
+    loaded.save_pretrained(target)
+    if processing_class is None and source is not None and any((source / name).is_file() for name in _TOKENIZER):
+        processing_class = load_processing_class(source)
+    if processing_class is not None:
+        processing_class.save_pretrained(target)
+    for path in target.iterdir():
+        if not _ALLOWED.fullmatch(path.name):
+            path.unlink()
     if not any(target.glob("*.safetensors")):
         raise ValueError(f"{str(source or 'the model')!r} has no safetensors weights; only those are published.")
     for path in sorted({*target.glob("*config.json"), *target.glob("special_tokens_map.json")}):

@@ -39,6 +39,17 @@ def folder(pocket: Pocket, tmp_path_factory: pytest.TempPathFactory) -> Path:
             parameter.mul_(0.97)
     model.save_pretrained(folder)
     pocket.tokenizer.save_pretrained(folder)
+    # The model before unlearning lies in the same folder, under every name that weights go by.
+    pocket.original().save_pretrained(folder.parent / "before")
+    before = (folder.parent / "before" / "model.safetensors").read_bytes()
+    for name in (
+        "original.safetensors",
+        "adapter_model.safetensors",
+        "model-00001-of-00002.safetensors",
+        "backup.model",
+    ):
+        (folder / name).write_bytes(before)
+    (folder / "vocab.txt").write_text(CANARY)
     (folder / "training_args.bin").write_bytes(b"CANARY pickle")
     (folder / "forgetting.jsonl").write_text(CANARY)
     settings = {
@@ -241,6 +252,23 @@ def test_an_edited_claim_is_flagged(hub: LoopbackHub, there: dict, report: Audit
     assert edited != card
     hub.repository(REPO).commit({"README.md": edited.encode()}, "edited")
     assert outcomes(verify(REPO, **there))["card"] == "not reproduced"
+
+
+def test_only_what_was_audited_is_uploaded(
+    hub: LoopbackHub, there: dict, pocket: Pocket, folder: Path, report: AuditReport
+):
+    """The original's weights lie beside the audited ones; none of their bytes may leave, by whatever name."""
+    publish(report, REPO, weights=folder, **there)
+    files = hub.repository(REPO).files()
+    assert {name for name in files if "/" not in name and name not in ("README.md", "chat_template.jinja")} == {
+        "model.safetensors", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    }  # fmt: skip
+    secret = pocket.original().get_input_embeddings().weight.detach().numpy().tobytes()
+    assert secret in (folder / "original.safetensors").read_bytes()
+    sent = [*files.values(), *(request.body for request in hub.requests)]
+    row = secret[len(secret) // 2 :][:256]
+    assert any(row) and not [part for part in sent if row in part]
+    assert outcomes(verify(REPO, **there))["weights"] == "reproduced"
 
 
 def test_nothing_of_the_data_is_published(
