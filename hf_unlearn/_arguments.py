@@ -1,0 +1,134 @@
+"""What a caller may pass: each check gives the plain value back, or says what was expected, what came, and under which name.
+
+Nothing is coerced: `seed=1.5` is a mistake, not 1; `allow_overlap="no"` is a mistake, not True. NumPy's scalars are numbers like Python's.
+"""
+
+import math
+import numbers
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import numpy as np
+
+
+def whole_number(name: str, value: object, *, minimum: int | None = None) -> int:
+    """An integer, also NumPy's; no float, no bool, no text.
+
+    Raises:
+        TypeError: Something else.
+        ValueError: Below the minimum.
+
+    Example:
+        >>> whole_number("num_samples", np.int64(8), minimum=1)
+        8
+    """
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, got {_shown(value)}.")
+    if minimum is not None and value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}.")
+    return int(value)
+
+
+def real_number(name: str, value: object, *, minimum: float | None = None) -> float:
+    """A finite number.
+
+    Raises:
+        TypeError: Something else.
+        ValueError: Not finite, or below the minimum.
+    """
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {_shown(value)}.")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}.")
+    if minimum is not None and value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}.")
+    return float(value)
+
+
+def open_share(name: str, value: object) -> float:
+    """A number between 0 and 1, neither of them.
+
+    Raises:
+        TypeError: Not a number.
+        ValueError: Out of range.
+
+    Example:
+        >>> open_share("confidence", 95)
+        Traceback (most recent call last):
+        ValueError: confidence must lie between 0 and 1, got 95.0.
+    """
+    share = real_number(name, value)
+    if not 0 < share < 1:
+        raise ValueError(f"{name} must lie between 0 and 1, got {share}.")
+    return share
+
+
+def switch(name: str, value: object) -> bool:
+    """True or False; "no" would be true.
+
+    Raises:
+        TypeError: Something else.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {_shown(value)}.")
+    return bool(value)
+
+
+def one_of(name: str, value: object, choices: Collection[str]) -> str:
+    """One of the known words.
+
+    Raises:
+        ValueError: Another one.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(choices)}.")
+    return value
+
+
+def whole_numbers(name: str, values: object, *, minimum: int | None = None) -> tuple[int, ...]:
+    """At least one whole number, for example layers.
+
+    Raises:
+        TypeError: Not a sequence of whole numbers.
+        ValueError: None, or one below the minimum.
+
+    Example:
+        >>> whole_numbers("layers", range(1, 3))
+        (1, 2)
+    """
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list of whole numbers, got {_shown(values)}.")
+    found = tuple(whole_number(f"each of {name}", value, minimum=minimum) for value in values)
+    if not found:
+        raise ValueError(f"{name} must name at least one, got an empty list.")
+    return found
+
+
+def folder_path(name: str, value: object) -> Path:
+    """The path of a folder; an empty text would be the working directory.
+
+    Raises:
+        TypeError: Neither text nor path.
+        ValueError: Empty.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be the path of a folder, got {_shown(value)}.")
+    if not os.fspath(value):
+        raise ValueError(f"{name} must be the path of a folder, got an empty text; '.' is the working directory.")
+    return Path(value)
+
+
+def given(name: str, value: object, what: str) -> None:
+    """Refuse None where something has to be named.
+
+    Raises:
+        TypeError: It is None.
+    """
+    if value is None:
+        raise TypeError(f"{name} must be given: {what}; got None.")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
