@@ -40,6 +40,7 @@ def audit(
     original: ModelLike | None = None,
     twin: ModelLike | None = None,
     processing_class: PreTrainedTokenizerBase | str | None = None,
+    prompt_template: str | None = None,
     output_dir: str | os.PathLike | None = None,
     num_samples: int = 8,
     max_new_tokens: int | None = None,
@@ -69,6 +70,8 @@ def audit(
         original: The model before unlearning; gives `start`.
         twin: A second reference with another seed; gives `floor`. Without both there is no `relative`.
         processing_class: The tokenizer; default: the one saved with the models.
+        prompt_template: How questions are put, a string with `{question}`; default: the tokenizer's chat template, else
+            `data.QUESTION_TEMPLATE`. It must be the one that the models were trained with.
         output_dir: Where `report.json`, the figures and `evidence/` go; an interrupted audit resumes from there. None keeps
             nothing.
         num_samples: Completions per prompt and model.
@@ -106,7 +109,12 @@ def audit(
     settings_of_layers = feature_settings(layers, pooling, space, seed, batch_size)
     unlike = check_layers(models, settings_of_layers.layers)
     splits = load_splits(
-        {"forget": forget, "retain": retain, "holdout": holdout}, tokenizer, max_examples, seed, allow_overlap
+        {"forget": forget, "retain": retain, "holdout": holdout},
+        tokenizer,
+        max_examples,
+        seed,
+        allow_overlap,
+        prompt_template,
     )
     sampling = Sampling(
         num_samples, longest_answer(splits) if max_new_tokens is None else max_new_tokens, seed, batch_size
@@ -125,7 +133,8 @@ def audit(
         "estimator": estimator,
         "max_examples": max_examples,
         "allow_overlap": allow_overlap,
-        "chat_template": bool(tokenizer.chat_template),
+        "chat_template": bool(tokenizer.chat_template) and prompt_template is None,
+        "prompt_template": prompt_template,
         "pooling": pooling,
         "space": evidence.space,
         "layers": None if layers is None else ",".join(map(str, layers)),

@@ -42,6 +42,7 @@ def load_splits(
     max_examples: int,
     seed: int,
     allow_overlap: bool,
+    prompt_template: str | None = None,
 ) -> dict[str, Split]:
     """Open all sets; refuse overlaps with the forget set; draw a seeded subset of what is too large."""
     if max_examples < 1:
@@ -57,8 +58,8 @@ def load_splits(
             chosen = np.random.default_rng(seed).choice(total, max_examples, replace=False)
             dataset = dataset.select(sorted(chosen.tolist()))
             logger.info("using %d of %d %s examples, drawn with seed %d", max_examples, total, name, seed)
-        examples = tokenize_examples(dataset, tokenizer).to_list()
-        prompts = tuple(map(tuple, prompt_token_ids(dataset, tokenizer)))
+        examples = tokenize_examples(dataset, tokenizer, prompt_template=prompt_template).to_list()
+        prompts = tuple(map(tuple, prompt_token_ids(dataset, tokenizer, prompt_template=prompt_template)))
         splits[name] = Split(name, dataset, total, examples, prompts)
     return splits
 

@@ -9,7 +9,7 @@ from datasets import Dataset, Features, List, Value
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 from hf_unlearn.data._collator import bare_tokenizer
-from hf_unlearn.data._columns import Messages, column_format, exchanges, require_rows
+from hf_unlearn.data._columns import Messages, check_template, column_format, exchanges, require_rows
 from hf_unlearn.functional import IGNORE_INDEX
 
 
@@ -26,6 +26,7 @@ def tokenize_examples(
     processing_class: PreTrainedTokenizerBase | ProcessorMixin,
     *,
     max_length: int | None = None,
+    prompt_template: str | None = None,
 ) -> Dataset:
     """Turn rows into token ids and labels; labels are on the answer, and on the end token after it.
 
@@ -35,9 +36,13 @@ def tokenize_examples(
     Args:
         dataset: Columns `question`/`answer`, `prompt`/`completion`, `messages` (the last one is the answer), `text` (every
             token after the first is answer), or `input_ids`/`labels`, which are taken as they are. A question goes through
-            the tokenizer's chat template where there is one; a prompt that is text is taken verbatim.
+            the tokenizer's chat template where there is one, and is else put as `QUESTION_TEMPLATE` says; a prompt that is
+            text is taken verbatim.
         processing_class: The tokenizer, or a processor that holds one.
         max_length: Most tokens of prompt, answer and end token together.
+        prompt_template: How a question is put instead of by the chat template or `QUESTION_TEMPLATE`: a string with `{question}`,
+            after it `{answer}` or nothing (the answer then follows after one space). It must be the one that the model
+            was trained with.
 
     Returns:
         One row per input row, in the same order, with `input_ids` and `labels` only.
@@ -45,7 +50,8 @@ def tokenize_examples(
     Raises:
         TypeError: `dataset` is not a `datasets.Dataset`.
         ValueError: No rows; unknown columns; a row that is too long, has no answer, no prompt or no readable content (its
-            index is named); a chat template whose generation prompt does not start the whole conversation.
+            index is named); a chat template whose generation prompt does not start the whole conversation; a
+            `prompt_template` that is none, or for rows without questions.
 
     Example:
         >>> from hf_unlearn.data import pocket_tokenizer
@@ -55,9 +61,10 @@ def tokenize_examples(
     """
     require_rows(dataset)
     if column_format(dataset.column_names) == "tokenized":
+        check_template("tokenized", prompt_template)
         rows = _pretokenized(dataset)
     else:
-        encoded = _encode(dataset, bare_tokenizer(processing_class))
+        encoded = _encode(dataset, bare_tokenizer(processing_class), prompt_template)
         rows = [(row.prompt + row.answer, [IGNORE_INDEX] * len(row.prompt) + row.answer) for row in encoded]
     for index, (ids, labels) in enumerate(rows):
         _check_length(index, ids, labels, max_length)
@@ -67,12 +74,18 @@ def tokenize_examples(
     )
 
 
-def prompt_token_ids(dataset: Dataset, processing_class: PreTrainedTokenizerBase | ProcessorMixin) -> list[list[int]]:
+def prompt_token_ids(
+    dataset: Dataset,
+    processing_class: PreTrainedTokenizerBase | ProcessorMixin,
+    *,
+    prompt_template: str | None = None,
+) -> list[list[int]]:
     """The very ids that `tokenize_examples` puts before the answer: what to complete when sampling.
 
     Args:
         dataset: As for `tokenize_examples`, but not `text`, which has no prompt.
         processing_class: The tokenizer, or a processor that holds one.
+        prompt_template: As for `tokenize_examples`.
 
     Returns:
         One list of ids per row, never empty.
@@ -88,18 +101,20 @@ def prompt_token_ids(dataset: Dataset, processing_class: PreTrainedTokenizerBase
             "A dataset with a `text` column has no prompts to complete. Split each text into `prompt` and `completion`."
         )
     if name == "tokenized":
+        check_template(name, prompt_template)
         return [ids[: _first_label(labels)] for ids, labels in _pretokenized(dataset)]
-    return [row.prompt for row in _encode(dataset, bare_tokenizer(processing_class))]
+    return [row.prompt for row in _encode(dataset, bare_tokenizer(processing_class), prompt_template)]
 
 
-def _encode(dataset: Dataset, tokenizer: PreTrainedTokenizerBase) -> list[_Encoded]:
-    rows = list(exchanges(dataset, chat=bool(getattr(tokenizer, "chat_template", None))))
+def _encode(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, prompt_template: str | None) -> list[_Encoded]:
+    chat = bool(getattr(tokenizer, "chat_template", None))
+    rows = list(exchanges(dataset, chat=chat, prompt_template=prompt_template))
     # Text in two calls instead of two a row: fast tokenizers work on lists many times faster.
     texts = [i for i, row in enumerate(rows) if isinstance(row.answer, str)]
     prompts = _plain_ids(tokenizer, [str(rows[i].prompt or "") for i in texts])
     answers = _plain_ids(tokenizer, [str(rows[i].answer) for i in texts])
     start = _start_ids(tokenizer) if texts else []
-    plain = {i: (start + prompt, answer) for i, prompt, answer in zip(texts, prompts, answers, strict=True)}
+    plain = {i: (_started(start, prompt), answer) for i, prompt, answer in zip(texts, prompts, answers, strict=True)}
     result = []
     for index, row in enumerate(rows):
         if index not in plain:
@@ -137,6 +152,11 @@ def _start_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
         if whole[offset : offset + len(bare)] == bare:
             return list(whole[:offset])
     return []
+
+
+def _started(start: list[int], prompt: list[int]) -> list[int]:
+    """With the start token once, also where the text of a prompt or template brings its own."""
+    return prompt if start and prompt[: len(start)] == start else start + prompt
 
 
 def _chat_ids(

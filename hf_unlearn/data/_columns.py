@@ -1,6 +1,6 @@
 """Which columns a dataset may come with, and what its rows mean: a prompt and the answer that follows it.
 
-Knows column names, the plain question format and chat roles. Does not know token ids: what is returned is text, or chat
+Knows column names and chat roles. Does not know token ids: what is returned is text, or chat
 messages that a template will turn into text.
 """
 
@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 from datasets import Dataset
 
+from hf_unlearn.data._template import QUESTION_TEMPLATE, parse_template
+
 
 COLUMN_SETS: dict[str, tuple[str, ...]] = {
     "tokenized": ("input_ids", "labels"),
@@ -20,9 +22,6 @@ COLUMN_SETS: dict[str, tuple[str, ...]] = {
     "text": ("text",),
 }
 """Name of a format -> the columns that make it. Where a dataset has several, the first of this order counts."""
-
-QUESTION_TEMPLATE = "Question: {question}\nAnswer:"
-"""How a question is put to a model without a chat template; the answer follows after one space."""
 
 Messages: TypeAlias = list[dict[str, Any]]
 
@@ -77,27 +76,35 @@ def require_rows(dataset: Dataset) -> None:
         raise ValueError("The dataset has no rows. Check the split, the configuration and any filter before it.")
 
 
-def exchanges(dataset: Dataset, *, chat: bool) -> Iterator[Exchange]:
+def exchanges(dataset: Dataset, *, chat: bool, prompt_template: str | None = None) -> Iterator[Exchange]:
     """Read every row as a prompt and its answer.
 
     Args:
         dataset: Any format of `COLUMN_SETS` but the tokenized one.
         chat: Whether there is a chat template: questions become a user's message and answers the assistant's.
+        prompt_template: How questions are put instead, see `parse_template`.
 
     Yields:
         One `Exchange` per row, in order.
 
     Raises:
-        ValueError: A row that does not hold what its columns promise; its index is named.
+        ValueError: A row that does not hold what its columns promise (its index is named); a template that is none, or one for rows
+            that hold no questions.
     """
     name = column_format(dataset.column_names)
+    check_template(name, prompt_template)
+    template = parse_template(QUESTION_TEMPLATE if prompt_template is None else prompt_template)
     read = {"question": _question, "completion": _completion, "messages": _messages, "text": _text}[name]
     for index, row in enumerate(dataset.select_columns(list(COLUMN_SETS[name]))):
         exchange = read(row, index)
-        if name == "question" and chat:
-            exchange = Exchange(
-                [{"role": "user", "content": row["question"]}], [{"role": "assistant", "content": row["answer"]}]
-            )
+        if name == "question":
+            question, answer = row["question"], row["answer"]
+            if chat and prompt_template is None:
+                exchange = Exchange(
+                    [{"role": "user", "content": question}], [{"role": "assistant", "content": answer}]
+                )
+            else:
+                exchange = Exchange(template.prompt(question), template.answer(answer))
         if not chat and not isinstance(exchange.answer, str):
             raise ValueError(
                 f"Row {index} holds chat messages, but the tokenizer has no chat template. Set "
@@ -106,11 +113,24 @@ def exchanges(dataset: Dataset, *, chat: bool) -> Iterator[Exchange]:
         yield exchange
 
 
+def check_template(name: str, prompt_template: str | None) -> None:
+    """Refuse a template for rows whose prompts it could not change.
+
+    Raises:
+        ValueError: The format has no question.
+    """
+    if prompt_template is not None and name != "question":
+        raise ValueError(
+            f"prompt_template says how questions are put, but these rows are {' + '.join(COLUMN_SETS[name])}, which are taken as they "
+            "are. Leave prompt_template out, or give question + answer."
+        )
+
+
 def _question(row: dict[str, Any], index: int) -> Exchange:
     question, answer = _string(row, "question", index), _string(row, "answer", index)
     if not answer.strip():
         raise ValueError(f"Row {index} has an empty answer: there is nothing to score. Drop the row or fill it in.")
-    return Exchange(QUESTION_TEMPLATE.format(question=question), f" {answer}")
+    return Exchange(question, answer)
 
 
 def _completion(row: dict[str, Any], index: int) -> Exchange:

@@ -8,8 +8,8 @@ from functools import lru_cache
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from hf_unlearn.data._columns import QUESTION_TEMPLATE
 from hf_unlearn.data._pocket_words import FIRST_NAMES, INITIALS, LAST_NAMES, PEOPLE_TOPICS, SHIP_NAMES, SHIP_TOPICS
+from hf_unlearn.data._template import QUESTION_TEMPLATE
 
 
 VOCABULARY_SIZE = 1000

@@ -226,7 +226,7 @@ def _settings(report: AuditReport) -> dict[str, Any]:
         value = known.get(name)
         if isinstance(value, (int, float)) and value > limit:
             raise ValueError(f"the report asks for {name} = {value}; more than {limit} is not done.")
-    names = (*_LIMITS, "estimator", "seed", "confidence", "pooling", "space", "allow_overlap")
+    names = (*_LIMITS, "estimator", "seed", "confidence", "pooling", "space", "allow_overlap", "prompt_template")
     settings: dict[str, Any] = {name: known[name] for name in names if known.get(name) is not None}
     layers = known.get("layers")
     return settings if layers is None else {**settings, "layers": [int(part) for part in str(layers).split(",")]}

@@ -38,6 +38,7 @@ def alternative_examples(
     *,
     source: str,
     seed: int,
+    prompt_template: str | None = None,
 ) -> list[dict[str, list[int]]]:
     """One alternative answer per forget row, tokenized as the forget answers are.
 
@@ -48,6 +49,7 @@ def alternative_examples(
         tokenizer: Of both.
         source: "column" (`alternative_answer`), "refusal", or "generated" (the column if there is one, else sampled from the model).
         seed: Of the sampling.
+        prompt_template: How questions are put, as for the forget answers.
 
     Raises:
         ValueError: A missing column or tokenizer, rows without prompts, or an unknown source.
@@ -68,9 +70,8 @@ def alternative_examples(
         return _generated(trainer, examples, tokenizer, seed)
     texts = [REFUSALS[row % len(REFUSALS)] for row in range(len(forget))] if source == "refusal" else forget[COLUMN]
     limit = context_length(trainer.model)
-    return tokenize_examples(
-        _with_answers(forget, list(texts), examples, tokenizer), tokenizer, max_length=limit
-    ).to_list()
+    answered = _with_answers(forget, list(texts), examples, tokenizer)
+    return tokenize_examples(answered, tokenizer, max_length=limit, prompt_template=prompt_template).to_list()
 
 
 def _with_answers(

@@ -65,6 +65,8 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         forget_weight: Of the forget term; above 0.
         retain_weight: Of the retain term; 0 leaves it out, and its forward pass with it.
         processing_class: The tokenizer; default: the Trainer's.
+        prompt_template: How the forget questions are put, a string with `{question}`; default: the tokenizer's chat template, else
+            `data.QUESTION_TEMPLATE`. It must be the one that the model was trained with.
         forget_batch_size: Forget examples per optimisation step, all processes and micro-batches together; default: as many as retain
             examples.
         seed: Of the order of forget examples; default: the Trainer's `data_seed`, or its `seed`.
@@ -89,6 +91,7 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         forget_weight: float = 1.0,
         retain_weight: float = 1.0,
         processing_class: PreTrainedTokenizerBase | None = None,
+        prompt_template: str | None = None,
         forget_batch_size: int | None = None,
         seed: int | None = None,
         allow_overlap: bool = False,
@@ -104,7 +107,11 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         self.trainer = trainer
         args = trainer.args
         self.forget = prepare_forget_data(
-            trainer, forget_dataset, processing_class=processing_class, allow_overlap=allow_overlap
+            trainer,
+            forget_dataset,
+            processing_class=processing_class,
+            allow_overlap=allow_overlap,
+            prompt_template=prompt_template,
         )
         per_step = forget_batch_size or args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         order_seed = seed if seed is not None else args.data_seed if args.data_seed is not None else args.seed

@@ -26,6 +26,7 @@ class ForgetData:
         rows: As they came.
         tokenizer: Where there is one.
         is_classification: Whether an example has one class instead of an answer.
+        prompt_template: How the questions are put, if not in the tokenizer's way.
     """
 
     examples: list[dict[str, Any]]
@@ -34,6 +35,7 @@ class ForgetData:
     rows: Dataset
     tokenizer: PreTrainedTokenizerBase | None
     is_classification: bool = False
+    prompt_template: str | None = None
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """Some examples as tensors `input_ids`, `attention_mask`, `labels`."""
@@ -46,6 +48,7 @@ def prepare_forget_data(
     *,
     processing_class: PreTrainedTokenizerBase | None = None,
     allow_overlap: bool = False,
+    prompt_template: str | None = None,
 ) -> ForgetData:
     """Open, tokenize and check the forget set against the Trainer's model and training data.
 
@@ -54,12 +57,15 @@ def prepare_forget_data(
         forget_dataset: What must go.
         processing_class: The tokenizer; default: the Trainer's.
         allow_overlap: Accept rows that the Trainer also trains on.
+        prompt_template: How questions are put, see `tokenize_examples`.
 
     Raises:
         ValueError: Columns, lengths or overlaps that cannot work.
     """
     tokenizer = processing_class or trainer.processing_class
     if is_classifier(trainer.model):
+        if prompt_template is not None:
+            raise ValueError("prompt_template is for questions; the model is a classifier.")
         if not isinstance(forget_dataset, Dataset):
             raise ValueError(
                 "for a classifier pass the forget rows as a datasets.Dataset, processed as the train_dataset is."
@@ -70,13 +76,14 @@ def prepare_forget_data(
         raise ValueError(
             "pass processing_class= (the tokenizer) to the callback or to the Trainer: forget rows are text."
         )
-    tokenized = tokenize_examples(forget, tokenizer, max_length=context_length(trainer.model))
+    limit = context_length(trainer.model)
+    tokenized = tokenize_examples(forget, tokenizer, max_length=limit, prompt_template=prompt_template)
     if isinstance(trainer.train_dataset, Dataset) and not allow_overlap:
         _check_overlap(forget, tokenized, trainer.train_dataset)
     examples = tokenized.to_list()
     lengths = np.array([_num_answer_tokens(example) for example in examples])
     collator = AnswerCollator(0 if tokenizer is None else pad_token_id(tokenizer))
-    return ForgetData(examples, lengths, collator, forget, tokenizer)
+    return ForgetData(examples, lengths, collator, forget, tokenizer, prompt_template=prompt_template)
 
 
 def is_classifier(model: torch.nn.Module) -> bool:

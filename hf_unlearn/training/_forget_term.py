@@ -71,7 +71,13 @@ class ForgetTerm:
         if "alternative" in needs:
             source = getattr(objective, "alternatives", "column")
             self.alternatives = alternative_examples(
-                trainer, forget.rows, forget.examples, forget.tokenizer, source=source, seed=seed
+                trainer,
+                forget.rows,
+                forget.examples,
+                forget.tokenizer,
+                source=source,
+                seed=seed,
+                prompt_template=forget.prompt_template,
             )
         self._original_log_probs = self._score(forget.examples) if "original_log_probs" in needs else None
         self._original_alternatives = (

@@ -21,6 +21,7 @@ def task_vector(
     forget: DataLike,
     peft_config: PeftConfig | None = None,
     processing_class: PreTrainedTokenizerBase | str | None = None,
+    prompt_template: str | None = None,
     args: TrainingArguments | None = None,
     num_train_epochs: float = 5.0,
     learning_rate: float = 1e-4,
@@ -35,6 +36,7 @@ def task_vector(
         forget: What must go.
         peft_config: Of the adapter; default: rank 8 on all linear layers.
         processing_class: The tokenizer; default: the one saved with the model.
+        prompt_template: How questions are put, see `data.tokenize_examples`; it must be the one that the model was trained with.
         args: Full control of the training; replaces the following four.
         num_train_epochs: Passes over the forget set.
         learning_rate: Of the adapter.
@@ -54,7 +56,9 @@ def task_vector(
         raise ValueError(
             "the model has an adapter already; merge it (merge_and_unload()) before taking a task vector."
         )
-    rows = tokenize_examples(load_data(forget), tokenizer, max_length=context_length(opened))
+    rows = tokenize_examples(
+        load_data(forget), tokenizer, max_length=context_length(opened), prompt_template=prompt_template
+    )
     config = peft_config or LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
     adapted = get_peft_model(opened, config, adapter_name=FORGET)
     with tempfile.TemporaryDirectory() as scratch:

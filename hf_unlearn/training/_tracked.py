@@ -44,11 +44,19 @@ class AnswerProbe:
         rows: The set.
         tokenizer: Its tokenizer; None where the rows are tokenized.
         batch_size: Rows at a time.
+        prompt_template: How questions are put, see `tokenize_examples`.
     """
 
-    def __init__(self, name: str, rows: Dataset, tokenizer: PreTrainedTokenizerBase | None, batch_size: int):
+    def __init__(
+        self,
+        name: str,
+        rows: Dataset,
+        tokenizer: PreTrainedTokenizerBase | None,
+        batch_size: int,
+        prompt_template: str | None = None,
+    ):
         self.name, self.batch_size = name, batch_size
-        self.examples = tokenize_examples(rows, tokenizer).to_list()
+        self.examples = tokenize_examples(rows, tokenizer, prompt_template=prompt_template).to_list()
         self._wrong: list[int] = []
         self._variants: list[dict[str, list[int]]] = []
         if {"question", "paraphrased_answer", "perturbed_answer"} <= set(rows.column_names) and tokenizer is not None:
@@ -61,7 +69,9 @@ class AnswerProbe:
                 for row, texts in zip(whole, answers, strict=True)
                 for text in texts
             ]
-            self._variants = tokenize_examples(Dataset.from_list(flat), tokenizer).to_list() if flat else []
+            if flat:
+                variants = tokenize_examples(Dataset.from_list(flat), tokenizer, prompt_template=prompt_template)
+                self._variants = variants.to_list()
 
     def __call__(self, model: LoadedModel) -> tuple[dict[str, float], list[AnswerReading]]:
         """Values under their names, and the readings of the true answers."""

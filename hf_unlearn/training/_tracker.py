@@ -64,6 +64,7 @@ class ForgettingTracker(TrainerCallback):
         stop_when: Ends the training when it returns True for the values (names without `eval_`).
         output_dir: Where `forgetting.jsonl` goes; default: the Trainer's.
         processing_class: The tokenizer; default: the Trainer's.
+        prompt_template: How questions are put, see `data.tokenize_examples`; it must be the one that the model was trained with.
         table: Whether a table in the terminal grows with every measurement; default: where standard output is a terminal.
         strict: Whether a measurement that fails ends the training; otherwise it is logged once and left out.
 
@@ -91,6 +92,7 @@ class ForgettingTracker(TrainerCallback):
         stop_when: Callable[[Mapping[str, float]], bool] | None = None,
         output_dir: str | os.PathLike | None = None,
         processing_class: PreTrainedTokenizerBase | None = None,
+        prompt_template: str | None = None,
         table: bool | None = None,
         strict: bool = False,
     ):
@@ -113,7 +115,7 @@ class ForgettingTracker(TrainerCallback):
         tokenizer = processing_class or trainer.processing_class
         sets = {"forget": forget_dataset, "retain": retain_dataset}
         self._answers = [
-            AnswerProbe(name, _subset(load_data(data), max_examples, seed), tokenizer, batch_size)
+            AnswerProbe(name, _subset(load_data(data), max_examples, seed), tokenizer, batch_size, prompt_template)
             for name, data in sets.items()
             if data is not None
         ]

@@ -95,6 +95,7 @@ def unlearn(
     peft_config: PeftConfig | None = None,
     fila: bool = False,
     processing_class: PreTrainedTokenizerBase | str | None = None,
+    prompt_template: str | None = None,
     args: TrainingArguments | None = None,
     num_train_epochs: float = 5.0,
     learning_rate: float | None = None,
@@ -120,6 +121,8 @@ def unlearn(
         fila: Start the LoRA adapter where the forget set matters and the retain set does not (LoKU); saved as an ordinary adapter of
             twice the rank.
         processing_class: The tokenizer; default: the one saved with the model.
+        prompt_template: How questions are put, a string with `{question}`; default: the tokenizer's chat template, else
+            `data.QUESTION_TEMPLATE`. It must be the one that the model was trained with.
         args: Full control of the training; replaces the following four. Its `output_dir` is where checkpoints go.
         num_train_epochs: Passes over the retain set.
         learning_rate: Default 1e-5, or 1e-4 with `peft_config`.
@@ -144,7 +147,8 @@ def unlearn(
     check_disjoint(forget_rows, retain_rows, allow_overlap=allow_overlap, name="retain")
     tokenizer = load_processing_class(model, processing_class, trust_remote_code=trust_remote_code)
     opened = load_model(model, trust_remote_code=trust_remote_code)
-    tokenized = tokenize_examples(retain_rows, tokenizer, max_length=context_length(opened))
+    limit = context_length(opened)
+    tokenized = tokenize_examples(retain_rows, tokenizer, max_length=limit, prompt_template=prompt_template)
     if learning_rate is None:
         learning_rate = FULL_LEARNING_RATE if peft_config is None else LORA_LEARNING_RATE
     if args is None:
@@ -166,9 +170,9 @@ def unlearn(
             raise ValueError("fila=True initialises a LoRA adapter: pass peft_config=LoraConfig(…).")
         if resume_from_checkpoint:
             raise ValueError("a FILA run cannot be resumed: its base weights are in no checkpoint.")
-        forget_examples = tokenize_examples(forget_rows, tokenizer, max_length=context_length(opened)).to_list()
-        seen = tokenized.select(range(min(len(tokenized), 4 * len(forget_examples))))
-        initial = init_fila(trained, forget_examples, seen.to_list(), pad_token_id=pad_token_id(tokenizer))
+        forgotten = tokenize_examples(forget_rows, tokenizer, max_length=limit, prompt_template=prompt_template)
+        seen = tokenized.select(range(min(len(tokenized), 4 * len(forgotten))))
+        initial = init_fila(trained, forgotten.to_list(), seen.to_list(), pad_token_id=pad_token_id(tokenizer))
     trainer = Trainer(
         model=trained,
         args=args,
@@ -184,6 +188,7 @@ def unlearn(
         forget_weight=forget_weight,
         retain_weight=retain_weight,
         allow_overlap=allow_overlap,
+        prompt_template=prompt_template,
         stop_on_collapse=stop_on_collapse,
     )
     trainer.add_callback(callback)
@@ -236,6 +241,7 @@ def _settings(
         "num_train_epochs": args.num_train_epochs,
         "seed": args.seed,
         "fila": fila,
+        "prompt_template": callback.forget.prompt_template,
         "adapter": None if peft_config is None else str(peft_config.peft_type),
         "data": {name: {"sha256": data_fingerprint(rows), "rows": len(rows)} for name, rows in data.items()},
         "versions": {name: version(name) for name in ("hf-unlearn", "torch", "transformers", "peft", "accelerate")},
