@@ -1,5 +1,6 @@
 """The command line: what it prints, what it leaves, and how it fails."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -110,3 +111,40 @@ def test_an_audit_that_cannot_be_saved_is_saved_elsewhere(
     assert result.exit_code == 1
     saved = text.split("It was saved to ")[1].split(" instead")[0]
     assert "fade" in AuditReport.load(saved).metrics
+
+
+@pytest.mark.parametrize(
+    ("left", "says"),
+    [
+        ("checkpoints/checkpoint-3", "checkpoint-3; the same command with --resume goes on"),
+        (None, "no checkpoint was kept, so the same command starts anew"),
+    ],
+)
+def test_ctrl_c_says_what_was_kept_and_how_to_go_on(
+    cli, files: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str | None, says: str
+):
+    _interrupted(monkeypatch, "hf_unlearn.training", "unlearn", tmp_path, left)
+    sets = ("--forget", files["forget"], "--retain", files["retain"], "--output-dir", tmp_path)
+    result = cli("unlearn", "--model", files["original"], *sets)
+    assert result.exit_code == 130 and says in result.output.replace("\n", "") and "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(("left", "says"), [("evidence/rows", "goes on from there"), (None, "nothing was kept yet")])
+def test_ctrl_c_in_an_audit(
+    cli, files: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str | None, says: str
+):
+    _interrupted(monkeypatch, "hf_unlearn.audit", "audit", tmp_path, left)
+    models = ("--candidate", files["original"], "--reference", files["reference"])
+    result = cli("audit", *models, "--forget", files["forget"], "--output-dir", tmp_path)
+    assert result.exit_code == 130 and says in result.output.replace("\n", "")
+
+
+def _interrupted(monkeypatch: pytest.MonkeyPatch, module: str, name: str, folder: Path, left: str | None) -> None:
+    """Let a function leave something and then be interrupted."""
+
+    def stop(*arguments: object, **options: object) -> None:
+        if left is not None:
+            (folder / left).mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module(module), name, stop)

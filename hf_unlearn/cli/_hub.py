@@ -1,0 +1,142 @@
+"""Commands about audits on the Hub: publish, verify, compare, push-metrics."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from hf_unlearn.cli._app import console, readable_errors
+from hf_unlearn.cli._show import bounds, number
+
+
+def publish(
+    report: Annotated[Path, typer.Argument(help="Folder of the audit, with report.json.")],
+    repo_id: Annotated[str, typer.Option(help="Of the model on the Hub, owner/name.")],
+    forgotten: Annotated[
+        str | None, typer.Option(help="What was forgotten, in your words; it will be public.")
+    ] = None,
+    objective: Annotated[str | None, typer.Option(help="How it was forgotten.")] = None,
+    base_model: Annotated[str | None, typer.Option(help="Hub id of the model before unlearning.")] = None,
+    dataset: Annotated[list[str] | None, typer.Option(help="Hub id of a public data set; may be repeated.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Also publish this folder's model (safetensors only).")] = None,
+    private: Annotated[bool, typer.Option("--private", help="If the repository is made here.")] = False,
+    create_pr: Annotated[bool, typer.Option("--create-pr", help="Ask for the change instead of making it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+) -> None:
+    """Publish an audit on the model's page: card section, report and figures in one commit; nothing of the data."""
+    with readable_errors(
+        lambda: (
+            "all is sent in one commit, so either all of it or nothing is on the Hub; the same command sends what is missing"
+        )
+    ):
+        from hf_unlearn.publishing import printable
+        from hf_unlearn.publishing import publish as run
+
+        done = run(
+            report,
+            repo_id,
+            forgotten=forgotten,
+            objective=objective,
+            base_model=base_model,
+            datasets=dataset or (),
+            weights=weights,
+            private=private or None,
+            create_pr=create_pr,
+            dry_run=dry_run,
+        )
+        if dry_run:
+            console.print(escape(printable(done.diff)), highlight=False)
+            console.print(f"would be sent: {escape(', '.join(done.files))}", highlight=False)
+            return
+        console.print(f"published: {escape(str(done.url))}", highlight=False)
+        console.print(
+            f"keep {escape(str(done.folder / 'data_key.txt'))}: with it a verifier can see that data is the audited data",
+            highlight=False,
+        )
+
+
+def verify(
+    repo_id: Annotated[str, typer.Argument(help="Of the audited model.")],
+    forget: Annotated[str | None, typer.Option(help="Your copy of the forget set.")] = None,
+    retain: Annotated[str | None, typer.Option(help="Of the retain set.")] = None,
+    holdout: Annotated[str | None, typer.Option(help="Of the holdout set.")] = None,
+    reference: Annotated[str | None, typer.Option(help="The retrained model; default: the one in the report.")] = None,
+    original: Annotated[str | None, typer.Option(help="The model before unlearning.")] = None,
+    twin: Annotated[str | None, typer.Option(help="The second reference.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Default: the one published with the model.")] = None,
+    data_key: Annotated[str | None, typer.Option(help="The publisher's data_key.txt.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Rows at a time.")] = 64,
+) -> None:
+    """Recompute what a published audit claims; ends with 1 if anything is not reproduced."""
+    with readable_errors():
+        from hf_unlearn.publishing import one_line
+        from hf_unlearn.publishing import verify as run
+
+        checks = run(
+            repo_id,
+            forget=forget,
+            retain=retain,
+            holdout=holdout,
+            reference=reference,
+            original=original,
+            twin=twin,
+            processing_class=tokenizer,
+            data_key=data_key,
+            revision=revision,
+            batch_size=batch_size,
+        )
+    table = Table(title=f"audit of {escape(repo_id)}", title_justify="left")
+    for column in ("claim", "published", "interval", "recomputed", "outcome"):
+        right = column in ("published", "interval", "recomputed")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
+    colours = {"reproduced": "green", "not reproduced": "bold red", "not checkable": "yellow"}
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for check in checks:
+        numbers = (number(check.published), bounds(check.interval), number(check.recomputed))
+        table.add_row(escape(one_line(check.name)), *numbers, f"[{colours[check.outcome]}]{check.outcome}[/]")
+        if check.outcome != "reproduced" or "not recomputed" in check.reason:
+            reasons.setdefault((check.outcome, one_line(check.reason)), []).append(one_line(check.name))
+    console.print(table)
+    for (outcome, reason), names in reasons.items():
+        console.print(
+            f"[{colours[outcome]}]{outcome}[/] {escape(', '.join(names))}: {escape(reason)}", highlight=False
+        )
+    if any(check.outcome == "not reproduced" for check in checks):
+        raise typer.Exit(1)
+
+
+def compare(repo_ids: Annotated[list[str], typer.Argument(help="Audited models on the Hub.")]) -> None:
+    """Published audits side by side: value, and where there is one the relative value."""
+    with readable_errors():
+        from hf_unlearn.publishing import compare_audits, one_line
+
+        rows = compare_audits(repo_ids)
+    table = Table(title="published audits; value [relative: 0 retrained, 1 nothing unlearned]", title_justify="left")
+    for column in ("metric", *repo_ids):
+        table.add_column(escape(column), justify="left" if column == "metric" else "right")
+    for row in rows:
+        cells = [
+            "–"
+            if result is None
+            else number(result.value) + ("" if result.relative is None else f" [{result.relative:.2f}]")
+            for result in (row.results[name] for name in repo_ids)
+        ]
+        table.add_row(escape(one_line(row.name)), *map(escape, cells))
+    console.print(table)
+    console.print("They compare only where data and reference were the same; ask the publishers.", style="dim")
+
+
+def push_metrics(
+    org: Annotated[str, typer.Option(help="Organization or user the Spaces belong to.")],
+    metric: Annotated[list[str] | None, typer.Option(help="Name; may be repeated; default: all.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="If a Space is made here.")] = False,
+) -> None:
+    """Publish the Evaluate modules as Spaces, so that evaluate.load("<org>/fade") works."""
+    with readable_errors(lambda: "each Space is one commit; the same command sends those that are missing"):
+        from hf_unlearn.publishing import push_metrics as run
+
+        for name, url in run(org, names=metric, private=private or None).items():
+            console.print(f"{escape(name)}: {escape(url)}", highlight=False)
