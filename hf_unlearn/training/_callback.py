@@ -362,7 +362,8 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         if self._kept is None:
             batch = self.forget.batch([0])
             probe = {name: value.to(self.trainer.model.device) for name, value in batch.items() if name != "labels"}
-            self._kept = OriginalModel(self.trainer.model, probe)
+            with self.trainer.accelerator.autocast():
+                self._kept = OriginalModel(self.trainer.model, probe)
         return self._kept
 
     # Which weights train, and how training goes.
