@@ -29,6 +29,7 @@ from hf_unlearn.objectives import Objective, OriginalModel, RetainTerm, get_obje
 from hf_unlearn.training._forget_data import prepare_forget_data
 from hf_unlearn.training._forget_stream import ForgetStream
 from hf_unlearn.training._forget_term import ForgetTerm, kl_losses, trained_alone
+from hf_unlearn.training._quiet import quiet
 
 
 logger = logging.getLogger(__name__)
@@ -55,6 +56,10 @@ class UnlearningCallback(TrainerCallback, ExportableState):
 
     **The original** (for objectives and retain terms that need it) is the model as it is when the callback is made. So make the callback
     before training, also when you resume: the Trainer loads the checkpoint later.
+
+    **Noise**: forget examples, and retain examples where the retain term compares with the original, pass through the model as in eval
+    mode, though with gradient: the original has no dropout and no NEFTune either, and noise would look like forgetting. Normalisation
+    layers therefore learn nothing from these passes. The Trainer's own loss keeps all its noise.
 
     Args:
         trainer: A `transformers.Trainer` or a subclass such as TRL's `SFTTrainer`; its `train_dataset` is the retain set.
@@ -279,7 +284,8 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         if self._original is None:
             return compute_loss(model, inputs, return_outputs, num_items_in_batch)
         plain = {name: value for name, value in inputs.items() if name != "labels"}
-        outputs, losses = self._against_original(model, plain, inputs["labels"], return_outputs)
+        with quiet(self.trainer.model):
+            outputs, losses = self._against_original(model, plain, inputs["labels"], return_outputs)
         if num_items_in_batch is None:  # the Trainer counts nothing: a mean per micro-batch, as its own loss would be
             loss = losses.mean()
         else:

@@ -30,6 +30,7 @@ from hf_unlearn.inference import (
 from hf_unlearn.objectives import ForgetBatch, Objective, OriginalModel
 from hf_unlearn.training._alternatives import alternative_examples
 from hf_unlearn.training._forget_data import ForgetData
+from hf_unlearn.training._quiet import quiet
 
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class ForgetTerm:
         return float(self.forget.num_answer_tokens[whole].sum())
 
     def losses(self, model: torch.nn.Module, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """The objective's losses on some examples, with gradient.
+        """The objective's losses on some examples, with gradient; without the training's noise, see `quiet`.
 
         Args:
             model: The Trainer's, perhaps wrapped.
@@ -108,6 +109,10 @@ class ForgetTerm:
         Returns:
             The losses; and the log-probabilities of the answer tokens, detached, where they were computed.
         """
+        with quiet(self.trainer.model):
+            return self._losses(model, indices)
+
+    def _losses(self, model: torch.nn.Module, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
         inputs = self._on_device(self.forget.batch(indices))
         labels = inputs.pop("labels")
         if "hidden" in self.objective.needs:
