@@ -286,7 +286,11 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         plain = {name: value for name, value in inputs.items() if name != "labels"}
         with quiet(self.trainer.model):
             outputs, losses = self._against_original(model, plain, inputs["labels"], return_outputs)
-        if num_items_in_batch is None:  # the Trainer counts nothing: a mean per micro-batch, as its own loss would be
+        if not losses.numel():  # rows without a labelled token ask for nothing
+            loss = losses.sum()
+        elif (
+            num_items_in_batch is None
+        ):  # the Trainer counts nothing: a mean per micro-batch, as its own loss would be
             loss = losses.mean()
         else:
             # As the Trainer treats its own loss: over all labelled tokens of the step, undoing the mean over processes.
@@ -344,10 +348,9 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         if asked is self.trainer.model:
             return self.term.hidden(asked, inputs, layer)
         if self._original_reader is None:
-            self._original_reader = HiddenReader(asked, inputs)
-        kept: dict[int, torch.Tensor] = {}
-        self._original_reader.read(inputs, [layer], kept.__setitem__)
-        return kept[layer][:, -inputs["input_ids"].shape[1] :]
+            # Not on these inputs: a packed batch holds more than tensors.
+            self._original_reader = HiddenReader(asked, self._probe())
+        return self.term.hidden(asked, inputs, layer, self._original_reader)
 
     def _check_retain_layer(self) -> None:
         if not hasattr(self.retain_term, "layer"):
@@ -366,11 +369,14 @@ class UnlearningCallback(TrainerCallback, ExportableState):
 
     def _keep_original(self) -> OriginalModel:
         if self._kept is None:
-            batch = self.forget.batch([0])
-            probe = {name: value.to(self.trainer.model.device) for name, value in batch.items() if name != "labels"}
             with self.trainer.accelerator.autocast():
-                self._kept = OriginalModel(self.trainer.model, probe)
+                self._kept = OriginalModel(self.trainer.model, self._probe())
         return self._kept
+
+    def _probe(self) -> dict[str, torch.Tensor]:
+        """What the model takes, of one forget example."""
+        batch = self.forget.batch([0])
+        return {name: value.to(self.trainer.model.device) for name, value in batch.items() if name != "labels"}
 
     # Which weights train, and how training goes.
 

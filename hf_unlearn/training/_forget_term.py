@@ -225,10 +225,22 @@ class ForgetTerm:
         return int(model.config.num_labels) if self.forget.is_classification else vocabulary_size(model)
 
     def hidden(
-        self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], layer: int | None = None
+        self,
+        model: torch.nn.Module,
+        inputs: Mapping[str, Any],
+        layer: int | None = None,
+        reader: HiddenReader | None = None,
     ) -> torch.Tensor:
-        """Output of the block, shape `(batch, length, width)`; the forward pass stops there where no other process would wait."""
-        assert self.reader is not None
+        """Output of the block, shape `(batch, length, width)`; the forward pass stops there where no other process would wait.
+
+        Args:
+            model: The Trainer's, perhaps wrapped, or the original with its own reader.
+            inputs: As its forward takes them; packed rows bring more than tensors.
+            layer: Default: the objective's.
+            reader: Of the model's blocks.
+        """
+        reader = reader or self.reader
+        assert reader is not None
         kept: list[torch.Tensor] = []
         stops = self.trainer.args.world_size == 1
 
@@ -237,7 +249,7 @@ class ForgetTerm:
                 raise _LayerReached(hidden)
             kept.append(hidden)
 
-        with self.reader.listening([layer or self.layer], take):
+        with reader.listening([layer or self.layer], take):
             try:
                 model(**inputs)
             except _LayerReached as reached:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from datasets import Dataset
 from runs import examples
-from transformers import PreTrainedTokenizerFast
+from tokenizers.pre_tokenizers import WhitespaceSplit
 from toys import word_tokenizer
+from transformers import PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
 
@@ -15,6 +16,7 @@ CHAT_TEMPLATE = "{% for message in messages %}{{ message['role'] + ' ' + message
 def tokenizer() -> PreTrainedTokenizerFast:
     made = word_tokenizer("user", "assistant", *(f"w{index}" for index in range(94)))
     made.pad_token = made.eos_token = "w93"
+    made.backend_tokenizer.pre_tokenizer = WhitespaceSplit()
     made.chat_template = CHAT_TEMPLATE
     return made
 

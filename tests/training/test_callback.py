@@ -256,6 +256,14 @@ def test_evaluation_inside_training_is_plain(tmp_path: Path):
     assert trainer.evaluate(evaluated)["eval_loss"] == pytest.approx(last, rel=1e-6)
 
 
+@pytest.mark.parametrize("retain_term", ["kl", "hidden"])
+def test_rows_without_a_label_ask_for_nothing(retain_term: str, tmp_path: Path):
+    unlabelled = Dataset.from_list([{"input_ids": [1, 5, 9 + row], "labels": [-100] * 3} for row in range(8)])
+    trainer, _ = trainer_with_callback(tmp_path, retain=unlabelled, options={"retain_term": retain_term})
+    trainer.train()
+    assert trainer.state.log_history[0]["retain_loss"] == 0.0
+
+
 def test_logged_parts_are_means_over_the_window(tmp_path: Path):
     every, _ = trainer_with_callback(tmp_path, num_train_epochs=4)
     every.train()

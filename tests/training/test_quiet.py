@@ -32,7 +32,9 @@ def noisy(name: str, *, lora: bool = False, neftune: bool = False, **overrides):
     model = build(name, dropout=0.3, vocab_size=97, **overrides)
     if lora:
         targets = ["c_attn"] if name == "gpt2" else ["q_proj", "down_proj"]
-        model = get_peft_model(model, LoraConfig(r=4, target_modules=targets, lora_dropout=0.4, init_lora_weights=False))
+        model = get_peft_model(
+            model, LoraConfig(r=4, target_modules=targets, lora_dropout=0.4, init_lora_weights=False)
+        )
         model.enable_input_require_grads()
     if neftune:
         activate_neftune(model, 15.0)
@@ -56,7 +58,9 @@ def loss_and_gradients(model, inputs, *, calm: bool) -> tuple[torch.Tensor, dict
 
 
 @pytest.mark.parametrize("checkpointing", ["none", "reentrant", "not reentrant", "wrapper"])
-@pytest.mark.parametrize("name", ["llama", "llama lora neftune", "gpt2 lora", "opt neftune", "mixtral", "mamba", "bert", "vit"])
+@pytest.mark.parametrize(
+    "name", ["llama", "llama lora neftune", "gpt2 lora", "opt neftune", "mixtral", "mamba", "bert", "vit"]
+)
 def test_a_quiet_pass_is_the_pass_in_eval_mode_with_its_gradient(name: str, checkpointing: str):
     name, *extras = name.split()
     settings = {"router_jitter_noise": 0.3} if name == "mixtral" else {}
