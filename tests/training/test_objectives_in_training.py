@@ -108,15 +108,16 @@ def test_the_reference_does_not_move(name: str, tmp_path: Path):
 
 
 def test_rmu_trains_three_matrices_and_stops_at_its_layer(tmp_path: Path):
-    model = tiny_llama(num_hidden_layers=4)
-    before = {key: p.detach().clone() for key, p in model.named_parameters()}
-    passes = []
-    model.model.layers[3].register_forward_pre_hook(lambda *_: passes.append(1))
-    _, callback, gradients = run(
-        tmp_path, RMU(layer=3), model=model, options={"retain_term": "hidden", "forget_weight": 1.0}, weight_decay=0.0
-    )
-    seen = len(passes)
-    assert seen <= 4  # only when the layers were looked for; never in training
+    before = {key: p.detach().clone() for key, p in tiny_llama(num_hidden_layers=4).named_parameters()}
+    passes: dict[int, list] = {2: [], 4: []}
+    for steps, seen in passes.items():
+        model = tiny_llama(num_hidden_layers=4)
+        model.model.layers[3].register_forward_pre_hook(lambda *_, seen=seen: seen.append(1))
+        options = {"retain_term": "hidden", "forget_weight": 1.0}
+        _, callback, gradients = run(
+            tmp_path, RMU(layer=3), model=model, options=options, steps=steps, weight_decay=0.0
+        )
+    assert len(passes[2]) == len(passes[4])  # only when layers and original were looked for; never in training
     assert set(gradients) == {f"model.layers.{layer}.mlp.down_proj.weight" for layer in (0, 1, 2)}
     assert {key for key, p in model.named_parameters() if not torch.equal(p, before[key])} == set(gradients)
     assert callback._retain_layer == 3
