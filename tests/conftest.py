@@ -24,7 +24,9 @@ for folder in (TESTS, TESTS / "inference", TESTS / "training"):
 
 # The machine may be busy, and a failure must be there again tomorrow: no deadlines, the same examples every time.
 settings.register_profile("hermetic", deadline=None, derandomize=True)
-settings.load_profile("hermetic")
+# `make test-all` looks further: other examples every time, and what it finds is printed with how to see it again.
+settings.register_profile("explore", deadline=None, derandomize=False, max_examples=300, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "hermetic"))
 
 _connect = socket.socket.connect
 
