@@ -37,7 +37,10 @@ from hf_unlearn.inference._sampling import sample_completions as sample_completi
 from hf_unlearn.inference._scoring import OwnStates as OwnStates
 from hf_unlearn.inference._scoring import cross_score as cross_score
 from hf_unlearn.inference._scoring import score as score
+from hf_unlearn.inference._sharding import OtherProcessError as OtherProcessError
+from hf_unlearn.inference._sharding import agreed as agreed
 from hf_unlearn.inference._sharding import is_main_process as is_main_process
 from hf_unlearn.inference._sharding import join_processes as join_processes
 from hf_unlearn.inference._sharding import leave_processes as leave_processes
 from hf_unlearn.inference._sharding import on_all_processes as on_all_processes
+from hf_unlearn.inference._sharding import together as together

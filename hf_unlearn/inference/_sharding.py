@@ -3,8 +3,10 @@
 Every process holds the whole plan, does its share, and ends with all the results, so that what follows need not know.
 """
 
+import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch.distributed
@@ -14,6 +16,8 @@ from transformers.utils import logging as hf_logging
 
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
+_TOLD = "_hf_unlearn_told"
 
 
 def process_rank() -> int:
@@ -55,9 +59,63 @@ def my_share(items: Sequence[Item], *, label: str, progress: bool = True) -> Ite
     yield from hf_logging.tqdm(share, desc=label, disable=hidden, leave=False)
 
 
+class OtherProcessError(RuntimeError):
+    """Another process could not do its share; carries what it said."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Sent in place of results."""
+
+    message: str
+
+
 def gather(results: list[Any]) -> list[Any]:
-    """The results of all processes, on all processes; ordered by process, not by item."""
-    return gather_object(results) if num_processes() > 1 else results
+    """The results of all processes, on all processes; ordered by process, not by item.
+
+    Raises:
+        OtherProcessError: Another process sent word that it failed, see `together`.
+    """
+    if num_processes() == 1:
+        return results
+    found = gather_object(results)
+    failures = [item.message for item in found if isinstance(item, _Failure)]
+    if failures:
+        raise OtherProcessError("; ".join(failures))
+    return found
+
+
+def together(work: Callable[[], Result]) -> Result:
+    """Do something on every process; where one of them fails, it fails on all, with that one's message.
+
+    Without this the others would wait for ever for results that do not come. What is done must meet the others only through `gather`
+    (as everything here does): there a process that fails sends its message in place of its results.
+
+    Args:
+        work: Called on every process.
+
+    Returns:
+        What this process's call returned.
+
+    Raises:
+        OtherProcessError: It failed on another process. Where it fails on this one, its own error.
+    """
+    try:
+        result = work()
+    except Exception as error:
+        if isinstance(error, OtherProcessError) or vars(error).get(_TOLD):
+            raise  # everybody has met already: in that gather, or in a call within this one
+        vars(error)[_TOLD] = True
+        with contextlib.suppress(OtherProcessError):  # the others may have failed too, each with its own message
+            gather([_Failure(f"process {process_rank()}: {type(error).__name__}: {error}")])
+        raise
+    gather([])  # whoever fails after the last results meets the others here
+    return result
+
+
+def agreed(value: Result) -> Result:
+    """The main process's value, on all processes: where it decides what happens next, they must not differ."""
+    return gather([value])[0]
 
 
 def is_main_process() -> bool:
