@@ -1,7 +1,9 @@
 """Objectives and retain terms by name."""
 
 import difflib
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from hf_unlearn.objectives._base import NEEDS, REDUCTIONS, Objective, RetainTerm
 from hf_unlearn.objectives._ce_u import CEU
@@ -50,17 +52,23 @@ RETAIN_TERMS: dict[str, type] = {"nll": NLLRetain, "kl": KLRetain, "hidden": Hid
 Kind = TypeVar("Kind")
 
 
-def get_objective(objective: str | Objective) -> Objective:
-    """The objective itself, or the one of that name with its defaults; of a composition, its forget term.
+def get_objective(objective: str | Objective, options: Mapping[str, Any] | None = None) -> Objective:
+    """The objective itself, or the one of that name; of a composition, its forget term.
+
+    Args:
+        objective: An objective, or its name.
+        options: Of the one named; default: its defaults.
 
     Raises:
-        ValueError: An unknown name; suggests the nearest.
+        ValueError: An unknown name (suggests the nearest), unknown options (says which there are), or options beside an object.
         TypeError: An object that lacks what an objective must have; says what.
     """
     if isinstance(objective, str) and objective in COMPOSITIONS:
         objective = COMPOSITIONS[objective][0]
     found = _by_name(objective, {**OBJECTIVES, **dict.fromkeys(COMPOSITIONS, object)}, "objective")
     _check_members(found, ("name", "reduction", "needs", "__call__"), "objective")
+    if options:
+        found = _with_options(objective, found, options)
     if found.reduction not in REDUCTIONS:
         raise ValueError(f"the objective's reduction must be one of {', '.join(REDUCTIONS)}; got {found.reduction!r}.")
     unknown = [need for need in found.needs if need not in NEEDS]
@@ -84,6 +92,16 @@ def get_retain_term(retain_term: str | RetainTerm | None, objective: str | Objec
             f"{objective!r} is {COMPOSITIONS[str(objective)][0]} with retain term {implied!r}, not {found.name!r}."
         )
     return found
+
+
+def _with_options(objective: str | Objective, found: Objective, options: Mapping[str, Any]) -> Objective:
+    if not isinstance(objective, str):
+        raise ValueError(f"options go with an objective's name; give them to {type(found).__name__}(…) itself.")
+    known = [each.name for each in fields(OBJECTIVES[objective]) if each.init]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise ValueError(f"objective {objective!r} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}.")
+    return OBJECTIVES[objective](**options)
 
 
 def _by_name(given: str | Kind, known: dict[str, type], kind: str) -> Kind:

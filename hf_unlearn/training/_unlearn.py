@@ -1,17 +1,20 @@
-"""Unlearning in one call: open, check, train, save."""
+"""Unlearning in one call: check, open, train, say what it did, save."""
 
-import json
 import os
-from dataclasses import asdict, dataclass, is_dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
 from peft import PeftConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
 
-from hf_unlearn._files import check_writable, fill_atomically
+from hf_unlearn import _arguments as checked
+from hf_unlearn._files import check_writable
 from hf_unlearn.data import (
     AnswerCollator,
     DataLike,
@@ -21,65 +24,18 @@ from hf_unlearn.data import (
     pad_token_id,
     tokenize_examples,
 )
+from hf_unlearn.data._template import parse_template
 from hf_unlearn.inference import ModelLike, context_length, is_main_process, load_model, load_processing_class
 from hf_unlearn.objectives import Objective, RetainTerm, get_objective, get_retain_term
 from hf_unlearn.training._callback import UnlearningCallback
 from hf_unlearn.training._fila import init_fila, restore_base
+from hf_unlearn.training._knowledge import answer_probabilities, sample_of, say_what_changed
+from hf_unlearn.training._unlearn_result import ResultNotSavedError, UnlearnResult
 
 
 FULL_LEARNING_RATE = 1e-5
 """TOFU's, for all weights."""
 LORA_LEARNING_RATE = 1e-4
-
-
-@dataclass(frozen=True)
-class UnlearnResult:
-    """What `unlearn` leaves.
-
-    Attributes:
-        model: In eval mode; with LoRA the PEFT model.
-        processing_class: The tokenizer.
-        output_dir: Where model (or adapter), tokenizer and `unlearning.json` are.
-        log_history: The Trainer's, with `forget_loss` and `retain_loss`.
-        settings: What `unlearning.json` holds: objective, weights, seeds, fingerprints, versions; no data.
-    """
-
-    model: PreTrainedModel | PeftModel
-    processing_class: PreTrainedTokenizerBase
-    output_dir: Path
-    log_history: list[dict[str, float]]
-    settings: dict[str, Any]
-
-    def save(self, folder: str | os.PathLike) -> None:
-        """Write model (or adapter), tokenizer and `unlearning.json` into a folder: all of it, or nothing.
-
-        Raises:
-            OSError: The folder cannot be written to.
-        """
-
-        def write(target: Path) -> None:
-            # Not trainer.save_model, which adds the arguments as a pickle.
-            self.model.save_pretrained(target)
-            self.processing_class.save_pretrained(target)
-            text = json.dumps(self.settings, indent=2, default=str) + "\n"
-            (target / "unlearning.json").write_text(text, encoding="utf-8")
-
-        fill_atomically(Path(folder), write)
-
-
-class ResultNotSavedError(OSError):
-    """The model has unlearned but could not be written; nothing is lost.
-
-    Attributes:
-        result: What `unlearn` would have returned; call `result.save(another_folder)`.
-    """
-
-    def __init__(self, result: UnlearnResult, cause: OSError):
-        super().__init__(
-            f"the model is trained but could not be saved to {str(result.output_dir)!r} ({cause.strerror or cause}). It is in "
-            "this exception's .result: call .result.save() on another folder."
-        )
-        self.result = result
 
 
 def unlearn(
@@ -89,6 +45,7 @@ def unlearn(
     retain: DataLike,
     output_dir: str | os.PathLike,
     objective: str | Objective = "npo",
+    objective_options: Mapping[str, Any] | None = None,
     retain_term: str | RetainTerm | None = None,
     forget_weight: float = 1.0,
     retain_weight: float = 1.0,
@@ -96,10 +53,14 @@ def unlearn(
     fila: bool = False,
     processing_class: PreTrainedTokenizerBase | str | None = None,
     prompt_template: str | None = None,
+    max_length: int | None = None,
     args: TrainingArguments | None = None,
     num_train_epochs: float = 5.0,
     learning_rate: float | None = None,
     per_device_train_batch_size: int = 8,
+    gradient_accumulation_steps: int = 1,
+    bf16: bool = False,
+    save_steps: int | None = None,
     allow_overlap: bool = False,
     stop_on_collapse: bool = False,
     seed: int = 0,
@@ -114,6 +75,7 @@ def unlearn(
         retain: What must stay.
         output_dir: Where the result goes; checked for writing before anything else.
         objective: An objective, or its name.
+        objective_options: Of an objective given by name, for example `{"beta": 0.5}`.
         retain_term: "nll", "kl", "hidden", or an object; default: what the objective's name says, else "nll".
         forget_weight: Of the forget term.
         retain_weight: Of the retain term.
@@ -123,53 +85,73 @@ def unlearn(
         processing_class: The tokenizer; default: the one saved with the model.
         prompt_template: How questions are put, a string with `{question}`; default: the tokenizer's chat template, else
             `data.QUESTION_TEMPLATE`. It must be the one that the model was trained with.
-        args: Full control of the training; replaces the following four. Its `output_dir` is where checkpoints go.
+        max_length: Most tokens of a row; a longer one is refused, not cut. Default: what the model can see at once.
+        args: Full control of the training; replaces the following six, and `seed`. Its `output_dir` is where checkpoints go.
         num_train_epochs: Passes over the retain set.
-        learning_rate: Default 1e-5, or 1e-4 with `peft_config`.
+        learning_rate: Default 1e-5, or 1e-4 with `peft_config`; models of fewer than a billion weights need more, see
+            `default_learning_rate`.
         per_device_train_batch_size: Retain rows per device and step; as many forget rows come with them.
-        seed: Of the training.
+        gradient_accumulation_steps: Batches per optimisation step.
+        bf16: Compute in bfloat16, where the device can.
+        save_steps: Keep a checkpoint every so many steps, for `resume_from_checkpoint`; default: none, since each holds the
+            optimizer's state, twice the size of what is trained.
+        seed: Of the training, of the order of the rows and of a new adapter.
         allow_overlap: Accept forget rows that are also in retain.
         stop_on_collapse: End the training when the forget answers have become far less likely than guessing.
         resume_from_checkpoint: Go on from a checkpoint's path, or from the last one in `output_dir`.
         trust_remote_code: Whether code from the model's repository may run.
 
     Returns:
-        Model, logs and settings; everything is also in `output_dir`, weights as safetensors.
+        Model, logs and settings, and how probable the answers of both sets were before and after (logged, too; a warning says when
+        the model did not visibly forget); everything is also in `output_dir`, weights as safetensors.
 
     Raises:
         OSError: `output_dir` cannot be written to.
-        ValueError: Data, objective or settings that cannot work; said before training.
+        TypeError: An argument of the wrong kind.
+        ValueError: Data, objective or settings that cannot work, also those that would not train a single step; said before
+            training, and before the model is opened where that can be.
         ResultNotSavedError: All is trained but could not be written; it is in the exception.
     """
-    folder = check_writable(output_dir)
-    retain_term, objective = get_retain_term(retain_term, objective), get_objective(objective)
-    forget_rows, retain_rows = load_data(forget), load_data(retain)
-    check_disjoint(forget_rows, retain_rows, allow_overlap=allow_overlap, name="retain")
-    tokenizer = load_processing_class(model, processing_class, trust_remote_code=trust_remote_code)
-    opened = load_model(model, trust_remote_code=trust_remote_code)
-    limit = context_length(opened)
-    tokenized = tokenize_examples(retain_rows, tokenizer, max_length=limit, prompt_template=prompt_template)
-    if learning_rate is None:
-        learning_rate = FULL_LEARNING_RATE if peft_config is None else LORA_LEARNING_RATE
+    folder = check_writable(checked.folder_path("output_dir", output_dir))
+    retain_term, objective = get_retain_term(retain_term, objective), get_objective(objective, objective_options)
+    _check_switches(allow_overlap=allow_overlap, stop_on_collapse=stop_on_collapse, fila=fila, bf16=bf16)
+    _check_weights(forget_weight, retain_weight)
+    if max_length is not None:
+        checked.whole_number("max_length", max_length, minimum=2)
+    if prompt_template is not None:
+        parse_template(prompt_template)
+    checked.given("forget", forget, "what must go")
+    checked.given("retain", retain, "what must stay")
+    if fila and peft_config is None:
+        raise ValueError("fila=True initialises a LoRA adapter: pass peft_config=LoraConfig(…).")
+    if fila and resume_from_checkpoint:
+        raise ValueError("a FILA run cannot be resumed: its base weights are in no checkpoint.")
+    is_rate_open = args is None and learning_rate is None
     if args is None:
-        args = TrainingArguments(
-            output_dir=str(folder / "checkpoints"),
+        args = _training_arguments(
+            folder,
             num_train_epochs=num_train_epochs,
             learning_rate=learning_rate,
             per_device_train_batch_size=per_device_train_batch_size,
-            weight_decay=0.01,
-            logging_steps=10,
-            save_total_limit=2,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+            bf16=bf16,
+            save_steps=save_steps,
             seed=seed,
-            report_to="none",
         )
+    _check_resumable(resume_from_checkpoint, args)
+    forget_rows, retain_rows = load_data(forget), load_data(retain)
+    _check_steps(args, len(retain_rows))
+    check_disjoint(forget_rows, retain_rows, allow_overlap=allow_overlap, name="retain")
+    tokenizer = load_processing_class(model, processing_class, trust_remote_code=trust_remote_code)
+    opened = load_model(model, trust_remote_code=trust_remote_code)
+    limit = context_length(opened) if max_length is None else max_length
+    tokenized = tokenize_examples(retain_rows, tokenizer, max_length=limit, prompt_template=prompt_template)
+    if is_rate_open:
+        args.learning_rate = default_learning_rate(opened, adapter=peft_config is not None)
     trained = _with_adapter(opened, peft_config, args)
     initial = None
     if fila:
-        if not isinstance(trained, PeftModel):
-            raise ValueError("fila=True initialises a LoRA adapter: pass peft_config=LoraConfig(…).")
-        if resume_from_checkpoint:
-            raise ValueError("a FILA run cannot be resumed: its base weights are in no checkpoint.")
+        assert isinstance(trained, PeftModel)
         forgotten = tokenize_examples(forget_rows, tokenizer, max_length=limit, prompt_template=prompt_template)
         seen = tokenized.select(range(min(len(tokenized), 4 * len(forgotten))))
         initial = init_fila(trained, forgotten.to_list(), seen.to_list(), pad_token_id=pad_token_id(tokenizer))
@@ -193,17 +175,99 @@ def unlearn(
     )
     trainer.add_callback(callback)
     settings = _settings(callback, args, {"forget": forget_rows, "retain": retain_rows}, peft_config, fila)
+    sets = {"forget": callback.forget.examples, "retain": sample_of(tokenized)}
+    before = answer_probabilities(trainer, trained, sets)
     trainer.train(resume_from_checkpoint=resume_from_checkpoint or None)
+    after = answer_probabilities(trainer, trained, sets)
     if initial is not None:
         assert isinstance(trained, PeftModel)
         trained = restore_base(trained, initial)
-    result = UnlearnResult(trained.eval(), tokenizer, folder, trainer.state.log_history, settings)
+    settings |= {"max_length": max_length, "bf16": args.bf16}
+    settings |= {"optimizer_steps": trainer.state.global_step, "before": before, "after": after}
+    result = UnlearnResult(trained.eval(), tokenizer, folder, trainer.state.log_history, settings, before, after)
     if is_main_process():
-        try:
-            result.save(folder)
-        except OSError as error:
-            raise ResultNotSavedError(result, error) from error
+        say_what_changed(before, after, args.learning_rate)
+        _save(result, Path(args.output_dir))
     return result
+
+
+def default_learning_rate(model: PreTrainedModel | PeftModel, *, adapter: bool) -> float:
+    """1e-5 for all weights, 1e-4 for an adapter; below a billion weights more, by the root of how many fewer, at most 100 times.
+
+    With 1e-5 a model of a million weights does not visibly change in five epochs.
+    """
+    smaller = max(1.0, 1e9 / sum(parameter.numel() for parameter in model.parameters()))
+    return (LORA_LEARNING_RATE if adapter else FULL_LEARNING_RATE) * min(100.0, smaller**0.5)
+
+
+def _training_arguments(
+    folder: Path, *, learning_rate: float | None, save_steps: int | None, **given: Any
+) -> TrainingArguments:
+    for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
+        checked.whole_number(name, given[name], minimum=1)
+    checked.whole_number("seed", given["seed"], minimum=0)
+    checked.real_number("num_train_epochs", given["num_train_epochs"])
+    if save_steps is not None:
+        checked.whole_number("save_steps", save_steps, minimum=1)
+    return TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        learning_rate=FULL_LEARNING_RATE
+        if learning_rate is None
+        else checked.real_number("learning_rate", learning_rate),
+        weight_decay=0.01,
+        logging_steps=10,
+        save_strategy="no" if save_steps is None else "steps",
+        save_steps=save_steps or 500,
+        save_total_limit=2,
+        report_to="none",
+        use_cpu=given["bf16"]
+        and not torch.accelerator.is_available(),  # transformers refuses bf16 there unless it is asked for
+        **given,
+    )
+
+
+def _check_switches(**switches: object) -> None:
+    for name, value in switches.items():
+        checked.switch(name, value)
+
+
+def _check_weights(forget_weight: float, retain_weight: float) -> None:
+    """The callback refuses them, too, but only once the model is open."""
+    if checked.real_number("forget_weight", forget_weight) <= 0:
+        raise ValueError(f"forget_weight must be above 0, got {forget_weight}.")
+    checked.real_number("retain_weight", retain_weight, minimum=0.0)
+
+
+def _check_steps(args: TrainingArguments, rows: int) -> None:
+    """Refuse a training that would hand the model back as it came."""
+    if args.max_steps <= 0 and not args.num_train_epochs > 0:
+        raise ValueError(
+            f"num_train_epochs must be above 0, got {args.num_train_epochs}: not a single step would be trained."
+        )
+    if not args.learning_rate > 0:
+        raise ValueError(f"learning_rate must be above 0, got {args.learning_rate}: nothing would be trained.")
+    together = args.train_batch_size * args.world_size
+    if args.dataloader_drop_last and rows < together:
+        raise ValueError(
+            f"dataloader_drop_last leaves no batch: {rows} retain rows are fewer than the {together} of one batch on all devices."
+        )
+
+
+def _check_resumable(resume_from_checkpoint: bool | str, args: TrainingArguments) -> None:
+    folder = Path(args.output_dir)
+    if resume_from_checkpoint is True and (not folder.is_dir() or get_last_checkpoint(str(folder)) is None):
+        raise ValueError(f"there is no checkpoint in {str(folder)!r} to go on from; runs keep them with save_steps=.")
+
+
+def _save(result: UnlearnResult, checkpoints: Path) -> None:
+    try:
+        result.save(result.output_dir)
+    except (
+        Exception
+    ) as error:  # whatever it is (safetensors' own errors are no OSError): hours of training must not be lost
+        raise ResultNotSavedError(result, error) from error
+    if checkpoints.parent == result.output_dir and checkpoints.is_dir() and not any(checkpoints.iterdir()):
+        checkpoints.rmdir()  # the Trainer makes the folder whether or not it keeps anything there
 
 
 def _with_adapter(
@@ -213,7 +277,9 @@ def _with_adapter(
         return model
     if isinstance(model, PeftModel):
         raise ValueError("the model has an adapter already; merge it (merge_and_unload()) or leave peft_config out.")
-    adapted = get_peft_model(model, peft_config)
+    with torch.random.fork_rng():
+        torch.manual_seed(args.seed)  # the Trainer seeds too late for the adapter's first weights
+        adapted = get_peft_model(model, peft_config)
     if args.gradient_checkpointing:
         # Without it the frozen embeddings give no gradient to the checkpointed blocks, and half of each adapter never trains.
         adapted.enable_input_require_grads()

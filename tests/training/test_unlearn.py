@@ -1,19 +1,23 @@
 """The one-call form on the pocket benchmark, and the effect this project exists to show."""
 
 import json
+import logging
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
-from runs import arguments
+from runs import arguments, largest_difference, weights
+from safetensors import SafetensorError
 from transformers import Trainer
 
 from hf_unlearn import NPO, GradientAscent, UnlearningCallback, audit, unlearn
 from hf_unlearn.data import AnswerCollator, Pocket, load_pocket, tokenize_examples
 from hf_unlearn.inference import load_model, score
 from hf_unlearn.training import ResultNotSavedError
+from hf_unlearn.training._unlearn import default_learning_rate
 
 
 def probabilities(pocket: Pocket, model) -> dict[str, float]:
@@ -132,6 +136,103 @@ def test_a_result_that_cannot_be_saved_is_not_lost(
     )
 
 
+def test_an_error_of_safetensors_does_not_lose_the_model_either(
+    pocket: Pocket, options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """On a full disk safetensors raises an error of its own, which is no OSError."""
+    model = pocket.original()
+
+    def full(*args, **kwargs):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model), "save_pretrained", full)
+        args = arguments(tmp_path / "checkpoints", max_steps=1)
+        with pytest.raises(ResultNotSavedError, match="No space left on device") as caught:
+            unlearn(model, **{**options, "args": args})
+    caught.value.result.save(tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere" / "model.safetensors").is_file()
+
+
+def test_it_says_what_it_did(pocket: Pocket, options: dict, caplog: pytest.LogCaptureFixture):
+    """Before and after are those of the models as anybody may measure them; nothing to warn about where it forgot."""
+    expected = probabilities(pocket, pocket.original())
+    with caplog.at_level(logging.INFO, logger="hf_unlearn"):
+        result = unlearn(pocket.original(), **options)
+    after = probabilities(pocket, result.model)
+    assert result.before["forget_probability"] == pytest.approx(expected["forget"], abs=1e-6)
+    assert result.after["forget_probability"] == pytest.approx(after["forget"], abs=1e-6)
+    assert result.after["retain_probability"] == pytest.approx(after["retain"], abs=0.05)
+    saved = json.loads((result.output_dir / "unlearning.json").read_text())
+    assert (saved["before"], saved["after"]) == (result.before, result.after)
+    assert saved["optimizer_steps"] > 0
+    assert f"forget probability: {result.before['forget_probability']:.3g} before" in caplog.text
+    assert "visibly forget" not in caplog.text
+
+
+def test_a_run_that_does_not_forget_says_so(pocket: Pocket, options: dict, caplog: pytest.LogCaptureFixture):
+    unlearn(pocket.original(), **{**options, "learning_rate": 1e-9, "num_train_epochs": 1})
+    assert "the model did not visibly forget" in caplog.text
+    assert "it was 1e-09" in caplog.text
+
+
+def test_the_defaults_make_a_small_model_forget(pocket: Pocket, options: dict):
+    """Forget probability at most half; with the rate meant for billions of weights it stayed above .9."""
+    for setting in ("learning_rate", "num_train_epochs", "objective"):
+        options.pop(setting)
+    result = unlearn(pocket.original(), **options)
+    assert result.after["forget_probability"] < result.before["forget_probability"] / 2
+    assert result.settings["learning_rate"] == default_learning_rate(pocket.original(), adapter=False) > 1e-4
+
+
+def test_no_checkpoint_is_kept_unless_asked_for(pocket: Pocket, options: dict):
+    short = {**options, "num_train_epochs": 1}
+    result = unlearn(pocket.original(), **short)
+    assert not (result.output_dir / "checkpoints").exists()
+    assert not [path for path in result.output_dir.rglob("*") if path.name.startswith("optimizer")]
+    with pytest.raises(ValueError, match=r"there is no checkpoint in .* go on from; runs keep them with save_steps="):
+        unlearn("no-model-is-opened", **{**short, "resume_from_checkpoint": True})
+    kept = unlearn(pocket.original(), **{**short, "save_steps": 3})
+    checkpoints = kept.output_dir / "checkpoints"
+    assert (checkpoints / "checkpoint-6" / "optimizer.pt").is_file()
+    shutil.rmtree(checkpoints / "checkpoint-7")
+    resumed = unlearn(pocket.original(), **{**short, "save_steps": 3, "resume_from_checkpoint": True})
+    assert weights(resumed.model).keys() == weights(kept.model).keys()
+    assert largest_difference(weights(resumed.model), weights(kept.model)) == 0
+
+
+def test_the_seed_decides_the_adapter_too(pocket: Pocket, options: dict):
+    """Two calls give one model, whatever was drawn before; another seed gives another."""
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear")
+    short = {**options, "peft_config": config, "num_train_epochs": 0.3}
+    found = []
+    for seed, drawn in ((0, 1), (0, 2), (1, 1)):
+        torch.manual_seed(drawn)
+        found.append(weights(unlearn(pocket.original(), **short, seed=seed).model))
+    assert largest_difference(found[0], found[1]) == 0
+    assert largest_difference(found[0], found[2]) > 1e-3
+
+
+def test_what_else_can_be_set(pocket: Pocket, options: dict):
+    chosen = {"objective": "npo", "objective_options": {"beta": 0.5}, "max_length": 60, "bf16": True}
+    result = unlearn(
+        pocket.original(),
+        **{
+            **options,
+            **chosen,
+            "num_train_epochs": 1,
+            "gradient_accumulation_steps": 2,
+            "per_device_train_batch_size": 4,
+        },
+    )
+    assert result.settings["objective"] == {"beta": 0.5, "name": "npo"}
+    assert result.settings["optimizer_steps"] == -(-len(pocket.retain) // 8)
+    assert result.settings["forget_examples_per_step"] == 8
+    assert (result.settings["max_length"], result.settings["bf16"]) == (60, True)
+    with pytest.raises(ValueError, match=r"Row \d+ has \d+ tokens .* more than max_length=5"):
+        unlearn(pocket.original(), **{**options, "max_length": 5})
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_what_looks_forgotten_may_be_further_from_retraining_than_before(seed: int, tmp_path: Path):
     """Floor well below start; gradient ascent drives the forget probability to nearly nothing and the model further away than
@@ -175,6 +276,27 @@ def test_what_looks_forgotten_may_be_further_from_retraining_than_before(seed: i
         ({"retain_term": "k"}, ValueError, "no retain term"),
         ({"forget": "no/such/file.jsonl"}, FileNotFoundError, "no/such/file.jsonl"),
         ({"forget": Dataset.from_dict({"question": [], "answer": []})}, ValueError, "no rows|empty"),
+        ({"num_train_epochs": 0}, ValueError, "num_train_epochs must be above 0, got 0.* not a single step"),
+        ({"num_train_epochs": -1}, ValueError, "num_train_epochs must be above 0"),
+        ({"learning_rate": 0.0}, ValueError, "learning_rate must be above 0"),
+        ({"learning_rate": "1e-5"}, TypeError, "learning_rate must be a number"),
+        ({"per_device_train_batch_size": 0}, ValueError, "per_device_train_batch_size must be at least 1"),
+        ({"gradient_accumulation_steps": 1.5}, TypeError, "gradient_accumulation_steps must be a whole number"),
+        ({"save_steps": 0}, ValueError, "save_steps must be at least 1"),
+        ({"seed": 1.5}, TypeError, "seed must be a whole number"),
+        ({"max_length": 0}, ValueError, "max_length must be at least 2"),
+        ({"forget_weight": 0}, ValueError, "forget_weight must be above 0"),
+        ({"retain_weight": -1}, ValueError, "retain_weight must be at least 0"),
+        ({"allow_overlap": "no"}, TypeError, "allow_overlap must be True or False"),
+        ({"bf16": "yes"}, TypeError, "bf16 must be True or False"),
+        ({"forget": None}, TypeError, "forget must be given: what must go"),
+        ({"retain": None}, TypeError, "retain must be given: what must stay"),
+        ({"output_dir": ""}, ValueError, "output_dir must be the path of a folder, got an empty text"),
+        ({"fila": True}, ValueError, "fila=True initialises a LoRA adapter: pass peft_config"),
+        ({"objective_options": {"beta": 1}}, ValueError, r"give them to NPO\(…\) itself"),
+        ({"objective": "npo", "objective_options": {"bta": 1}}, ValueError, "no option 'bta'; it has beta"),
+        ({"prompt_template": "Question:"}, ValueError, r"must have \{question\}"),
+        ({"resume_from_checkpoint": True}, ValueError, "there is no checkpoint"),
     ],
 )
 def test_bad_input_is_refused_before_the_model_is_opened(change: dict, error: type, message: str, options: dict):

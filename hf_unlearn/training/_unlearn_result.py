@@ -1,0 +1,68 @@
+"""What `unlearn` leaves, and how it is written to a folder. Knows no training."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_unlearn._files import fill_atomically
+
+
+@dataclass(frozen=True)
+class UnlearnResult:
+    """What `unlearn` leaves.
+
+    Attributes:
+        model: In eval mode; with LoRA the PEFT model.
+        processing_class: The tokenizer.
+        output_dir: Where model (or adapter), tokenizer and `unlearning.json` are.
+        log_history: The Trainer's, with `forget_loss` and `retain_loss`.
+        settings: What `unlearning.json` holds: objective, weights, seeds, fingerprints, versions; no data.
+        before: `forget_probability` and `retain_probability` of the model as it came: exp(mean token log-probability) of the answers, in
+            [0, 1], mean over at most 64 rows of each set. Empty where weights lie in pieces on several devices (DeepSpeed, FSDP).
+        after: The same of the result.
+    """
+
+    model: PreTrainedModel | PeftModel
+    processing_class: PreTrainedTokenizerBase
+    output_dir: Path
+    log_history: list[dict[str, float]]
+    settings: dict[str, Any]
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Write model (or adapter), tokenizer and `unlearning.json` into a folder: all of it, or nothing.
+
+        Raises:
+            OSError: The folder cannot be written to.
+        """
+
+        def write(target: Path) -> None:
+            # Not trainer.save_model, which adds the arguments as a pickle.
+            self.model.save_pretrained(target)
+            self.processing_class.save_pretrained(target)
+            text = json.dumps(self.settings, indent=2, default=str) + "\n"
+            (target / "unlearning.json").write_text(text, encoding="utf-8")
+
+        fill_atomically(Path(folder), write)
+
+
+class ResultNotSavedError(OSError):
+    """The model has unlearned but could not be written; nothing is lost.
+
+    Attributes:
+        result: What `unlearn` would have returned; call `result.save(another_folder)`.
+    """
+
+    def __init__(self, result: UnlearnResult, cause: Exception):
+        super().__init__(
+            f"the model is trained but could not be saved to {str(result.output_dir)!r} ({getattr(cause, 'strerror', None) or cause}). "
+            "It is in this exception's .result: call .result.save() on another folder."
+        )
+        self.result = result
