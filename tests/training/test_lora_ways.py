@@ -9,6 +9,7 @@ from datasets import Dataset
 from peft import LoraConfig, PeftModel, get_peft_model
 from runs import examples
 from toys import tiny_llama, word_tokenizer
+from world import build
 
 from hf_unlearn.data import Pocket, load_pocket, tokenize_examples
 from hf_unlearn.inference import load_model, score
@@ -155,25 +156,83 @@ def test_fila_factors_weigh_rows_by_importance():
     torch.testing.assert_close((b @ a).abs(), torch.tensor([[1.0, 0.0], [0.0, 0.0]]), atol=1e-6, rtol=0)
 
 
-def test_fila_leaves_the_model_as_it_was_and_becomes_an_ordinary_adapter(tmp_path: Path):
+FILA_SETTINGS = {
+    "plain": {},
+    "rslora": {"use_rslora": True},
+    "patterns": {"rank_pattern": {"q_proj": 2, "down_proj": 6}, "alpha_pattern": {"v_proj": 32}},
+    "patterns and rslora": {"use_rslora": True, "rank_pattern": {"q_proj": 2}, "alpha_pattern": {"q_proj": 3}},
+    "biases and dropout": {"bias": "all", "lora_dropout": 0.2},
+    "some layers": {"layers_to_transform": [1], "target_modules": ["q_proj", "down_proj"]},
+}
+
+
+@pytest.mark.parametrize("settings", FILA_SETTINGS.values(), ids=FILA_SETTINGS)
+@pytest.mark.parametrize("name", ["llama", "gpt2", "llama in bfloat16"])
+def test_fila_leaves_the_model_as_it_was_and_becomes_an_ordinary_adapter(name: str, settings: dict, tmp_path: Path):
     """Outputs are the same after the start; after training too, on the original base with an adapter of twice the rank."""
+    name, _, half = name.partition(" in ")
+    if name == "gpt2":
+        renamed = {"q_proj": "c_attn", "down_proj": "c_proj", "v_proj": "c_fc"}
+        text = json.dumps({"target_modules": list(renamed), **settings})
+        for old, new in renamed.items():
+            text = text.replace(old, new)
+        settings = json.loads(text)
+    dtype = torch.bfloat16 if half else torch.float32
+    near = {"rtol": 0.05, "atol": 0.5} if half else {"rtol": 1e-4, "atol": 1e-4}
+
+    def base():
+        return build(name, vocab_size=97, dtype=dtype)
+
     rows = examples(6, seed=0).to_list(), examples(8, seed=1).to_list()
-    expected = logits(tiny_llama())
-    model = get_peft_model(tiny_llama(), lora())
+    expected, weights_before = logits(base()), dict(base().state_dict())
+    torch.manual_seed(0)
+    model = get_peft_model(base(), lora(**settings))
     initial = init_fila(model, *rows)
-    torch.testing.assert_close(logits(model), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits(model), expected, **near)
     with model.disable_adapter():
-        assert not torch.allclose(logits(model), expected, atol=1e-2)
+        assert not torch.allclose(logits(model), expected, atol=0.5)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_" in name:
+        for key, parameter in model.named_parameters():
+            if "lora_" in key or (settings.get("bias") == "all" and key.endswith("bias")):
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     trained = logits(model)
+    assert not torch.allclose(trained, expected, atol=0.1)
     restored = restore_base(model, initial)
-    torch.testing.assert_close(logits(restored), trained, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits(restored), trained, **near)
     restored.save_pretrained(tmp_path)
-    reloaded = PeftModel.from_pretrained(tiny_llama(), tmp_path)
-    torch.testing.assert_close(logits(reloaded), trained, rtol=1e-4, atol=1e-4)
+    reloaded = PeftModel.from_pretrained(base(), tmp_path)
+    torch.testing.assert_close(logits(reloaded), logits(restored), rtol=0, atol=0)
+    saved = reloaded.peft_config["default"]
+    assert saved.r == 8 and saved.use_rslora == bool(settings.get("use_rslora"))
+    for key, value in restored.get_base_model().state_dict().items():
+        key = key.replace(".base_layer", "")
+        if "lora_" not in key and not (settings.get("bias") == "all" and key.endswith("bias")):
+            assert torch.equal(value, weights_before[key]), key
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"use_dora": True}, "cannot honour use_dora"),
+        ({"lora_bias": True}, "cannot honour lora_bias"),
+        ({"modules_to_save": ["lm_head"]}, "cannot honour modules_to_save"),
+        ({"r": 64}, r"matrix of shape .* the rank 64"),
+        ({"target_modules": ["q_proj", "embed_tokens"]}, "but not on .*embed_tokens"),
+        ({"init_lora_weights": "pissa"}, "FILA would change the model"),
+        ({"target_modules": ["q_proj", "lm_head"]}, "FILA would change the model .*tied embeddings"),
+    ],
+)
+def test_fila_refuses_what_it_cannot_honour_and_leaves_the_model_alone(settings: dict, message: str):
+    rows = examples(2, seed=0).to_list(), examples(2, seed=1).to_list()
+    model = get_peft_model(build("llama_tied", vocab_size=97), lora(**settings))
+    before = {name: value.clone() for name, value in model.state_dict().items() if "lora_A" not in name}
+    with pytest.raises(ValueError, match=message):
+        init_fila(model, *rows)
+    if "r" not in settings:
+        assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+    model.add_adapter("second", lora())
+    with pytest.raises(ValueError, match="one active adapter"):
+        init_fila(model, *rows)
 
 
 def test_loku_in_one_call(pocket: Pocket, tmp_path: Path):
