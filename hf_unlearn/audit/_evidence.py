@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow.parquet
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from hf_unlearn._files import write_atomically
@@ -22,6 +23,9 @@ from hf_unlearn.inference import AnswerRows, ScoredRows, is_main_process, load_r
 
 logger = logging.getLogger(__name__)
 Rows = TypeVar("Rows", ScoredRows, AnswerRows)
+Kept = TypeVar("Kept")
+EVIDENCE_VERSION = 2
+"""Counted up whenever equal models, data and settings would leave other rows or arrays than before."""
 
 
 class EvidenceStore:
@@ -42,9 +46,9 @@ class EvidenceStore:
         if self.folder is None:
             return compute()
         path = self.folder / f"{name}-{key}.parquet"
-        if on_all_processes(path.is_file()):
-            logger.info("using %s", path)
-            return load_rows(path)  # type: ignore[return-value]
+        kept = _read(path, load_rows)
+        if kept is not None:
+            return kept  # type: ignore[return-value]
         rows = compute()
         self._keep(path, lambda target: pyarrow.parquet.write_table(rows.table, target))
         return rows
@@ -54,9 +58,9 @@ class EvidenceStore:
         if self.folder is None:
             return compute()
         path = self.folder / f"{name}-{key}.safetensors"
-        if on_all_processes(path.is_file()):
-            logger.info("using %s", path)
-            return load_file(path)
+        kept = _read(path, load_file)
+        if kept is not None:
+            return kept
         arrays = compute()
         self._keep(path, lambda target: save_file(arrays, target))
         return arrays
@@ -65,13 +69,27 @@ class EvidenceStore:
         if is_main_process():
             try:
                 write_atomically(path, write)
-            except OSError as error:
+            except (OSError, SafetensorError) as error:
                 logger.warning("could not keep %s (%s); the run goes on, but cannot resume from here.", path, error)
 
 
+def _read(path: Path, load: Callable[[Path], Kept]) -> Kept | None:
+    """What is in a file, or None where it is missing or damaged; the same answer on every process."""
+    kept = None
+    if path.is_file():
+        try:
+            kept = load(path)
+        except (OSError, ValueError, SafetensorError, pyarrow.ArrowException) as error:
+            logger.warning("%s is damaged and is computed again (%s).", path, error)
+    if not on_all_processes(kept is not None):
+        return None
+    logger.info("using %s", path)
+    return kept
+
+
 def content_key(*parts: object) -> str:
-    """A short key of what determines a result. Batch size does not."""
-    plain = [_plain(part) for part in parts]
+    """A short key of what determines a result, this library's way of computing it included. Batch size does not."""
+    plain = [EVIDENCE_VERSION, *(_plain(part) for part in parts)]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:20]
 
 

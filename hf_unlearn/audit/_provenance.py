@@ -24,7 +24,7 @@ def describe_model(model: ModelLike, subject: Subject) -> dict[str, str]:
     name = str(model) if given else getattr(config, "_name_or_path", "")
     described = {
         "name": name,
-        "weights_sha256": subject.fingerprint,
+        "weights_sha256": subject.weights_sha256,
         "dtype": str(subject.model.dtype).removeprefix("torch."),
     }
     if not given or os.path.isabs(name) or Path(name).exists() or not _of_hub(name):

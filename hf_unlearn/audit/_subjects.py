@@ -25,6 +25,7 @@ from hf_unlearn.inference import (
     load_processing_class,
     model_fingerprint,
     sample_completions,
+    weights_fingerprint,
 )
 
 
@@ -52,17 +53,26 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Subject:
-    """A model in its role, opened."""
+    """A model in its role, opened.
+
+    Attributes:
+        role: What it is in the audit.
+        model: Itself.
+        fingerprint: Of everything that decides what it computes: the key of its evidence.
+        weights_sha256: Of its weights alone: what a report names.
+    """
 
     role: str
     model: LoadedModel
     fingerprint: str
+    weights_sha256: str
 
 
 def open_subject(role: str, model: ModelLike) -> Subject:
-    """Open a model and take the hash of its weights."""
+    """Open a model and take its fingerprints."""
     opened = load_model(model)
-    return Subject(role, opened, model_fingerprint(opened))
+    weights = weights_fingerprint(opened)
+    return Subject(role, opened, model_fingerprint(opened, weights_sha256=weights), weights)
 
 
 class ReferenceSide:

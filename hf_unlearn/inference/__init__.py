@@ -10,6 +10,7 @@ from hf_unlearn.inference._features import feature_rows as feature_rows
 from hf_unlearn.inference._features import representation_moments as representation_moments
 from hf_unlearn.inference._fingerprint import model_fingerprint as model_fingerprint
 from hf_unlearn.inference._fingerprint import share_starting_weights as share_starting_weights
+from hf_unlearn.inference._fingerprint import weights_fingerprint as weights_fingerprint
 from hf_unlearn.inference._hidden import HiddenReader as HiddenReader
 from hf_unlearn.inference._hidden import NoHiddenStatesError as NoHiddenStatesError
 from hf_unlearn.inference._layer_reading import lens_log_probs as lens_log_probs

@@ -1,21 +1,50 @@
-"""What a model is: the hash that says whether two are the same, and whether two grew from the same weights."""
+"""What a model is: the hashes that say whether two are the same, and whether two grew from the same weights."""
 
 import hashlib
+import sys
+from importlib.metadata import version
 
 import numpy as np
 import torch
 from peft import PeftModel
 
+from hf_unlearn.inference._behaviour import describe_behaviour
 from hf_unlearn.inference._loading import LoadedModel
 
 
-def model_fingerprint(model: LoadedModel) -> str:
-    """SHA-256 over names, shapes, dtypes and bytes of all weights and buffers that are saved, adapters included."""
+FINGERPRINT_VERSION = 2
+"""Counted up whenever what is described, or how this library runs a model, changes: what was kept before is then not used."""
+
+
+def weights_fingerprint(model: LoadedModel) -> str:
+    """SHA-256 over names, shapes, dtypes and bytes of all weights and buffers that are saved, adapters included.
+
+    Says which weights were audited, on any machine and with any version of any library. It does not say how they are used:
+    `model_fingerprint` does.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}|{tuple(tensor.shape)}|{tensor.dtype}\n".encode())
         flat = tensor.detach().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).cpu().numpy() if flat.numel() else b"")
+    return digest.hexdigest()
+
+
+def model_fingerprint(model: LoadedModel, *, weights_sha256: str | None = None) -> str:
+    """SHA-256 over everything that decides what the model computes: the key of whatever is kept of a model's outputs.
+
+    Weights and all buffers, configuration, the adapters that are active with their scaling, attributes of every module (epsilons, head
+    counts, activation functions), forward code, hooks, and the versions of the libraries. A model with a part that cannot be described
+    gets another fingerprint each time, so that nothing is ever taken for its own.
+
+    Args:
+        model: Loaded.
+        weights_sha256: Its `weights_fingerprint`, if that is known already.
+    """
+    digest = hashlib.sha256(f"{FINGERPRINT_VERSION} {weights_sha256 or weights_fingerprint(model)}\n".encode())
+    libraries = [f"{name} {version(name)}" for name in ("torch", "transformers", "peft", "hf-unlearn")]
+    for line in (*libraries, f"python {sys.version_info[:2]}", *describe_behaviour(model)):
+        digest.update(f"{line}\n".encode())
     return digest.hexdigest()
 
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerContr
 
 from hf_unlearn._files import cache_root, write_atomically
 from hf_unlearn.audit import AuditReport
-from hf_unlearn.inference import is_main_process, model_fingerprint
+from hf_unlearn.inference import is_main_process, weights_fingerprint
 from hf_unlearn.publishing._card import FOLDER, update_card
 from hf_unlearn.publishing._front_matter import CardError, FrontMatter
 from hf_unlearn.publishing._public import UPLOAD, stage
@@ -101,7 +101,7 @@ class PublishAuditCallback(TrainerCallback):
         if report is None:
             return
         audited = report.provenance.models.get("candidate", {}).get("weights_sha256")
-        if audited is not None and model_fingerprint(self.trainer.model) != audited:
+        if audited is not None and weights_fingerprint(self.trainer.model) != audited:
             logger.error(
                 "the model changed after its audit; its card carries no audit. Audit it again and push again."
             )

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn.audit import AuditReport, audit
 from hf_unlearn.data import DataLike
-from hf_unlearn.inference import LoadedModel, ModelLike, load_model, load_processing_class, model_fingerprint
+from hf_unlearn.inference import LoadedModel, ModelLike, load_model, load_processing_class, weights_fingerprint
 from hf_unlearn.publishing._card import FOLDER, card_section, model_index_results, sections_of
 from hf_unlearn.publishing._claims import (
     NOT_CHECKABLE,
@@ -184,7 +184,7 @@ def _check_card(api: HfApi, repo_id: str, published: Published) -> Check:
 def _check_weights(candidate: LoadedModel | None, report: AuditReport) -> Check:
     if candidate is None:
         return Check("weights", NOT_CHECKABLE, "the repository has no safetensors weights")
-    return _same_weights("weights", model_fingerprint(candidate), report.provenance.models.get("candidate", {}))
+    return _same_weights("weights", weights_fingerprint(candidate), report.provenance.models.get("candidate", {}))
 
 
 def _check_model(role: str, report: AuditReport, again: AuditReport) -> Check:

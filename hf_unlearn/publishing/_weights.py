@@ -12,7 +12,7 @@ from typing import Any
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_unlearn.inference import load_model, load_processing_class, model_fingerprint
+from hf_unlearn.inference import load_model, load_processing_class, weights_fingerprint
 
 
 _ALLOWED = re.compile(
@@ -52,7 +52,7 @@ def export_weights(
             f"the model has the adapters {', '.join(loaded.peft_config)}; a repository holds one, named default. Merge them, or save the one "
             "that counts, open it from there, and audit that."
         )
-    found = model_fingerprint(loaded)
+    found = weights_fingerprint(loaded)
     if expected_sha256 is not None and found != expected_sha256:
         raise ValueError(
             f"these weights (SHA-256 {found[:16]}…) are not those that were audited ({expected_sha256[:16]}…); audit them, or publish the "

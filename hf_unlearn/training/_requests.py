@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_unlearn._files import write_atomically
 from hf_unlearn.data import DataLike, load_data
 from hf_unlearn.data._columns import COLUMN_SETS, column_format
-from hf_unlearn.inference import ModelLike, load_model, model_fingerprint
+from hf_unlearn.inference import ModelLike, load_model, weights_fingerprint
 from hf_unlearn.objectives import Objective, RetainTerm, get_retain_term
 from hf_unlearn.training._unlearn import UnlearnResult, unlearn
 
@@ -62,7 +62,7 @@ class RequestLedger:
 
     def __init__(self, folder: str | os.PathLike, base: ModelLike):
         self.folder, self.base = Path(folder), base
-        self._fingerprint = model_fingerprint(load_model(base))
+        self._fingerprint = weights_fingerprint(load_model(base))
         found = json.loads(self._path.read_text(encoding="utf-8")) if self._path.is_file() else {}
         if found and found["base_sha256"] != self._fingerprint:
             raise ValueError(
