@@ -120,6 +120,7 @@ def public_report(report: AuditReport, key: bytes) -> AuditReport:
 
     Hashes of data are salted; models keep their name only if it is one of the Hub; numbers that are not finite are left out.
     """
+    report = finite_report(report)
     models = {}
     for role, described in report.provenance.models.items():
         name = described["name"] if described.get("source") == "hub" else f"{role} (not on the Hub)"
@@ -134,12 +135,17 @@ def public_report(report: AuditReport, key: bytes) -> AuditReport:
         for split, described in report.provenance.data.items()
     }
     provenance = Provenance(models, data, dict(report.provenance.settings), dict(report.provenance.versions))
+    return dataclasses.replace(report, provenance=provenance)
+
+
+def finite_report(report: AuditReport) -> AuditReport:
+    """Without numbers that are not finite; a note names metrics that have no other."""
     metrics = {name: _finite(result) for name, result in report.metrics.items() if math.isfinite(float(result.value))}
     notes = list(report.notes)
     missing = [name for name in report.metrics if name not in metrics]
     if missing:
         notes.append(f"not published, because not finite: {', '.join(missing)}.")
-    return dataclasses.replace(report, metrics=metrics, provenance=provenance, notes=tuple(notes))
+    return dataclasses.replace(report, metrics=metrics, notes=tuple(notes))
 
 
 def _finite(result: MetricResult) -> MetricResult:

@@ -11,13 +11,11 @@ import pytest
 import torch
 from loopback_hub import LoopbackHub
 from peft import LoraConfig, get_peft_model
-from reports import metric
 
 from hf_unlearn.audit import AuditReport, audit
 from hf_unlearn.data import Pocket, load_pocket
 from hf_unlearn.inference import load_model
 from hf_unlearn.publishing import load_audit, publish, verify
-from hf_unlearn.publishing._claims import check_metric
 
 
 REPO = "me/model"
@@ -92,6 +90,9 @@ def test_a_claim_is_recomputed(
     found = outcomes(checks)
     for name in (
         "card",
+        "settings",
+        "notes",
+        "reading",
         "weights",
         "reference weights",
         "original weights",
@@ -111,8 +112,10 @@ def test_a_claim_is_recomputed(
     checks = verify(REPO, forget=data["forget"], reference=pocket.reference(), progress=False, **there)
     found = outcomes(checks)
     assert found["fade"] == "reproduced" and found["forget data"] == found["retain_fade"] == "not checkable"
+    assert found["fade, the rest"] == found["notes"] == found["reading"] == "not checkable"  # no original: no start
     reasons = {check.name: check.reason for check in checks}
-    assert "a retain set" in reasons["retain_fade"] and "data_key" in reasons["forget data"]
+    assert "start" in reasons["fade, the rest"] and "the original" in reasons["fade, the rest"]
+    assert "the retain" in reasons["retain_fade"] and "data_key" in reasons["forget data"]
     found = outcomes(verify(REPO, **there))
     assert found["card"] == found["weights"] == "reproduced" and found["fade"] == "not checkable"
 
@@ -159,35 +162,30 @@ def test_an_interval_without_end_is_no_claim(
     assert found["fade"] == "not reproduced" and found["forget_probability"] == "reproduced"
 
 
-@pytest.mark.parametrize(
-    "part", ["floor", "start", "relative", "confidence_interval", "start_confidence_interval", "others", "by_layer"]
-)
-def test_every_part_of_a_claim_counts(part: str):
-    """A published result is compared as a whole; what was not recomputed is named."""
-    bounds = {
-        "confidence_interval": (11.0, 14.0),
-        "floor_confidence_interval": (1.0, 2.0),
-        "start_confidence_interval": (20.0, 30.0),
-    }
-    numbers = {
-        "floor": 1.5,
-        "start": 25.0,
-        "relative": 0.46,
-        "relative_confidence_interval": (0.4, 0.5),
-        "others": {"reference": 0.3},
-    }
-    true = metric(12.4, **bounds, **numbers, by_layer={"1": metric(0.7)})
-    assert check_metric("fade", true, true).outcome == "reproduced"
-    lies = {
-        "floor": 14.0, "start": 99.0, "relative": 0.01, "confidence_interval": (-1e300, 1e300), "start_confidence_interval": (0.0, 1e9),
-        "others": {"reference": 9.0}, "by_layer": {"1": metric(9.0)},
-    }  # fmt: skip
-    found = check_metric("fade", dataclasses.replace(true, **{part: lies[part]}), true)
-    assert found.outcome == "not reproduced" and "differ" in found.reason
-    less = {"others": {}, "by_layer": {}}.get(part)
-    if part != "confidence_interval":
-        found = check_metric("fade", true, dataclasses.replace(true, **{part: less}))
-        assert found.outcome == "reproduced" and "not recomputed" in found.reason
+def test_a_forged_report_is_not_reproduced(
+    hub: LoopbackHub, there: dict, pocket: Pocket, folder: Path, report: AuditReport, data: dict
+):
+    """Card, index and figures agree with the forged report; whoever has all data sees each lie all the same."""
+    metrics, states = dict(report.metrics), report.metrics["residual_ratio"]
+    metrics["fade"] = dataclasses.replace(metrics["fade"], floor=None, floor_confidence_interval=(0.0, 90.0))
+    details = {**metrics["retain_fade"].details, "reference_to_candidate": 0.001}
+    metrics["retain_fade"] = dataclasses.replace(metrics["retain_fade"], details=details)
+    kept = list(states.by_layer)[1:]
+    assert kept
+    metrics["residual_ratio"] = dataclasses.replace(states, by_layer={name: states.by_layer[name] for name in kept})
+    del metrics["retain_probability"]
+    settings = {**report.provenance.settings, "certified": True}
+    provenance = dataclasses.replace(report.provenance, settings=settings, versions={"hf-unlearn": "99.0"})
+    notes = (*report.notes, "Audited by an independent laboratory.")
+    publish(
+        dataclasses.replace(report, metrics=metrics, notes=notes, provenance=provenance), REPO, weights=folder, **there
+    )
+    card = hub.repository(REPO).files()["README.md"].replace(b"### What the numbers say", b"### Certified")
+    hub.repository(REPO).commit({"README.md": card}, "edited; another version is no excuse")
+    given = {"reference": pocket.reference(), "original": pocket.original(), "progress": False, **data}
+    wrong = {check.name for check in verify(REPO, **given, **there) if check.outcome == "not reproduced"}
+    texts = {"card", "settings", "notes", "reading"}  # a sentence names the layers
+    assert wrong == {*texts, "fade", "retain_fade", "residual_ratio", "retain_probability"}
 
 
 def test_a_cut_line_is_not_a_missing_file(hub: LoopbackHub, there: dict, folder: Path, report: AuditReport):
