@@ -27,7 +27,17 @@ from hf_unlearn.audit._subjects import (
     open_subject,
 )
 from hf_unlearn.data import DataLike
-from hf_unlearn.inference import AnswerRows, ModelLike, check_comparable, check_estimator, is_main_process, score
+from hf_unlearn.inference import (
+    AnswerRows,
+    ModelLike,
+    View,
+    Viewable,
+    check_comparable,
+    check_estimator,
+    is_main_process,
+    score,
+    tell_apart,
+)
 
 
 def audit(
@@ -106,6 +116,7 @@ def audit(
     tokenizer = common_tokenizer(models, processing_class, needed=True)
     assert tokenizer is not None
     check_comparable(models, processing_class=tokenizer)
+    views = tell_apart(models)
     settings_of_layers = feature_settings(layers, pooling, space, seed, batch_size)
     unlike = check_layers(models, settings_of_layers.layers)
     splits = load_splits(
@@ -121,7 +132,7 @@ def audit(
     )
     store = EvidenceStore(folder and folder / "evidence")
     reader = LayerReader(splits, settings_of_layers, space, store, progress, skipped=unlike)
-    rows, described = _run(models, splits, sampling, common_stop_token_ids(models, tokenizer), store, progress, reader)
+    rows, described = _run(views, splits, sampling, common_stop_token_ids(models, tokenizer), store, progress, reader)
     options = {"confidence": confidence, "num_resamples": num_resamples, "seed": seed}
     metrics = audit_metrics(rows, splits, estimator, options)
     evidence = reader.finish()
@@ -151,7 +162,7 @@ def audit(
 
 
 def _run(
-    models: Mapping[str, ModelLike],
+    models: Mapping[str, Viewable],
     splits: Mapping[str, Split],
     sampling: Sampling,
     stops: Sequence[int],
@@ -172,7 +183,7 @@ def _run(
     for role in sorted(models, key=("reference", "original", "candidate", "twin").index):
         model = models[role]
         subject = reference if role == "reference" else open_subject(role, model)
-        described[role] = describe_model(model, subject)
+        described[role] = describe_model(model.model if isinstance(model, View) else model, subject)
         if role != "reference":
             for split in compared:
                 rows.completions[split.name][role] = sides[split.name].against(subject)
@@ -187,7 +198,7 @@ def _answers(subject: Subject, split: Split, batch_size: int, store: EvidenceSto
     return store.rows(
         f"answers-{split.name}-{subject.role}",
         key,
-        lambda: score({subject.role: subject.model}, split.examples, batch_size=batch_size, progress=progress),
+        lambda: score({subject.role: subject.view}, split.examples, batch_size=batch_size, progress=progress),
     )
 
 

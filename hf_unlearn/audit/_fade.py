@@ -23,6 +23,7 @@ from hf_unlearn.inference import (
     completion_rows,
     concatenate,
     encode_prompts,
+    tell_apart,
 )
 
 
@@ -84,7 +85,8 @@ def measure_fade(
 ) -> FadeMeasurement:
     """How far the candidate's distribution over answers is from the reference's (arXiv 2510.12981).
 
-    Two models are in memory at a time. With a `store`, what was sampled and scored is kept as it is ready, and used again.
+    Two models are in memory at a time. Loaded models may share one base: beside adapters made on it (`PeftModel`) the base answers without them,
+    and each `PeftModel` with its own active adapters; roles that cannot be told apart are refused. With a `store`, what was sampled and scored is kept as it is ready, and used again.
 
     Args:
         prompts: What both models complete: texts as the models saw them in training, or token ids.
@@ -109,7 +111,8 @@ def measure_fade(
 
     Raises:
         ValueError: No prompts, counts below 1, an unknown estimator, different vocabularies or tokenizers, a prompt that does
-            not fit, or non-finite log-probabilities.
+            not fit, roles that share weights and cannot be told apart, or non-finite log-probabilities.
+        RuntimeError: A model that does not answer alike when it generates and when it is scored.
     """
     check_estimator(estimator)
     sampling = Sampling(num_samples, max_new_tokens, seed, batch_size)
@@ -119,11 +122,11 @@ def measure_fade(
     tokenizer = common_tokenizer(given, processing_class, needed=needed)
     prompt_ids = encode_prompts(prompts, tokenizer)
     check_comparable(given, processing_class=tokenizer if needed else None)
-    stops = common_stop_token_ids(given, tokenizer)
+    views, stops = tell_apart(given), common_stop_token_ids(given, tokenizer)
     side = ReferenceSide(
-        open_subject("reference", reference), prompt_ids, sampling, stops, store=store, progress=progress
+        open_subject("reference", views["reference"]), prompt_ids, sampling, stops, store=store, progress=progress
     )
-    rows = {name: side.against(open_subject(name, given[name])) for name in given if name != "reference"}
+    rows = {name: side.against(open_subject(name, views[name])) for name in views if name != "reference"}
     return fade_measurement(rows, estimator=estimator, confidence=confidence, num_resamples=num_resamples, seed=seed)
 
 

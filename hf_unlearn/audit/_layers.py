@@ -147,7 +147,7 @@ class LayerReader:
             lambda: {
                 str(layer): rows
                 for layer, rows in feature_rows(
-                    subject.model,
+                    subject.view,
                     split.examples,
                     self.settings,
                     progress=self.progress,
@@ -163,7 +163,7 @@ class LayerReader:
 
         def lens() -> dict[str, np.ndarray]:
             label = f"logit lens {subject.role}"
-            read = lens_log_probs(subject.model, examples, batch_size=batch_size, progress=self.progress, label=label)
+            read = lens_log_probs(subject.view, examples, batch_size=batch_size, progress=self.progress, label=label)
             return {} if read is None else {"log_probs": read.numpy()}
 
         found = self.store.arrays(f"lens-{subject.role}", content_key(subject.fingerprint, examples), lens)
@@ -179,8 +179,8 @@ class LayerReader:
 
         def effects() -> dict[str, np.ndarray]:
             drops: torch.Tensor = patching_effects(
-                original.model,
-                donor.model,
+                original.view,
+                donor.view,
                 examples,
                 batch_size=self.settings.batch_size,
                 progress=self.progress,

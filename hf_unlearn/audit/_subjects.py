@@ -15,15 +15,17 @@ from hf_unlearn.inference import (
     LoadedModel,
     ModelLike,
     ScoredRows,
+    View,
+    Viewable,
     check_comparable,
     check_room,
     check_same_tokenizer,
     concatenate,
     cross_score,
     default_stop_token_ids,
-    load_model,
     load_processing_class,
     model_fingerprint,
+    open_view,
     sample_completions,
     weights_fingerprint,
 )
@@ -57,22 +59,28 @@ class Subject:
 
     Attributes:
         role: What it is in the audit.
-        model: Itself.
+        view: Itself, with the adapters that are at work in this role.
         fingerprint: Of everything that decides what it computes: the key of its evidence.
         weights_sha256: Of its weights alone: what a report names.
     """
 
     role: str
-    model: LoadedModel
+    view: View
     fingerprint: str
     weights_sha256: str
 
+    @property
+    def model(self) -> LoadedModel:
+        """The model, with whichever adapters are at work in it now; what runs it takes the view."""
+        return self.view.model
 
-def open_subject(role: str, model: ModelLike) -> Subject:
-    """Open a model and take its fingerprints."""
-    opened = load_model(model)
-    weights = weights_fingerprint(opened)
-    return Subject(role, opened, model_fingerprint(opened, weights_sha256=weights), weights)
+
+def open_subject(role: str, model: Viewable) -> Subject:
+    """Open a model and take its fingerprints, as it answers in its role."""
+    view = open_view(model)
+    with view.active():
+        weights = weights_fingerprint(view.model)
+        return Subject(role, view, model_fingerprint(view.model, weights_sha256=weights), weights)
 
 
 class ReferenceSide:
@@ -120,7 +128,7 @@ class ReferenceSide:
     def _score_both_ways(self, other: Subject) -> ScoredRows:
         if self._completions is None:
             self._completions = self._sample(self.reference)
-        pair = {"reference": self.reference.model, other.role: other.model}
+        pair = {"reference": self.reference.view, other.role: other.view}
         sides = {"reference": self._completions, other.role: self._sample(other)}
         batch_size = self.sampling.batch_size
         return concatenate(
@@ -132,7 +140,7 @@ class ReferenceSide:
 
     def _sample(self, subject: Subject) -> Completions:
         return sample_completions(
-            subject.model,
+            subject.view,
             self.prompts,
             num_samples=self.sampling.num_samples,
             max_new_tokens=self.sampling.max_new_tokens,

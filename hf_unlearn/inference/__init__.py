@@ -45,3 +45,7 @@ from hf_unlearn.inference._sharding import join_processes as join_processes
 from hf_unlearn.inference._sharding import leave_processes as leave_processes
 from hf_unlearn.inference._sharding import on_all_processes as on_all_processes
 from hf_unlearn.inference._sharding import together as together
+from hf_unlearn.inference._views import View as View
+from hf_unlearn.inference._views import Viewable as Viewable
+from hf_unlearn.inference._views import open_view as open_view
+from hf_unlearn.inference._views import tell_apart as tell_apart

@@ -8,11 +8,11 @@ import torch
 
 from hf_unlearn.functional import answer_positions
 from hf_unlearn.inference._features import _batches
-from hf_unlearn.inference._loading import ModelLike, load_model
 from hf_unlearn.inference._models import undisturbed
 from hf_unlearn.inference._reading import LogitReader, chunk_length
 from hf_unlearn.inference._scoring import Example, _right_padded
 from hf_unlearn.inference._sharding import gather, my_share
+from hf_unlearn.inference._views import Viewable, open_view
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class AnswerReading:
 
 
 def read_answers(
-    model: ModelLike,
+    model: Viewable,
     examples: Sequence[Example],
     *,
     batch_size: int = 32,
@@ -58,10 +58,10 @@ def read_answers(
     """
     if not len(examples):
         raise ValueError("there are no answers to read.")
-    opened = load_model(model)
+    view = open_view(model)
     found: dict[int, AnswerReading] = {}
-    with undisturbed(opened):
-        reader = LogitReader(opened)
+    with undisturbed(view.model):
+        reader = LogitReader(view)
         done = []
         for batch in my_share(_batches(examples, batch_size), label=label, progress=progress):
             done.append((batch, _read_batch(reader, [examples[index] for index in batch])))

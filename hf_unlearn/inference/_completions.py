@@ -16,6 +16,8 @@ class Completions:
         prompt_index: Which prompt each completion continues; int64, shape `(completions,)`.
         sample_index: Which sample of its prompt it is; int64, shape `(completions,)`.
         truncated: Which were cut at `max_new_tokens` before their end; bool, shape `(completions,)`.
+        log_probs: Of each token when it was drawn, nats, float32, shape of `token_ids`; None where nobody knows them. What is sampled
+            must be what is scored, and scoring compares.
 
     Raises:
         ValueError: Shapes that do not belong together, a mask with holes, or a completion without tokens.
@@ -27,6 +29,7 @@ class Completions:
     prompt_index: torch.Tensor
     sample_index: torch.Tensor
     truncated: torch.Tensor
+    log_probs: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         rows = self.token_ids.shape[0]
@@ -34,6 +37,8 @@ class Completions:
             column.shape != (rows,) for column in (self.prompt_index, self.sample_index, self.truncated)
         ):
             raise ValueError("token_ids and mask must be (completions, longest); the other columns (completions,).")
+        if self.log_probs is not None and self.log_probs.shape != self.token_ids.shape:
+            raise ValueError("log_probs must be (completions, longest) like token_ids.")
         lengths = self.num_tokens
         if rows and int(lengths.min()) < 1:
             raise ValueError("a completion has no generated token; the end token counts as one.")

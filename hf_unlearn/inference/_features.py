@@ -13,9 +13,9 @@ import torch
 
 from hf_unlearn.functional import IGNORE_INDEX, PairedMoments
 from hf_unlearn.inference._hidden import HiddenReader
-from hf_unlearn.inference._loading import LoadedModel, ModelLike, load_model
 from hf_unlearn.inference._models import undisturbed
 from hf_unlearn.inference._sharding import gather, my_share
+from hf_unlearn.inference._views import View, Viewable, open_view, tell_apart
 
 
 POOLINGS = ("answer_mean", "last_token", "all_tokens")
@@ -74,7 +74,7 @@ class Representations:
 
 
 def representation_moments(
-    models: Mapping[str, ModelLike],
+    models: Mapping[str, Viewable],
     examples: Sequence[Inputs],
     settings: FeatureSettings | None = None,
     *,
@@ -86,7 +86,7 @@ def representation_moments(
     Each process reads its share of the batches; the moments are merged. Never more than a batch of hidden states is in memory.
 
     Args:
-        models: By name; the first one counts the layers.
+        models: By name; the first one counts the layers. Loaded models that share weights are told apart (`tell_apart`).
         examples: What they read.
         settings: How hidden states become features.
         progress: Whether to show a progress bar (on the main process).
@@ -100,9 +100,9 @@ def representation_moments(
             features that are not finite.
     """
     settings = settings or FeatureSettings()
-    opened = {name: load_model(model, kind="any") for name, model in models.items()}
+    opened = {name: open_view(model, kind="any") for name, model in tell_apart(models).items()}
     widths: dict[str, dict[int, int]] = {name: {} for name in opened}
-    with undisturbed(*opened.values()):
+    with undisturbed(*(view.model for view in opened.values())):
         readers, layer_map = _prepare(opened, examples, settings)
         stream = _MomentStream()
         for batch in my_share(_batches(examples, settings.batch_size), label=label, progress=progress):
@@ -118,7 +118,7 @@ def representation_moments(
 
 
 def feature_rows(
-    model: ModelLike,
+    model: Viewable,
     examples: Sequence[Inputs],
     settings: FeatureSettings | None = None,
     *,
@@ -143,8 +143,8 @@ def feature_rows(
     settings = settings or FeatureSettings()
     if settings.pooling == "all_tokens":
         raise ValueError("rows are kept one per example: pooling 'all_tokens' can only be streamed into moments.")
-    opened = load_model(model, kind="any")
-    with undisturbed(opened):
+    opened = open_view(model, kind="any")
+    with undisturbed(opened.model):
         readers, layer_map = _prepare({"model": opened}, examples, settings)
         done = []
         for batch in my_share(_batches(examples, settings.batch_size), label=label, progress=progress):
@@ -159,7 +159,7 @@ def feature_rows(
 
 
 def _prepare(
-    models: Mapping[str, LoadedModel], examples: Sequence[Inputs], settings: FeatureSettings
+    models: Mapping[str, View], examples: Sequence[Inputs], settings: FeatureSettings
 ) -> tuple[dict[str, HiddenReader], dict[int, dict[str, int]]]:
     if not len(examples):
         raise ValueError("there are no examples to read.")

@@ -5,14 +5,15 @@ is why the blocks themselves are asked; where they cannot be found, which is che
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
+from peft import PeftModel
 
-from hf_unlearn.inference._loading import LoadedModel
 from hf_unlearn.inference._models import base_model
+from hf_unlearn.inference._views import Viewable, open_view
 
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class HiddenReader:
     """Reads the layers of one model.
 
     Args:
-        model: Any transformers or PEFT model that has hidden states.
+        model: Any transformers or PEFT model that has hidden states, or one in its role.
         sample: Inputs of one example, to see where the layers are.
 
     Attributes:
@@ -40,11 +41,15 @@ class HiddenReader:
         NoHiddenStatesError: The model gives no hidden states.
     """
 
-    def __init__(self, model: LoadedModel, sample: Mapping[str, torch.Tensor]):
-        whole = base_model(model)
+    def __init__(self, model: Viewable, sample: Mapping[str, torch.Tensor]):
+        self.view = open_view(model, kind="any")
+        whole = base_model(self.view.model)
         body = getattr(whole, getattr(whole, "base_model_prefix", "") or "_", None)
-        self.body: torch.nn.Module = body if isinstance(body, torch.nn.Module) else whole
-        self.device = model.device
+        self.body: torch.nn.Module = whole
+        # A soft prompt is put in by the wrapper; the body alone would not see it.
+        if isinstance(body, torch.nn.Module) and not isinstance(whole, PeftModel):
+            self.body = body
+        self.device = self.view.model.device
         self._arguments = {"use_cache": False} if hasattr(whole.config.get_text_config(), "use_cache") else {}
         self.blocks, self.depth = self._find(sample)
         self.has_blocks = self.blocks is not None
@@ -90,9 +95,24 @@ class HiddenReader:
         finally:
             handle.remove()
 
+    def before_and_after(
+        self, body: torch.nn.Module, inputs: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last block's output, and what the model's body makes of it, for the same tokens; shape `(batch, tokens, width)`."""
+        last: dict[int, torch.Tensor] = {}
+        final: list[torch.Tensor] = []
+        handle = body.register_forward_hook(lambda module, arguments, answer: final.append(answer.last_hidden_state))
+        try:
+            with self.listening([self.depth], last.__setitem__):
+                self._forward(inputs)
+        finally:
+            handle.remove()
+        return last[self.depth], final[0]
+
     def _forward(self, inputs: Mapping[str, torch.Tensor], **arguments: bool) -> Any:
         moved = {name: value.to(self.device) for name, value in inputs.items()}
-        return self.body(**moved, **self._arguments, **arguments, return_dict=True)
+        with self.view.active():
+            return self.body(**moved, **self._arguments, **arguments, return_dict=True)
 
     def _find(self, sample: Mapping[str, torch.Tensor]) -> tuple[torch.nn.ModuleList | None, int]:
         """The list of blocks whose outputs are the model's own hidden states, up to the last one, which may be normed later."""
@@ -113,14 +133,23 @@ class HiddenReader:
             )
         depth = len(states) - 1
         for number, blocks in enumerate(lists):
-            outputs = seen[number]
-            if len(blocks) == depth and set(outputs) == set(range(1, depth + 1)):
-                own = [outputs[layer][..., -states[layer].shape[-2] :, :] for layer in range(1, depth + 1)]
-                alike = [torch.equal(own[layer - 1], states[layer]) for layer in range(1, depth)]
-                if all(alike) and own[-1].shape == states[-1].shape:
-                    return blocks, depth
+            if len(blocks) == depth and _are_hidden_states(seen[number], states):
+                return blocks, depth
         logger.info("the blocks of %s were not found; its hidden_states are used.", type(self.body).__name__)
         return None, depth
+
+
+def _are_hidden_states(outputs: Mapping[int, torch.Tensor], states: Sequence[torch.Tensor]) -> bool:
+    """Whether blocks gave what the model calls its hidden states; these begin before the first block, or (Mamba) after it. The last one
+    may have been normed since."""
+    depth = len(states) - 1
+    if set(outputs) != set(range(1, depth + 1)):
+        return False
+    own = [outputs[layer][..., -states[layer].shape[-2] :, :] for layer in range(1, depth + 1)]
+    if own[-1].shape != states[-1].shape:
+        return False
+    before = all(torch.equal(own[layer - 1], states[layer]) for layer in range(1, depth))
+    return before or all(torch.equal(own[layer - 1], states[layer - 1]) for layer in range(1, depth + 1))
 
 
 @contextmanager

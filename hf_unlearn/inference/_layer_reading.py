@@ -3,26 +3,31 @@
 Causal language models only. Gives log-probabilities per layer and example; does not know what follows from them.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
+from peft import PeftModel
 
 from hf_unlearn.functional import answer_positions
+from hf_unlearn.inference._consistency import resolution
 from hf_unlearn.inference._features import _batches
 from hf_unlearn.inference._hidden import HiddenReader, NoHiddenStatesError
-from hf_unlearn.inference._loading import LoadedModel, ModelLike, load_model
-from hf_unlearn.inference._models import undisturbed
+from hf_unlearn.inference._models import base_model, undisturbed
 from hf_unlearn.inference._reading import LogitReader, chunk_length
 from hf_unlearn.inference._scoring import Example, _right_padded
 from hf_unlearn.inference._sharding import gather, my_share
+from hf_unlearn.inference._views import View, Viewable, open_view, tell_apart
 
 
+logger = logging.getLogger(__name__)
 FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "ln_out")
 
 
 def patching_effects(
-    original: ModelLike,
-    donor: ModelLike,
+    original: Viewable,
+    donor: Viewable,
     examples: Sequence[Example],
     *,
     batch_size: int = 32,
@@ -36,7 +41,7 @@ def patching_effects(
 
     Args:
         original: The model before unlearning.
-        donor: Reference or candidate, of the same depth and width.
+        donor: Reference or candidate, of the same depth and width; told apart from the original where they share weights.
         examples: `input_ids` and `labels`, unpadded.
         batch_size: Sequences at a time.
         progress: Whether to show a progress bar (on the main process).
@@ -48,29 +53,31 @@ def patching_effects(
     Raises:
         ValueError: No examples, models whose blocks are not found, or that differ in depth or width.
     """
-    models = [load_model(original), load_model(donor)]
-    with undisturbed(*models):
-        readers = [_hidden_reader(model, examples) for model in models]
+    same = original is donor
+    pair = {"original": original} if same else tell_apart({"original": original, "donor": donor})
+    views = [open_view(model) for model in pair.values()] * (2 if same else 1)
+    with undisturbed(*(view.model for view in views)):
+        readers = [_hidden_reader(view, examples) for view in views]
         if readers[0].depth != readers[1].depth:
             raise ValueError(f"patching needs models of equal depth, got {readers[0].depth} and {readers[1].depth}.")
         result = torch.zeros(len(examples), readers[0].depth, dtype=torch.float64)
         done = []
         for batch in my_share(_batches(examples, batch_size), label=label, progress=progress):
-            done.append((batch, _patch_batch(models[0], readers, [examples[index] for index in batch])))
+            done.append((batch, _patch_batch(views[0], readers, [examples[index] for index in batch])))
     for batch, drops in gather(done):
         result[batch] = drops
     return result
 
 
 def lens_log_probs(
-    model: ModelLike,
+    model: Viewable,
     examples: Sequence[Example],
     *,
     batch_size: int = 32,
     progress: bool = True,
     label: str = "logit lens",
 ) -> torch.Tensor | None:
-    """What the model's own final norm and output layer read of the answer at each layer.
+    """What the model's own final norm, output layer, and soft caps or scales after it, read of the answer at each layer.
 
     Args:
         model: A causal language model.
@@ -80,18 +87,24 @@ def lens_log_probs(
         label: What it says.
 
     Returns:
-        Mean token log-probability, nats per token; float64, shape `(examples, layers)`, on every process. None where the model's final
-        norm cannot be found.
+        Mean token log-probability, nats per token; float64, shape `(examples, layers)`, on every process; at the last layer it is the
+        model's own. None, and the log says why, where that does not hold, because the way from the last block to the logits is not found.
 
     Raises:
         ValueError: No examples, or a model whose blocks are not found.
     """
-    opened = load_model(model)
-    with undisturbed(opened):
-        reader = _hidden_reader(opened, examples)
-        norm = _final_norm(reader, examples)
-        head = opened.get_output_embeddings()
-        if norm is None or head is None:
+    view = open_view(model)
+    with undisturbed(view.model):
+        reader = _hidden_reader(view, examples)
+        inner = base_model(view.model)
+        # A soft prompt ends where the layers begin: what follows them is the model's without it.
+        rest = LogitReader(replace(view, model=inner.get_base_model() if isinstance(inner, PeftModel) else inner))
+        norm = _final_norm(reader, rest, examples)
+        if norm is None:
+            logger.warning(
+                "no logit lens for %s: what it makes of its last block's output (a final norm, then the output layer) was not found.",
+                type(inner).__name__,
+            )
             return None
         result = torch.zeros(len(examples), reader.depth, dtype=torch.float64)
         done = []
@@ -99,7 +112,7 @@ def lens_log_probs(
             rows, positions, targets, inputs = _answers([examples[index] for index in batch])
             kept = _states_at(reader, inputs, rows, positions)
             columns = [
-                _mean_log_prob(lambda states: head(norm(states)), kept[layer], targets, rows, len(batch))
+                _mean_log_prob(lambda states: rest.logits(norm(states)), kept[layer], targets, rows, len(batch))
                 for layer in range(1, reader.depth + 1)
             ]
             done.append((batch, torch.stack(columns, 1)))
@@ -108,13 +121,13 @@ def lens_log_probs(
     return result
 
 
-def _hidden_reader(model: LoadedModel, examples: Sequence[Example]) -> HiddenReader:
+def _hidden_reader(view: View, examples: Sequence[Example]) -> HiddenReader:
     if not len(examples):
         raise ValueError("there are no examples to read.")
-    reader = HiddenReader(model, {"input_ids": torch.tensor([list(examples[0]["input_ids"])])})
+    reader = HiddenReader(view, {"input_ids": torch.tensor([list(examples[0]["input_ids"])])})
     if not reader.has_blocks:
         raise NoHiddenStatesError(
-            f"the blocks of {type(model).__name__} were not found, so single layers cannot be read or replaced."
+            f"the blocks of {type(view.model).__name__} were not found, so single layers cannot be read or replaced."
         )
     return reader
 
@@ -141,11 +154,11 @@ def _states_at(
     return kept
 
 
-def _patch_batch(original: LoadedModel, readers: Sequence[HiddenReader], examples: Sequence[Example]) -> torch.Tensor:
+def _patch_batch(original: View, readers: Sequence[HiddenReader], examples: Sequence[Example]) -> torch.Tensor:
     rows, positions, targets, inputs = _answers(examples)
     given = _states_at(readers[1], inputs, rows, positions)
     logits = LogitReader(original)
-    device = original.device
+    device = original.model.device
     places = [tensor.to(device) for tensor in (rows, positions)]
     moved = [inputs[name].to(device) for name in ("input_ids", "attention_mask")]
 
@@ -188,18 +201,25 @@ def _mean_log_prob(
     return sums / torch.bincount(rows.cpu(), minlength=count)
 
 
-def _final_norm(reader: HiddenReader, examples: Sequence[Example]) -> torch.nn.Module | None:
-    """The module that turns the last block's output into the states that the output layer receives, checked on real input."""
-    inputs = {"input_ids": torch.tensor([list(examples[0]["input_ids"])])}
-    last: dict[int, torch.Tensor] = {}
-    with reader.listening([reader.depth], last.__setitem__):
-        final = reader._forward(inputs).last_hidden_state
-    for name, module in reader.body.named_modules():
-        if name.rsplit(".", 1)[-1] in FINAL_NORMS and name.count(".") <= 1:
-            try:
-                normed = module(last[reader.depth])
-            except (RuntimeError, TypeError):
-                continue
-            if normed.shape == final.shape and torch.allclose(normed, final, rtol=1e-4, atol=1e-5):
-                return module
+def _final_norm(reader: HiddenReader, rest: LogitReader, examples: Sequence[Example]) -> torch.nn.Module | None:
+    """The module that turns the last block's output into what the rest of the model goes on from, tried on real input."""
+    rows, positions, _, inputs = _answers(examples[:1])
+    at = [tensor.to(reader.device) for tensor in (rows, positions)]
+    states = rest.states(*(inputs[name].to(reader.device) for name in ("input_ids", "attention_mask")), *at)
+    if rest.body is None or not len(states):
+        return None
+    last, final = reader.before_and_after(rest.body, inputs)
+    candidates = [
+        module
+        for name, module in rest.body.named_modules()
+        if name.rsplit(".", 1)[-1] in FINAL_NORMS and name.count(".") <= 1
+    ]
+    for module in (*candidates, torch.nn.Identity()):
+        try:
+            normed = module(last)
+        except (RuntimeError, TypeError):
+            continue
+        size = max(1.0, float(final.abs().max()))
+        if normed.shape == final.shape and (normed - final).abs().max() <= 8 * resolution(reader.view.model) * size:
+            return module
     return None

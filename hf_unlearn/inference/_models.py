@@ -37,9 +37,26 @@ def vocabulary_size(model: ModelLike) -> int:
 
 
 def context_length(model: PreTrainedModel | PeftModel) -> int | None:
-    """How many tokens the model can see at once; None where its configuration names no limit."""
+    """How many tokens the model can be given at once; None where its configuration names no limit."""
     length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return int(length) if length and length > 0 else None
+    if not length or length <= 0:
+        return None
+    soft = isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning
+    return int(length) - (int(model.active_peft_config.num_virtual_tokens) if soft else 0)
+
+
+def rope_switch(model: PreTrainedModel | PeftModel) -> int | None:
+    """The length beyond which the model turns all its positions otherwise (longrope, as in Phi-3); None where it never does.
+
+    It is the longest row of a batch that decides, so rows on both sides of it must not meet in one.
+    """
+    config = model.config.get_text_config()
+    parameters = getattr(config, "rope_parameters", None) or {}
+    kinds = [parameters, *(value for value in parameters.values() if isinstance(value, dict))]
+    found = [kind for kind in kinds if kind.get("rope_type") == "longrope"]
+    lengths = [kind.get("original_max_position_embeddings") for kind in found]
+    known = [int(length) for length in lengths if length]
+    return min(known) if known else None
 
 
 def check_comparable(

@@ -1,5 +1,6 @@
 """The work on a prompt, done once for everything that follows it."""
 
+import inspect
 from collections.abc import Sequence
 
 import torch
@@ -73,6 +74,8 @@ def _takes_dynamic_cache(model: PreTrainedModel | PeftModel) -> bool:
         return False
     body = getattr(model, model.base_model_prefix)
     if body is model or getattr(model, "_is_stateful", False) or not model._supports_default_dynamic_cache():
+        return False
+    if not {"past_key_values", "position_ids"} <= set(inspect.signature(body.forward).parameters):
         return False
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
     return all(type(layer).__name__ in ("DynamicLayer", "DynamicSlidingWindowLayer") for layer in cache.layers)

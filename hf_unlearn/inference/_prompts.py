@@ -8,7 +8,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_unlearn.inference._loading import ModelLike, saved_configs
-from hf_unlearn.inference._models import context_length
+from hf_unlearn.inference._models import context_length, rope_switch
 
 
 Prompts: TypeAlias = Sequence[str] | Sequence[Sequence[int]]
@@ -38,11 +38,19 @@ def encode_prompts(prompts: Prompts, processing_class: PreTrainedTokenizerBase |
 
 
 def check_room(model: PreTrainedModel | PeftModel, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:
-    """Refuse prompts whose completion would not fit into the model's context.
+    """Refuse prompts whose completion would not fit into the model's context, or would cross a length where the model changes.
 
     Raises:
-        ValueError: Names the longest prompt, its length and the limit.
+        ValueError: Names the prompt, its length and the limit.
     """
+    switch = rope_switch(model)
+    for index, prompt in enumerate(prompts):
+        if switch is not None and len(prompt) - 1 <= switch < len(prompt) + max_new_tokens - 1:
+            raise ValueError(
+                f"prompt {index} has {len(prompt)} tokens; with max_new_tokens={max_new_tokens} its completion crosses the {switch} tokens at "
+                f"which {type(model).__name__} turns all positions otherwise (longrope), where what it has cached is no longer what it "
+                "computes. Shorten the prompt or lower max_new_tokens."
+            )
     limit = context_length(model)
     if limit is None:
         return

@@ -1,15 +1,20 @@
 """A model's logits at answer positions, a chunk at a time, so that memory follows the chunk and not positions × vocabulary.
 
-Knows how to stop a model before its output layer and to apply that layer later. Does not know what is computed from logits.
+Knows how to stop a model before its output layer and to let it go on from there later, soft caps and scales included. Does not know
+what is computed from logits.
 """
 
 import logging
+from contextlib import ExitStack
+from typing import Any
 
 import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from hf_unlearn.inference._models import base_model
+from hf_unlearn.inference._consistency import check_causal, resolution
+from hf_unlearn.inference._models import base_model, rope_switch
+from hf_unlearn.inference._views import Viewable, open_view
 
 
 logger = logging.getLogger(__name__)
@@ -17,23 +22,37 @@ logger = logging.getLogger(__name__)
 # Logits held at once. On a CPU a chunk should stay near the cache; an accelerator wants fewer, larger kernels.
 CPU_CHUNK = 1 << 21
 ACCELERATOR_CHUNK = 1 << 25
+LOOKED_AT = 16
+"""Tokens of the first sequence on which a model is tried before it is read."""
 
 
 class LogitReader:
     """Reads one model: first the states before the output layer, then logits for some of them.
 
-    Where the body followed by the output embedding does not give the model's own logits (soft-capped or scaled logits, prompt
-    learning, no such parts), which is checked on real input, the states are the logits themselves: right, but as large as
-    they are.
+    Where the output layer, or the rest of the model's own `forward` after its body, does not turn the body's states into the model's
+    logits (prompt learning, no such parts), which is tried on real input, the states are the logits themselves: right, but as large
+    as they are.
 
     Args:
-        model: A causal language model.
+        model: A causal language model, or one in its role.
+
+    Attributes:
+        view: The model in its role.
+        model: What is asked.
+        body: What comes before the output layer; None where states are logits (known after the first reading).
+
+    Raises:
+        ValueError: From the first reading: a model that looks ahead.
     """
 
-    def __init__(self, model: PreTrainedModel | PeftModel):
-        self.model = base_model(model)
-        self._body, self._head = _parts(self.model)
-        self._checked = False
+    def __init__(self, model: Viewable):
+        self.view = open_view(model)
+        self.model = base_model(self.view.model)
+        self.body: torch.nn.Module | None = _body(self.model)
+        self._head = self.model.get_output_embeddings()
+        self._switch = rope_switch(self.model)
+        self._answer: type | None = None
+        self._tried = False
 
     def states(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor
@@ -49,33 +68,82 @@ class LogitReader:
         Returns:
             Shape `(positions, width)`: hidden states, or logits where the two cannot be told apart safely.
         """
-        if self._body is not None and not self._checked:
-            self._check(input_ids[:1], attention_mask[:1])
-        if self._body is None:
-            logits = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
-            return logits[rows, positions]
-        return self._hidden(input_ids, attention_mask)[rows, positions]
+        with self.view.active():
+            if not self._tried:
+                self._try(input_ids[:1, : min(LOOKED_AT, int(attention_mask[0].sum()))])
+            if self._switch is None or input_ids.shape[1] <= self._switch:
+                return self._all_states(input_ids, attention_mask)[rows, positions]
+            # Each prefix as the model meets it when it generates: no longer row may change how a shorter one is read.
+            early = positions < self._switch
+            short = self._all_states(input_ids[:, : self._switch], attention_mask[:, : self._switch])
+            states = short[rows, positions.clamp_max(self._switch - 1)]
+            if not early.all():
+                kept, places = rows[~early].unique(return_inverse=True)
+                states[~early] = self._all_states(input_ids[kept], attention_mask[kept])[places, positions[~early]]
+            return states
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Logits for some of the states, shape `(states, vocabulary)`."""
-        return states if self._head is None else self._head(states)
+        if self.body is None:
+            return states
+        with self.view.active():
+            return self._head(states) if self._answer is None else self._go_on(states)
 
-    def _hidden(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        assert self._body is not None
-        return self._body(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+    def _all_states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": False}
+        if self.body is None:
+            # Virtual tokens of a soft prompt come first and have logits too.
+            return self.model(**inputs).logits[:, -input_ids.shape[1] :]
+        return self.body(**inputs).last_hidden_state
 
-    def _check(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> None:
-        """Compare the two ways on one sequence's real tokens; keep the short one only if they agree."""
-        self._checked = True
-        assert self._head is not None
-        length = int(attention_mask.sum())
-        input_ids, attention_mask = input_ids[:, :length], attention_mask[:, :length]
-        whole = self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits[0, -1].float()
-        short = self._head(self._hidden(input_ids, attention_mask)[0, -1]).float()
-        tolerance = 1e-4 if self.model.dtype == torch.float32 else 2e-2
-        if whole.shape != short.shape or not torch.allclose(whole, short, rtol=tolerance, atol=tolerance):
-            logger.info("%s does more than its output layer; reading its full logits.", type(self.model).__name__)
-            self._body = self._head = None
+    def _go_on(self, states: torch.Tensor) -> torch.Tensor:
+        """The model's own `forward` with the body's answer given, so that whatever follows the output layer is applied."""
+        assert self.body is not None and self._answer is not None
+        given, kept = self._answer(last_hidden_state=states[None]), vars(self.body).get("forward")
+        vars(self.body)["forward"] = lambda *args, **kwargs: given
+        try:
+            placeholder = torch.zeros(1, len(states), dtype=torch.int64, device=states.device)
+            return self.model.forward(input_ids=placeholder, use_cache=False).logits[0]
+        finally:
+            del vars(self.body)["forward"]
+            if kept is not None:
+                vars(self.body)["forward"] = kept
+
+    def _try(self, input_ids: torch.Tensor) -> None:
+        """See on one sequence that the model does not look ahead, and where its states can be taken."""
+        if input_ids.shape[1] > 1:
+            check_causal(self.model, input_ids)
+            self._tried = True
+        if self.body is None or self._answer is not None:
+            return
+        for body in (self.body, getattr(self.body, "decoder", None)):
+            if isinstance(body, torch.nn.Module) and self._can_stop_at(body, input_ids):
+                return
+        logger.info("%s does not go on from given states; reading its full logits.", type(self.model).__name__)
+        self.body = None
+
+    def _can_stop_at(self, body: torch.nn.Module, input_ids: torch.Tensor) -> bool:
+        found: dict[str, Any] = {}
+        self.body = body
+        if _head_is_all(self.model, body, self._head, input_ids, found):
+            return True
+        if "answer" not in found:
+            return False
+        self._answer = type(found["answer"])
+        if self._goes_on_alike(input_ids):
+            return True
+        self._answer = None
+        return False
+
+    def _goes_on_alike(self, input_ids: torch.Tensor) -> bool:
+        whole = self.model(input_ids=input_ids, use_cache=False).logits[0].float()
+        try:
+            states = self._all_states(input_ids, torch.ones_like(input_ids))[0]
+            alike = self._go_on(states).float()
+        except (TypeError, AttributeError, RuntimeError, IndexError):
+            return False
+        tolerance = resolution(self.model) * max(1.0, float(whole.abs().max()))
+        return alike.shape == whole.shape and bool(((alike - whole).abs() <= 8 * tolerance).all())
 
 
 def chunk_length(vocabulary: int, device: torch.device) -> int:
@@ -84,10 +152,41 @@ def chunk_length(vocabulary: int, device: torch.device) -> int:
     return max(1, budget // vocabulary)
 
 
-def _parts(model: PreTrainedModel | PeftModel) -> tuple[torch.nn.Module | None, torch.nn.Module | None]:
-    """The body and the output layer, or nothing where the model is not made of these two."""
+def _body(model: PreTrainedModel | PeftModel) -> torch.nn.Module | None:
+    """What comes before the output layer, or nothing where the model is not made of these two."""
     body = None if isinstance(model, PeftModel) else getattr(model, model.base_model_prefix or "_", None)
-    head = model.get_output_embeddings()
-    if body is None or body is model or head is None:
-        return None, None
-    return body, head
+    if not isinstance(body, torch.nn.Module) or body is model or model.get_output_embeddings() is None:
+        return None
+    return body
+
+
+def _head_is_all(
+    model: PreTrainedModel,
+    body: torch.nn.Module,
+    head: torch.nn.Module,
+    input_ids: torch.Tensor,
+    found: dict[str, Any],
+) -> bool:
+    """Whether the logits are what the output layer makes of the body's states, and nothing else.
+
+    The output layer's answer is replaced by known numbers, large ones too: a cap or a scale shows whatever the weights are, and in any
+    precision.
+    """
+
+    def after_body(module: torch.nn.Module, arguments: tuple, answer: Any) -> None:
+        found["answer"] = answer
+
+    def after_head(module: torch.nn.Module, arguments: tuple, logits: torch.Tensor) -> torch.Tensor:
+        found["received"] = arguments[0] if arguments else None
+        known = torch.linspace(-100, 100, logits.shape[-1], dtype=logits.dtype, device=logits.device)
+        found["known"] = known.expand_as(logits)
+        return found["known"]
+
+    with ExitStack() as hooks:
+        for module, hook in ((body, after_body), (head, after_head)):
+            hooks.callback(module.register_forward_hook(hook).remove)
+        logits = model(input_ids=input_ids, use_cache=False).logits
+    states, received = getattr(found.get("answer"), "last_hidden_state", None), found.get("received")
+    if states is None or received is None or not torch.equal(received, states):
+        return False
+    return torch.equal(logits.float(), found["known"].float())

@@ -1,13 +1,16 @@
 """Completions drawn from a model as it is: true ancestral sampling, whatever its generation settings say.
 
 Tempered or truncated sampling would make every divergence that is estimated from the samples a different quantity, silently.
-So all settings are set aside, and a guard proves on one step that nothing has touched the distribution.
+So all settings are set aside, a guard proves on one step that nothing has touched the distribution, and each token keeps the
+log-probability that it was drawn with, so that scoring can compare.
 """
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -15,11 +18,12 @@ from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, Pre
 
 from hf_unlearn.functional import gumbel_sample
 from hf_unlearn.inference._completions import Completions
-from hf_unlearn.inference._loading import ModelLike, load_model
-from hf_unlearn.inference._models import base_model, generation_holders, undisturbed
+from hf_unlearn.inference._consistency import tolerance
+from hf_unlearn.inference._models import base_model, generation_holders, rope_switch, undisturbed
 from hf_unlearn.inference._prefix import left_padded, shared_prefix_cache
 from hf_unlearn.inference._prompts import Prompts, check_room, default_stop_token_ids, encode_prompts
 from hf_unlearn.inference._sharding import gather, my_share
+from hf_unlearn.inference._views import Viewable, open_view
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class _Group:
 
 
 def sample_completions(
-    model: ModelLike,
+    model: Viewable,
     prompts: Prompts,
     *,
     processing_class: PreTrainedTokenizerBase | None = None,
@@ -50,7 +54,7 @@ def sample_completions(
     same noise, so that models that agree produce the same samples. The work on a prompt is done once for all its samples.
 
     Args:
-        model: Loaded model, path or Hub id. Its mode, random state and `generation_config` stay as they were.
+        model: Loaded model, path or Hub id, or a model in its role. Its mode, random state and `generation_config` stay as they were.
         prompts: Texts (the tokenizer adds what it adds to any text, such as a start token) or token ids.
         processing_class: The tokenizer; needed for texts, and for the end token where the model names none.
         num_samples: Completions per prompt.
@@ -77,40 +81,71 @@ def sample_completions(
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")
     prompt_ids = encode_prompts(prompts, processing_class)
-    model = load_model(model)
+    view = open_view(model)
+    model = view.model
     check_room(model, prompt_ids, max_new_tokens)
     stops = tuple(stop_token_ids) if stop_token_ids is not None else default_stop_token_ids(model, processing_class)
-    groups, keys = _plan(prompt_ids, num_samples, batch_size), _noise_keys(prompt_ids)
-    with undisturbed(model):
+    keys = _noise_keys(prompt_ids)
+    with undisturbed(model), view.active():
         _neutralise(model, max_new_tokens, stops)
-        _guard(model, min(prompt_ids, key=len))
+        shortest = min(prompt_ids, key=len)
+        step = _guard(model, shortest)
+        groups = _plan(
+            prompt_ids, num_samples, batch_size, pads=_pads(model, shortest, step), switch=rope_switch(model)
+        )
         blocks = [
-            _generate(model, prompt_ids, group, keys=keys, num_samples=num_samples, seed=seed)
+            _generate(model, prompt_ids, group, keys=keys, num_samples=num_samples, seed=seed, stops=stops)
             for group in my_share(groups, label=label, progress=progress)
         ]
     return _collect(gather(blocks), prompt_ids, num_samples, stops)
 
 
 class _GumbelChoice(LogitsProcessor):
-    """Leaves exactly one token possible at each step: the one that ancestral sampling draws."""
+    """Leaves exactly one token possible at each step: the one that ancestral sampling draws. Remembers it and its log-probability."""
 
     def __init__(self, rows: list[int], seed: int, prompt_length: int):
         self.rows, self.seed, self.prompt_length = rows, seed, prompt_length
+        self.chosen: list[torch.Tensor] = []
+        self.log_probs: list[torch.Tensor] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         position = input_ids.shape[1] - self.prompt_length
-        chosen = gumbel_sample(scores, seed=self.seed, rows=self.rows, position=position)
-        return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
+        chosen = gumbel_sample(scores, seed=self.seed, rows=self.rows, position=position)[:, None]
+        self.chosen.append(chosen)
+        self.log_probs.append(scores.gather(1, chosen).float() - scores.float().logsumexp(-1, keepdim=True))
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
 
 
-def _plan(prompts: Sequence[Sequence[int]], num_samples: int, batch_size: int) -> list[_Group]:
-    """Groups of neighbours in length, longest first, so that padding is rare and too large a batch fails at once."""
+def _plan(
+    prompts: Sequence[Sequence[int]],
+    num_samples: int,
+    batch_size: int,
+    *,
+    pads: bool = True,
+    switch: int | None = None,
+) -> list[_Group]:
+    """Groups of neighbours in length, longest first, so that padding is rare and too large a batch fails at once.
+
+    Args:
+        prompts: Token ids.
+        num_samples: Per prompt.
+        batch_size: Rows at a time.
+        pads: Whether the model answers alike behind padding; otherwise only prompts of one length come together.
+        switch: Prompts on the two sides of this length do not come together.
+    """
+
+    def kind(index: int) -> tuple[int, bool]:
+        length = len(prompts[index])
+        return 0 if pads else length, switch is not None and length > switch
+
     order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
     together = max(1, batch_size // num_samples)
     sample_blocks = [range(at, min(at + batch_size, num_samples)) for at in range(0, num_samples, batch_size)]
+    alike = [list(members) for _, members in itertools.groupby(order, key=kind)]
     return [
-        _Group(order[at : at + together], samples)
-        for at in range(0, len(order), together)
+        _Group(members[at : at + together], samples)
+        for members in alike
+        for at in range(0, len(members), together)
         for samples in sample_blocks
     ]
 
@@ -145,26 +180,21 @@ def _neutralise(model: PreTrainedModel | PeftModel, max_new_tokens: int, stops: 
         holder.generation_config = settings
 
 
-def _guard(model: PreTrainedModel | PeftModel, prompt: Sequence[int]) -> None:
+def _guard(model: PreTrainedModel | PeftModel, prompt: Sequence[int]) -> torch.Tensor:
     """One step with the settings set aside: what is sampled from must be what the model gave.
+
+    Returns:
+        Its logits, shape `(1, vocabulary)`.
 
     Raises:
         RuntimeError: It is not; says what changed it as far as can be known.
         ValueError: The model gives NaN.
     """
-    ids = torch.tensor([prompt], device=model.device)
-    step = base_model(model).generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        max_new_tokens=1,
-        output_scores=True,
-        output_logits=True,
-        return_dict_in_generate=True,
-    )
+    step = _one_step(model, prompt)
     if step.logits[0].isnan().any():
         raise ValueError(f"{type(base_model(model)).__name__} gives NaN logits; its weights are broken.")
     if torch.equal(step.scores[0], step.logits[0].to(step.scores[0].dtype)):
-        return
+        return step.logits[0]
     owner = type(base_model(model))
     overridden = [name for name in ("_get_logits_processor", "generate", "_sample") if name in _overridden(owner)]
     changed = int((step.scores[0] != step.logits[0]).sum())
@@ -172,6 +202,27 @@ def _guard(model: PreTrainedModel | PeftModel, prompt: Sequence[int]) -> None:
         f"{owner.__name__} changes {changed} of {step.logits[0].shape[-1]} logits while generating, although every setting of "
         f"its generation_config is set aside; the cause is {' and '.join(overridden) or 'a logits processor of its own'} in "
         f"{owner.__module__}. Samples would not come from the model's distribution, so nothing is sampled."
+    )
+
+
+def _pads(model: PreTrainedModel | PeftModel, prompt: Sequence[int], alone: torch.Tensor) -> bool:
+    """Whether the model answers behind padding as it does alone; old models and soft prompts count their positions otherwise."""
+    padded = _one_step(model, prompt, padding=3).logits[0]
+    size = max(1.0, float(alone.abs().max()))
+    return bool((padded - alone).abs().max() <= tolerance(model) * size)
+
+
+def _one_step(model: PreTrainedModel | PeftModel, prompt: Sequence[int], *, padding: int = 0) -> Any:
+    ids = torch.tensor([[*[0] * padding, *prompt]], device=model.device)
+    attention_mask = torch.ones_like(ids)
+    attention_mask[:, :padding] = 0
+    return base_model(model).generate(
+        input_ids=ids,
+        attention_mask=attention_mask,
+        max_new_tokens=1,
+        output_scores=True,
+        output_logits=True,
+        return_dict_in_generate=True,
     )
 
 
@@ -188,39 +239,68 @@ def _generate(
     keys: Sequence[int],
     num_samples: int,
     seed: int,
-) -> tuple[list[int], torch.Tensor]:
-    """Row numbers and generated ids (not yet cut at the end token) of one group."""
+    stops: Sequence[int],
+) -> tuple[list[int], torch.Tensor, torch.Tensor]:
+    """Row numbers, generated ids (not yet cut at the end token) and their log-probabilities of one group."""
     input_ids, attention_mask = left_padded([prompts[index] for index in group.prompts], device=model.device)
     rows = [index * num_samples + sample for index in group.prompts for sample in group.samples]
     noise_rows = [(keys[index] + sample) % 2**64 for index in group.prompts for sample in group.samples]
     inner = base_model(model)
     cache = shared_prefix_cache(inner, input_ids, attention_mask, repeats=len(group.samples))
     input_ids = input_ids.repeat_interleave(len(group.samples), 0)
+    choice = _GumbelChoice(noise_rows, seed, input_ids.shape[1])
     output = inner.generate(
         input_ids=input_ids,
         attention_mask=attention_mask.repeat_interleave(len(group.samples), 0),
-        logits_processor=[_GumbelChoice(noise_rows, seed, input_ids.shape[1])],
+        logits_processor=[choice],
         **({} if cache is None else {"past_key_values": cache}),
     )
-    return rows, output[:, input_ids.shape[1] :].cpu()
+    token_ids = output[:, input_ids.shape[1] :].cpu()
+    _check_followed(type(inner), choice, token_ids, stops)
+    return rows, token_ids, torch.cat(choice.log_probs, 1).cpu()
+
+
+def _check_followed(owner: type, choice: _GumbelChoice, token_ids: torch.Tensor, stops: Sequence[int]) -> None:
+    """Refuse a model that went its own way when it was told which token comes next.
+
+    Raises:
+        RuntimeError: Names it and the step.
+    """
+    steps = min(len(choice.chosen), token_ids.shape[1])
+    chosen = torch.cat(choice.chosen[:steps], 1).cpu() if steps else token_ids[:, :0]
+    differs = ((chosen != token_ids[:, :steps]) & _until_stop(token_ids, stops)[:, :steps]).any(0)
+    if len(choice.chosen) == token_ids.shape[1] and not differs.any():
+        return
+    first = int(differs.long().argmax()) if differs.any() else steps
+    raise RuntimeError(
+        f"{owner.__name__} does not follow the logits processor that draws the tokens: step {first} of its completions was chosen otherwise. "
+        f"Its own generation (in {owner.__module__}) goes around it, so its samples would not come from its distribution."
+    )
+
+
+def _until_stop(token_ids: torch.Tensor, stops: Sequence[int]) -> torch.Tensor:
+    """Which tokens have no end token before them; bool, of the same shape."""
+    is_stop = torch.isin(token_ids, torch.tensor(stops, dtype=torch.int64))
+    return is_stop.cumsum(1) - is_stop.long() == 0
 
 
 def _collect(
-    blocks: list[tuple[list[int], torch.Tensor]],
+    blocks: list[tuple[list[int], torch.Tensor, torch.Tensor]],
     prompts: tuple[tuple[int, ...], ...],
     num_samples: int,
     stops: Sequence[int],
 ) -> Completions:
-    longest = max(block.shape[1] for _, block in blocks)
+    longest = max(block.shape[1] for _, block, _ in blocks)
     token_ids = torch.zeros(len(prompts) * num_samples, longest, dtype=torch.int64)
+    log_probs = torch.zeros(token_ids.shape)
     filled = torch.zeros_like(token_ids, dtype=torch.bool)
-    for rows, block in blocks:
+    for rows, block, values in blocks:
         token_ids[rows, : block.shape[1]] = block
+        log_probs[rows, : block.shape[1]] = values
         filled[rows, : block.shape[1]] = True
-    is_stop = torch.isin(token_ids, torch.tensor(stops, dtype=torch.int64)) & filled
-    # A token counts if no end token stands before it; what `generate` padded after an end token does not.
-    mask = filled & (is_stop.cumsum(1) - is_stop.long() == 0)
-    ended = (is_stop & mask).any(1)
+    # What `generate` padded after an end token does not count.
+    mask = filled & _until_stop(token_ids, stops)
+    ended = (torch.isin(token_ids, torch.tensor(stops, dtype=torch.int64)) & mask).any(1)
     index = torch.arange(len(token_ids))
     return Completions(
         prompts=prompts,
@@ -229,4 +309,5 @@ def _collect(
         prompt_index=index // num_samples,
         sample_index=index % num_samples,
         truncated=~ended,
+        log_probs=log_probs.masked_fill(~mask, 0.0),
     )

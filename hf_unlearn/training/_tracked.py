@@ -25,14 +25,16 @@ from hf_unlearn.inference import (
     LoadedModel,
     ModelLike,
     OwnStates,
+    Viewable,
     check_comparable,
     cross_score,
     default_stop_token_ids,
     feature_rows,
-    load_model,
+    open_view,
     read_answers,
     sample_completions,
     share_starting_weights,
+    tell_apart,
 )
 
 
@@ -122,10 +124,11 @@ class ReferenceProbe:
         candidate: LoadedModel,
         tokenizer: PreTrainedTokenizerBase | None,
     ):
-        self.reference = load_model(reference)
-        check_comparable({"reference": self.reference, "the Trainer's model": candidate})
+        views = _told_apart({"reference": reference, "original": original, "twin": twin}, candidate)
+        self.reference = open_view(views["reference"])
+        check_comparable({"reference": self.reference.model, "the Trainer's model": candidate})
         mine = {id(parameter) for parameter in candidate.parameters()}
-        if any(id(parameter) in mine for parameter in self.reference.parameters()):
+        if any(id(parameter) in mine for parameter in self.reference.model.parameters()):
             raise ValueError(
                 "the reference has the weights that are being trained, so it would change with them (an adapter is put into the model "
                 "that it is made from); load the reference anew."
@@ -136,7 +139,7 @@ class ReferenceProbe:
             "max_new_tokens": max_new_tokens,
             "seed": seed,
             "batch_size": batch_size,
-            "stop_token_ids": default_stop_token_ids(self.reference, tokenizer),
+            "stop_token_ids": default_stop_token_ids(self.reference.model, tokenizer),
             "progress": False,
         }
         self._prompts = [
@@ -149,13 +152,13 @@ class ReferenceProbe:
         self._rows = {"reference": feature_rows(self.reference, examples, self._features, progress=False)}
         self.floor = self.start = None
         if twin is not None:
-            self.floor = self._fade(load_model(twin))[0]
+            self.floor = self._fade(open_view(views["twin"]))[0]
         self._space = "feature"
         if original is not None:
-            opened = load_model(original)
+            opened = open_view(views["original"])
             self.start = self._fade(opened)[0]
             self._rows["original"] = feature_rows(opened, examples, self._features, progress=False)
-            self._space = "feature" if share_starting_weights(self.reference, opened) else "gram"
+            self._space = "feature" if share_starting_weights(self.reference.model, opened.model) else "gram"
 
     def __call__(self, model: LoadedModel, readings: Sequence[AnswerReading]) -> dict[str, float]:
         """Values under their names; `layer_<number>_<metric>` for single layers."""
@@ -189,7 +192,7 @@ class ReferenceProbe:
                     found[name].append(value)
         return {**{name: float(np.mean(column)) for name, column in found.items() if column}, **values}
 
-    def _fade(self, model: LoadedModel) -> tuple[float, tuple[float, float] | None]:
+    def _fade(self, model: Viewable) -> tuple[float, tuple[float, float] | None]:
         pair = {"reference": self.reference, "candidate": model}
         sides = (("reference", self._own, self._own_states), ("candidate", self._sample(model), None))
         tables = {
@@ -205,9 +208,17 @@ class ReferenceProbe:
         )
         return estimate.fade, estimate.confidence_interval
 
-    def _sample(self, model: LoadedModel) -> Completions:
+    def _sample(self, model: Viewable) -> Completions:
         return sample_completions(model, self._prompts, **self._settings)
 
-    def _answer_log_probs(self, model: LoadedModel) -> np.ndarray:
+    def _answer_log_probs(self, model: Viewable) -> np.ndarray:
         readings = read_answers(model, self.examples, batch_size=self.batch_size, progress=False)
         return np.array([reading.log_probs.sum() for reading in readings])
+
+
+def _told_apart(models: Mapping[str, ModelLike | None], candidate: LoadedModel) -> dict[str, Viewable]:
+    """Views of the fixed models beside the one in training, which may itself be given as the original: it still is, before training."""
+    given = {role: model for role, model in models.items() if model is not None}
+    known = any(model is candidate for model in given.values())
+    views = tell_apart(given if known else {**given, "the Trainer's model": candidate})
+    return {role: views[role] for role in given}

@@ -160,8 +160,7 @@ def test_a_model_that_does_not_change_is_not_run_again():
         prompts = [[1, 5, 6], [1, 7]]
         completions = sample_completions(own, prompts, num_samples=2, max_new_tokens=5, progress=False)
         kept, forwards = OwnStates(), []
-        for module in (own, own.model):
-            module.register_forward_hook(lambda *_, seen=forwards: seen.append(1))
+        own.model.layers[0].register_forward_hook(lambda *_, seen=forwards: seen.append(1))
         settings = {"sampled_from": "own", "models": {"own": own, "other": other}, "batch_size": 3, "progress": False}
         fresh = cross_score(completions, **settings)
         cross_score(completions, **settings, own_states=kept)

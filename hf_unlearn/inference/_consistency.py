@@ -1,0 +1,98 @@
+"""What is sampled must be what is scored: the checks that a model gives one distribution, however it is asked.
+
+Knows log-probabilities of drawn tokens, and how exact a precision allows them to be.
+"""
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel
+
+from hf_unlearn.inference._completions import Completions
+
+
+FULL_PRECISION_ROUNDINGS = 256
+HALF_PRECISION_ROUNDINGS = 8
+"""How many roundings of a logit apart two honest ways through one model may lie.
+
+In half precision every operation rounds, so that the last one, of the logits themselves, dominates; in float32 the sums inside the
+operations do, and they are as long as the layers are wide. Honest toys of all architectures stay below a quarter of these."""
+
+
+def resolution(model: PreTrainedModel | PeftModel) -> float:
+    """Relative size of a rounding in the precision that the model computes in now."""
+    device = model.device.type
+    dtype = model.dtype if model.dtype.is_floating_point else torch.bfloat16
+    epsilon = torch.finfo(dtype).eps
+    if torch.is_autocast_enabled(device):
+        epsilon = max(epsilon, torch.finfo(torch.get_autocast_dtype(device)).eps)
+    if device == "cuda" and torch.get_float32_matmul_precision() != "highest":
+        epsilon = max(epsilon, 2.0**-10)  # TF32
+    if getattr(model, "is_quantized", False):
+        epsilon = max(epsilon, torch.finfo(torch.bfloat16).eps)
+    return epsilon
+
+
+def tolerance(model: PreTrainedModel | PeftModel) -> float:
+    """How far two log-probabilities of one token may lie apart, in units of the logit's (or its normaliser's) size."""
+    epsilon = resolution(model)
+    return epsilon * (FULL_PRECISION_ROUNDINGS if epsilon < 1e-4 else HALF_PRECISION_ROUNDINGS)
+
+
+def check_causal(model: PreTrainedModel | PeftModel, input_ids: torch.Tensor) -> None:
+    """Refuse a model whose predictions depend on what they are to predict.
+
+    Args:
+        model: To be asked.
+        input_ids: One sequence of at least two tokens, shape `(1, length)`.
+
+    Raises:
+        ValueError: It looks ahead, as encoders do.
+    """
+    half = (input_ids.shape[1] + 1) // 2
+    changed = input_ids.clone()
+    changed[:, half:] = torch.where(changed[:, half:] > 0, changed[:, half:] - 1, changed[:, half:] + 1)
+    first, second = (
+        model(input_ids=ids, use_cache=False).logits[0, -ids.shape[1] :][:half].float() for ids in (input_ids, changed)
+    )
+    difference = float((first - second).abs().max())
+    if difference > tolerance(model) / 4 * max(1.0, float(first.abs().max())):
+        raise ValueError(
+            f"{type(model).__name__} is not causal: other tokens later change its predictions for earlier ones (logits by "
+            f"{difference:.2g}), so it gives no probabilities of texts. An encoder such as BERT needs is_decoder=True in its "
+            "configuration, and training as such."
+        )
+
+
+def check_drawn(
+    completions: Completions,
+    scored: torch.Tensor,
+    differences: torch.Tensor,
+    *,
+    name: str,
+    model: PreTrainedModel | PeftModel,
+) -> None:
+    """Refuse scores that are not of the distribution that was sampled.
+
+    Args:
+        completions: Of the model; without `log_probs` nothing can be said.
+        scored: Log-probability of each completion, nats, shape `(completions,)`.
+        differences: Of each completion's token that lies farthest from its drawing, in units of its logit's size; same shape.
+        name: The model's role.
+        model: That drew and scored them.
+
+    Raises:
+        RuntimeError: Names the model and what differs.
+    """
+    allowed = tolerance(model)
+    wrong = torch.nonzero(differences > allowed)[:, 0]
+    if completions.log_probs is None or not len(wrong):
+        return
+    worst = int(differences.argmax())
+    drawn = float(completions.log_probs[worst].double().sum())
+    raise RuntimeError(
+        f"what was sampled from {name} ({type(model).__name__}) is not what is scored: {len(wrong)} of {len(completions)} completions have "
+        f"another log-probability than they were drawn with (completion {worst}: drawn {drawn:.4f}, scored {float(scored[worst]):.4f} nats; "
+        f"a token differs by {float(differences[worst]):.2g} of its logit, where rounding allows {allowed:.2g}). The model answers "
+        "otherwise when it generates (a cache that changes its logits, positions that follow the batch), or it has changed in between; "
+        "no divergence can be measured from its samples."
+    )
