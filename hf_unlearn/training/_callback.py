@@ -30,6 +30,7 @@ from hf_unlearn.training._forget_data import prepare_forget_data
 from hf_unlearn.training._forget_stream import ForgetStream
 from hf_unlearn.training._forget_term import ForgetTerm, kl_losses, trained_alone
 from hf_unlearn.training._quiet import quiet
+from hf_unlearn.training._vacuity import warn_if_unknown_in
 
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ class UnlearningCallback(TrainerCallback, ExportableState):
     appear in the logs beside `loss`.
 
     **The original** (for objectives and retain terms that need it) is the model as it is when the callback is made. So make the callback
-    before training, also when you resume: the Trainer loads the checkpoint later.
+    before training, also when you resume: the Trainer loads the checkpoint later. A warning says when it does not know the forget answers
+    (another prompt format or tokenizer, data it has never seen): then there is nothing to forget, and nothing to measure.
 
     **Noise**: forget examples, and retain examples where the retain term compares with the original, pass through the model as in eval
     mode, though with gradient: the original has no dropout and no NEFTune either, and noise would look like forgetting. Normalisation
@@ -122,6 +124,7 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         order_seed = seed if seed is not None else args.data_seed if args.data_seed is not None else args.seed
         self.stream = ForgetStream(len(self.forget.examples), per_step, order_seed)
         self._place_model()
+        self.prior_knowledge = warn_if_unknown_in(trainer, self.forget)
         self._kept: OriginalModel | None = None
         self.term = ForgetTerm(trainer, self.objective, self.forget, self._keep_original, seed=order_seed)
         self._original = self._keep_original() if self.retain_term.needs_original and retain_weight else None

@@ -23,10 +23,10 @@ Examples = Sequence[Mapping[str, Any]]
 Collator = Callable[[list[Any]], Mapping[str, torch.Tensor]]
 
 
-def sample_of(examples: Sequence[Any]) -> list[Any]:
-    """At most `MAX_ROWS`, evenly from the first to the last."""
+def sample_of(examples: Sequence[Any], limit: int = MAX_ROWS) -> list[Any]:
+    """At most so many, evenly from the first to the last."""
     count = len(examples)
-    return [examples[int(at)] for at in np.linspace(0, count - 1, min(count, MAX_ROWS)).round()]
+    return [examples[int(at)] for at in np.linspace(0, count - 1, min(count, limit)).round()]
 
 
 def mean_log_probs(
@@ -60,23 +60,29 @@ def answer_probabilities(
 ) -> dict[str, float]:
     """`<name>_probability` of each set: exp(mean token log-probability), in [0, 1], mean over at most `MAX_ROWS` rows.
 
-    Nothing where the weights lie in pieces on several devices, which a model by itself cannot read.
+    Nothing where the weights lie in pieces on several devices, which a model by itself cannot read, or where it cannot be read at all.
     """
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
         return {}
     size = trainer.args.per_device_eval_batch_size
-    with trainer.accelerator.autocast():
-        return {
-            f"{name}_probability": float(
-                np.exp(mean_log_probs(model, sample_of(rows), batch_size=size, class_collator=class_collator)).mean()
-            )
-            for name, rows in sets.items()
-        }
+    try:
+        with trainer.accelerator.autocast():
+            return {
+                f"{name}_probability": float(
+                    np.exp(
+                        mean_log_probs(model, sample_of(rows), batch_size=size, class_collator=class_collator)
+                    ).mean()
+                )
+                for name, rows in sets.items()
+            }
+    except Exception as error:  # it comes after hours of training, too, and must not lose them
+        logger.warning("the probability of the answers could not be measured: %s", error)
+        return {}
 
 
 def say_what_changed(before: Mapping[str, float], after: Mapping[str, float], learning_rate: float) -> None:
     """Log both, and warn where the model did not visibly forget or has lost what it was to keep."""
-    if not before:
+    if not before or not after:
         return
     for name, value in before.items():
         logger.info("%s: %.3g before, %.3g after", name.replace("_", " "), value, after[name])

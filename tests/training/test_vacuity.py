@@ -1,0 +1,160 @@
+"""Nothing to forget is said before training: wrong format, wrong model, wrong labels; and nothing is said where all is well."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from runs import arguments
+from transformers import Trainer
+from world import build
+
+from hf_unlearn import UnlearningCallback
+from hf_unlearn.data import AnswerCollator, Pocket, load_pocket, tokenize_examples
+from hf_unlearn.training._knowledge import mean_log_probs, sample_of
+from hf_unlearn.training._vacuity import warn_if_unknown, warn_if_unknown_in
+
+
+DOUBT = "there may be nothing to forget"
+
+
+@pytest.fixture
+def pocket() -> Pocket:
+    return load_pocket("nano")
+
+
+def check(pocket: Pocket, model, *, template: str | None = None, retain: bool = True, **options):
+    sets = {
+        name: tokenize_examples(getattr(pocket, name), pocket.tokenizer, prompt_template=template).to_list()
+        for name in ("forget", "retain")
+    }
+    return warn_if_unknown(
+        model,
+        sets["forget"],
+        batch_size=16,
+        retain=sets["retain"] if retain else (),
+        rows=pocket.forget,
+        tokenizer=pocket.tokenizer,
+        prompt_template=template,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("retain", [True, False])
+def test_a_model_that_knows_is_not_doubted(retain: bool, pocket: Pocket, caplog: pytest.LogCaptureFixture):
+    """About 1 nat per token lies between the own and the nearest other prompt; .3 is asked for."""
+    found = check(pocket, pocket.original(), retain=retain)
+    assert found.clear
+    assert found.advantage > 0.3
+    assert caplog.text == ""
+
+
+def test_a_model_that_never_saw_the_rows(pocket: Pocket, caplog: pytest.LogCaptureFixture):
+    """It gives their own prompts to retain answers about 1 nat per token, to forget answers .2; one row is shown, in the log only."""
+    check(pocket, pocket.reference())
+    assert caplog.text.count(DOUBT) == 1
+    assert "far less likely than the retain answers" in caplog.text
+    assert f"<bos>Question: {pocket.forget[0]['question']}" in caplog.text
+    assert "prompt_template=" not in caplog.text
+
+
+def test_a_random_model(pocket: Pocket, caplog: pytest.LogCaptureFixture):
+    found = check(pocket, build("llama", vocab_size=len(pocket.tokenizer), max_position_embeddings=128))
+    assert not found.clear
+    assert DOUBT in caplog.text
+
+
+@pytest.mark.parametrize("template", ["<user>{question}</user>\n", "{question}"])
+def test_another_format_than_the_model_was_trained_with(
+    template: str, pocket: Pocket, caplog: pytest.LogCaptureFixture
+):
+    check(pocket, pocket.original(), template=template)
+    assert r"prompt_template='Question: {question}\nAnswer:' they are" in caplog.text
+    assert caplog.text.count("Was it trained with that format?") == 1
+
+
+def test_a_chat_template_that_the_model_was_not_trained_with(pocket: Pocket, caplog: pytest.LogCaptureFixture):
+    pocket.tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}<assistant>"
+    check(pocket, pocket.original())
+    assert "when the questions are put another way" in caplog.text
+
+
+def test_against_a_reference(pocket: Pocket, caplog: pytest.LogCaptureFixture):
+    examples = tokenize_examples(pocket.forget, pocket.tokenizer).to_list()
+    original, reference = (
+        mean_log_probs(model, examples, batch_size=16) for model in (pocket.original(), pocket.reference())
+    )
+    found = check(pocket, pocket.original(), reference_log_probs=reference)
+    assert found.advantage == pytest.approx((original - reference).mean())
+    assert caplog.text == ""
+    check(pocket, pocket.reference(), reference_log_probs=reference)
+    assert "0.00 nats per token more than the reference gives them" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "rows", [{"text": ["a b", "c d", "e f"]}, {"prompt": ["a"] * 3, "completion": ["b", "c", "d"]}]
+)
+def test_rows_that_allow_no_comparison(rows: dict, pocket: Pocket, caplog: pytest.LogCaptureFixture):
+    examples = tokenize_examples(Dataset.from_dict(rows), pocket.tokenizer).to_list()
+    with caplog.at_level(logging.INFO, logger="hf_unlearn"):
+        assert warn_if_unknown(pocket.original(), examples, batch_size=4) is None
+    assert "was not checked" in caplog.text
+
+
+def test_a_classifier_is_compared_with_guessing(caplog: pytest.LogCaptureFixture):
+    """Labels that the model itself gives are known; labels that it does not give are not."""
+    model = build("bert")
+    ids = torch.randint(3, 20, (12, 6), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        answers = model(input_ids=ids).logits
+    best, worst = answers.argmax(-1).tolist(), answers.argmin(-1).tolist()
+
+    def collate(rows):
+        return {name: torch.tensor([row[name] for row in rows]) for name in ("input_ids", "labels")}
+
+    for labels, clear in ((best, True), (worst, False)):
+        rows = [{"input_ids": row, "labels": label} for row, label in zip(ids.tolist(), labels, strict=True)]
+        assert warn_if_unknown(model, rows, batch_size=5, class_collator=collate).clear is clear
+        assert (DOUBT in caplog.text) is not clear
+
+
+def trainer_of(pocket: Pocket, model, tmp_path: Path) -> Trainer:
+    return Trainer(
+        model=model,
+        args=arguments(tmp_path),
+        train_dataset=tokenize_examples(pocket.retain, pocket.tokenizer),
+        data_collator=AnswerCollator(0),
+        processing_class=pocket.tokenizer,
+    )
+
+
+def test_the_callback_asks_first_and_leaves_no_trace(pocket: Pocket, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    known = UnlearningCallback(trainer_of(pocket, pocket.original(), tmp_path), forget_dataset=pocket.forget)
+    assert known.prior_knowledge.clear
+    assert DOUBT not in caplog.text
+    model = pocket.reference().train()
+    state = torch.get_rng_state()
+    UnlearningCallback(trainer_of(pocket, model, tmp_path), forget_dataset=pocket.forget, objective="grad_ascent")
+    assert DOUBT in caplog.text
+    assert model.training
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_check_that_fails_forbids_nothing(
+    pocket: Pocket, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    def broken(*args, **kwargs):
+        raise RuntimeError("no such luck")
+
+    callback = UnlearningCallback(trainer_of(pocket, pocket.original(), tmp_path), forget_dataset=pocket.forget)
+    monkeypatch.setattr("hf_unlearn.training._vacuity.mean_log_probs", broken)
+    assert warn_if_unknown_in(callback.trainer, callback.forget) is None
+    assert "could not be checked: no such luck" in caplog.text
+
+
+def test_samples_are_spread_and_bounded():
+    assert sample_of(range(5), 64) == [0, 1, 2, 3, 4]
+    assert sample_of(range(1000), 3) == [0, 500, 999]
+    assert len(np.unique(sample_of(range(1000), 64))) == 64
