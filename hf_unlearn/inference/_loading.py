@@ -18,7 +18,14 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils.hub import cached_file
+
+from hf_unlearn.inference._checkpoints import (
+    ADAPTER_WEIGHTS,
+    check_adapter_complete,
+    check_complete,
+    has_file,
+    refuse_unknown,
+)
 
 
 ModelLike: TypeAlias = PreTrainedModel | PeftModel | str | os.PathLike
@@ -54,26 +61,21 @@ def load_model(
     Raises:
         FileNotFoundError: Neither a folder nor a repository that can be reached.
         TypeError: Not a causal language model.
+        ValueError: A model without weights, or a file that lacks some of them or has others.
     """
+    model = plain_model(model, kind=kind)
     if not isinstance(model, (str, os.PathLike)):
-        model = getattr(model, "module", model)  # DistributedDataParallel and its like
-        if not isinstance(model, (PreTrainedModel, PeftModel)):
-            raise TypeError(
-                f"expected a transformers or PEFT model, a local path or a Hub id; got {type(model).__name__}."
-            )
-        if model.config.is_encoder_decoder:
-            raise TypeError(f"{type(model).__name__} is an encoder-decoder; causal language models are supported.")
         return model
     name = str(model)
+    refuse_unknown(name, revision)
     options = {"revision": revision, "dtype": dtype, "trust_remote_code": trust_remote_code, "kind": kind}
     try:
         loaded = (
-            _open_adapter(name, options) if _has_file(name, "adapter_config.json", revision) else _open(name, options)
+            _open_adapter(name, options) if has_file(name, "adapter_config.json", revision) else _open(name, options)
         )
     except OSError as error:
         raise FileNotFoundError(
-            f"cannot open model {name!r}: it is not a local folder with safetensors weights, or the Hub cannot be reached "
-            f"or does not have it. ({error})"
+            f"cannot open model {name!r}: no safetensors weights and configuration are there that belong together. ({error})"
         ) from error
     target = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return loaded.to(target).eval()
@@ -89,6 +91,7 @@ def load_processing_class(
     """The tokenizer: the one given, or the one saved beside the model.
 
     Raises:
+        FileNotFoundError: A path or id that leads nowhere.
         ValueError: None was given and the model does not say where its own is.
     """
     if isinstance(processing_class, PreTrainedTokenizerBase):
@@ -96,9 +99,10 @@ def load_processing_class(
     source = processing_class
     if source is None:
         # A model opened from a folder or the Hub remembers where it came from, and so does the base of an adapter.
-        source = model if isinstance(model, (str, os.PathLike)) else getattr(model.config, "_name_or_path", "")
+        source = model if isinstance(model, (str, os.PathLike)) else _home(model)
     if not str(source):
         raise ValueError("pass processing_class=: the model was built in memory and has no tokenizer of its own.")
+    refuse_unknown(str(source), revision)
     try:
         return AutoTokenizer.from_pretrained(str(source), revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
@@ -112,25 +116,70 @@ def saved_configs(name: str | os.PathLike) -> list[PreTrainedConfig | Generation
         FileNotFoundError: There is no model.
     """
     name = str(name)
+    refuse_unknown(name)
     try:
-        if _has_file(name, "adapter_config.json", None):
+        if has_file(name, "adapter_config.json", None):
             name = str(PeftConfig.from_pretrained(name).base_model_name_or_path)
+            refuse_unknown(name)
         configs = [AutoConfig.from_pretrained(name).get_text_config()]
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
             f"cannot open model {name!r}: it is neither a local model folder nor one that the Hub gives now. ({error})"
         ) from error
-    if _has_file(name, "generation_config.json", None):
+    if has_file(name, "generation_config.json", None):
         configs.append(GenerationConfig.from_pretrained(name))
     return configs
 
 
+def _home(model: LoadedModel) -> str:
+    """Where a loaded model says that it came from, if that is still there."""
+    name = str(getattr(model.config, "_name_or_path", ""))
+    try:
+        refuse_unknown(name)
+    except FileNotFoundError:
+        return ""
+    return name
+
+
+def plain_model(model: ModelLike, *, kind: str = "causal_lm") -> ModelLike:
+    """A path or id as it is; of a loaded model what is inside DataParallel and its like, if it can be measured.
+
+    Raises:
+        TypeError: Not a model, or not of this kind.
+        ValueError: A model without weights.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        return model
+    model = getattr(model, "module", model)
+    if not isinstance(model, (PreTrainedModel, PeftModel)):
+        raise TypeError(
+            f"expected a transformers or PEFT model, a local path or a Hub id; got {type(model).__name__}."
+        )
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    if model.config.is_encoder_decoder:
+        raise TypeError(f"{type(inner).__name__} is an encoder-decoder; causal language models are supported.")
+    if kind == "causal_lm" and not inner.can_generate():
+        raise TypeError(
+            f"{type(inner).__name__} is no causal language model: it does not generate text. Pass one that does "
+            "(AutoModelForCausalLM)."
+        )
+    empty = [name for name, weight in model.named_parameters() if weight.is_meta]
+    if empty:
+        raise ValueError(
+            f"{type(inner).__name__} has no weights: {len(empty)} parameters are on the meta device (first: {empty[0]}). Load it onto a "
+            "CPU or an accelerator, without offloading to disk."
+        )
+    return model
+
+
 def _open(name: str, options: dict) -> PreTrainedModel:
     options = dict(options)
-    kind = AutoModelForCausalLM
-    if options.pop("kind") == "any" and not _is_causal_lm(name, options["revision"]):
-        kind = AutoModel
-    return kind.from_pretrained(name, use_safetensors=True, **options)
+    any_kind = options.pop("kind") == "any"
+    only_body = any_kind and not _is_causal_lm(name, options["revision"])
+    kind = AutoModel if only_body else AutoModelForCausalLM
+    model, report = kind.from_pretrained(name, use_safetensors=True, output_loading_info=True, **options)
+    check_complete(name, report, only_body=only_body)
+    return model
 
 
 def _is_causal_lm(name: str, revision: str | None) -> bool:
@@ -141,22 +190,13 @@ def _is_causal_lm(name: str, revision: str | None) -> bool:
 def _open_adapter(name: str, options: dict) -> PeftModel:
     """The adapter on its base. PEFT would fall back to pickled weights, so their absence is checked here."""
     revision = options["revision"]
-    if not _has_file(name, "adapter_model.safetensors", revision):
-        raise OSError(f"the adapter {name!r} has no adapter_model.safetensors")
+    if not has_file(name, ADAPTER_WEIGHTS, revision):
+        raise OSError(f"the adapter {name!r} has no {ADAPTER_WEIGHTS}")
     config = PeftConfig.from_pretrained(name, revision=revision)
-    base = _open(config.base_model_name_or_path, {**options, "revision": config.revision})
-    return PeftModel.from_pretrained(base, name, revision=revision, config=config)
-
-
-def _has_file(name: str, file: str, revision: str | None) -> bool:
-    if os.path.isdir(name):
-        return os.path.isfile(os.path.join(name, file))
-    found = cached_file(
-        name,
-        file,
-        revision=revision,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
+    base = str(config.base_model_name_or_path)
+    refuse_unknown(base, config.revision)
+    opened = PeftModel.from_pretrained(
+        _open(base, {**options, "revision": config.revision}), name, revision=revision, config=config
     )
-    return found is not None
+    check_adapter_complete(name, opened, revision)
+    return opened
