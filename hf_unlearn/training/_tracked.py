@@ -108,6 +108,9 @@ class ReferenceProbe:
         max_new_tokens: Where a completion is cut.
         batch_size: Rows at a time.
         seed: Of the samples.
+        candidate: The model in training.
+        tokenizer: Its tokenizer, where there is one.
+        progress: Whether to show bars now, while what depends on the reference is computed; later there are none.
     """
 
     def __init__(
@@ -123,6 +126,7 @@ class ReferenceProbe:
         seed: int,
         candidate: LoadedModel,
         tokenizer: PreTrainedTokenizerBase | None,
+        progress: bool = False,
     ):
         views = _told_apart({"reference": reference, "original": original, "twin": twin}, candidate)
         self.reference = open_view(views["reference"])
@@ -140,16 +144,17 @@ class ReferenceProbe:
             "seed": seed,
             "batch_size": batch_size,
             "stop_token_ids": default_stop_token_ids(self.reference.model, tokenizer),
-            "progress": False,
+            "progress": progress,
         }
         self._prompts = [
             example["input_ids"][: next(at for at, label in enumerate(example["labels"]) if label != -100)]
             for example in examples
         ]
         self._features = FeatureSettings(batch_size=batch_size)
+        self._progress = progress
         self._own, self._own_states = self._sample(self.reference), OwnStates()
         self._log_probs = self._answer_log_probs(self.reference)
-        self._rows = {"reference": feature_rows(self.reference, examples, self._features, progress=False)}
+        self._rows = {"reference": feature_rows(self.reference, examples, self._features, progress=self._progress)}
         self.floor = self.start = None
         if twin is not None:
             self.floor = self._fade(open_view(views["twin"]))[0]
@@ -157,8 +162,9 @@ class ReferenceProbe:
         if original is not None:
             opened = open_view(views["original"])
             self.start = self._fade(opened)[0]
-            self._rows["original"] = feature_rows(opened, examples, self._features, progress=False)
+            self._rows["original"] = feature_rows(opened, examples, self._features, progress=self._progress)
             self._space = "feature" if share_starting_weights(self.reference.model, opened.model) else "gram"
+        self._progress = self._settings["progress"] = False
 
     def __call__(self, model: LoadedModel, readings: Sequence[AnswerReading]) -> dict[str, float]:
         """Values under their names; `layer_<number>_<metric>` for single layers."""
@@ -175,7 +181,7 @@ class ReferenceProbe:
     def _layers(self, model: LoadedModel) -> dict[str, float]:
         if len(self.examples) < 5:
             return {}
-        rows = {"candidate": feature_rows(model, self.examples, self._features, progress=False), **self._rows}
+        rows = {"candidate": feature_rows(model, self.examples, self._features, progress=self._progress), **self._rows}
         original = "original" if "original" in self._rows else None
         names = ("residual_ratio", "progress", "cka") if original else ("cka",)
         values: dict[str, float] = {}
@@ -197,7 +203,12 @@ class ReferenceProbe:
         sides = (("reference", self._own, self._own_states), ("candidate", self._sample(model), None))
         tables = {
             role: cross_score(
-                side, sampled_from=role, models=pair, batch_size=self.batch_size, progress=False, own_states=states
+                side,
+                sampled_from=role,
+                models=pair,
+                batch_size=self.batch_size,
+                progress=self._progress,
+                own_states=states,
             )
             for role, side, states in sides
         }
@@ -212,7 +223,7 @@ class ReferenceProbe:
         return sample_completions(model, self._prompts, **self._settings)
 
     def _answer_log_probs(self, model: Viewable) -> np.ndarray:
-        readings = read_answers(model, self.examples, batch_size=self.batch_size, progress=False)
+        readings = read_answers(model, self.examples, batch_size=self.batch_size, progress=self._progress)
         return np.array([reading.log_probs.sum() for reading in readings])
 
 

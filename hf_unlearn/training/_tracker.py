@@ -1,9 +1,7 @@
 """Watch forgetting as it happens, in any Trainer: values where the Trainer looks for them, a file, and no trace in the training."""
 
 import functools
-import json
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +20,15 @@ from transformers import (
     TrainingArguments,
 )
 
-from hf_unlearn._files import check_writable, write_atomically
+from hf_unlearn import _arguments as checked
+from hf_unlearn._files import check_writable
 from hf_unlearn.data import DataLike, load_data
-from hf_unlearn.inference import ModelLike, is_main_process, undisturbed
+from hf_unlearn.inference import ModelLike, agreed, is_main_process, together, undisturbed
 from hf_unlearn.training._curves import draw_curves
+from hf_unlearn.training._printers import filter_printers
 from hf_unlearn.training._table import TerminalTable
 from hf_unlearn.training._tracked import AnswerProbe, ReferenceProbe
+from hf_unlearn.training._tracker_file import ForgettingFile
 from hf_unlearn.training._tracker_rule import KeepThenForget
 
 
@@ -41,7 +42,9 @@ class ForgettingTracker(TrainerCallback):
     """Measures forgetting at the start, with every evaluation, every N steps if wanted, and at the end.
 
     Values arrive as `eval_…` in the metrics of an evaluation (so `metric_for_best_model="eval_forgetting_score"`, early stopping and best
-    checkpoints work), in the Trainer's log, and in `forgetting.jsonl`; at the end `forgetting.png` and `forgetting.html` show the curves. Training with the tracker equals training without it, bit for bit.
+    checkpoints work), in the Trainer's log, and in `forgetting.jsonl`; at the end `forgetting.png` and `forgetting.html` show the curves.
+    What the Trainer prints leaves out the values of single layers, and, where there is a table, what the table shows. Training with the
+    tracker equals training without it, bit for bit. On several processes a measurement that fails on one is left out on all.
 
     Tracked without a reference: probability, exact memorization, extraction strength, and truth ratio (where the columns are) on forget
     and retain examples. With one: FADE with its interval, generalized exposure, and hidden states; with original and twin `fade_relative`.
@@ -103,43 +106,51 @@ class ForgettingTracker(TrainerCallback):
             "batch_size": batch_size,
         }
         for name, value in {**counts, "every_n_steps": 1 if every_n_steps is None else every_n_steps}.items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}.")
+            checked.whole_number(name, value, minimum=1)
+        checked.whole_number("seed", seed, minimum=0)
+        checked.switch("strict", strict)
+        checked.given("forget_dataset", forget_dataset, "what must go")
         _check_best_model(trainer.args)
         self.path = Path(output_dir or trainer.args.output_dir) / "forgetting.jsonl"
-        if is_main_process():
-            check_writable(self.path.parent)
+        self._file = ForgettingFile(self.path, strict=strict)
+        together(lambda: check_writable(self.path.parent) if is_main_process() else None)
         self.trainer, self.rule, self.stop_when, self.strict = trainer, rule or KeepThenForget(), stop_when, strict
         self.every_n_steps, self.probes = every_n_steps, list(probes)
-        self._table = TerminalTable(table)
+        self._table = TerminalTable(table if is_main_process() else False)
         tokenizer = processing_class or trainer.processing_class
         sets = {"forget": forget_dataset, "retain": retain_dataset}
-        self._answers = [
-            AnswerProbe(name, _subset(load_data(data), max_examples, seed), tokenizer, batch_size, prompt_template)
-            for name, data in sets.items()
-            if data is not None
-        ]
+        self._answers = together(
+            lambda: [
+                AnswerProbe(name, _subset(load_data(data), max_examples, seed), tokenizer, batch_size, prompt_template)
+                for name, data in sets.items()
+                if data is not None
+            ]
+        )
         self._reference: ReferenceProbe | None = None
         if reference is not None:
-            self._reference = ReferenceProbe(
-                reference,
-                original,
-                twin,
-                self._answers[0].examples,
-                num_samples=num_samples,
-                max_new_tokens=max_new_tokens,
-                batch_size=batch_size,
-                seed=seed,
-                candidate=trainer.model,
-                tokenizer=tokenizer,
+            self._reference = together(
+                lambda: ReferenceProbe(
+                    reference,
+                    original,
+                    twin,
+                    self._answers[0].examples,
+                    num_samples=num_samples,
+                    max_new_tokens=max_new_tokens,
+                    batch_size=batch_size,
+                    seed=seed,
+                    candidate=trainer.model,
+                    tokenizer=tokenizer,
+                    progress=not trainer.args.disable_tqdm,
+                )
             )
         else:
             logger.info("no reference model was given: FADE, exposure and hidden states are not tracked.")
         self.seconds = 0.0
         self._start: dict[str, float] = {}
-        self._values: dict[str, float] = {}
-        self._last_step = -1
+        self._tracked: dict[int, dict[str, float]] = {}
         self._failed: set[str] = set()
+        self._filtered: set[int] = set()
+        self._is_training = False
 
     # The Trainer's events.
 
@@ -147,14 +158,21 @@ class ForgettingTracker(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Go on with the file of a resumed run, or start it; measure the start."""
-        lines = self._kept_lines(state.global_step) if state.global_step else []
-        if is_main_process():
-            text = "".join(json.dumps(line) + "\n" for line in lines)
-            write_atomically(self.path, lambda path: path.write_text(text, encoding="utf-8"))
+        lines = agreed(self._file.kept(state.global_step)) if state.global_step else []
+        together(lambda: self._file.start(lines) if is_main_process() else None)
+        self._tracked = {line["step"]: line["values"] for line in lines}
         self._start = dict(lines[0]["values"]) if lines else {}
-        self._last_step = lines[-1]["step"] if lines else -1
+        self._is_training = True
+        filter_printers(self.trainer, self._to_print, self._filtered)
         if not lines:
             self._measure_and_log(state, control)
+            self._table.flush()  # nothing else belongs to the start
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The row of the last step is complete."""
+        self._table.flush()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -190,7 +208,10 @@ class ForgettingTracker(TrainerCallback):
         # A best checkpoint has been loaded by now: it is not what the last step left.
         if not (args.load_best_model_at_end and state.best_model_checkpoint):
             self._measure_and_log(state, control)
+        self._table.flush()
+        self._is_training = False
         if is_main_process():
+            self._say_what_was_kept()
             start = time.perf_counter()
             try:
                 draw_curves(self.path, self.lines)
@@ -225,13 +246,14 @@ class ForgettingTracker(TrainerCallback):
                 values |= self._tried(name, functools.partial(_own_values, own, model, values))
         seconds = time.perf_counter() - start
         self.seconds += seconds
-        return {**values, "tracking_seconds": seconds}
+        # A probe may see something else on another process; what decides about checkpoints and the end must be the same everywhere.
+        return agreed({**values, "tracking_seconds": seconds})
 
     def _tried(self, name: str, measure: Callable[[], Mapping[str, float]]) -> dict[str, float]:
         if name in self._failed:
             return {}
         try:
-            return {key: float(value) for key, value in measure().items()}
+            return together(lambda: {key: float(value) for key, value in measure().items()})
         except Exception:
             if self.strict:
                 raise
@@ -240,23 +262,22 @@ class ForgettingTracker(TrainerCallback):
             return {}
 
     def _measure_and_log(self, state: TrainerState, control: TrainerControl) -> dict[str, float]:
-        if state.global_step == self._last_step:
-            return self._values
+        step = state.global_step
+        if step in self._tracked:
+            return self._tracked[step]
         values = self.measure()
         if not self._start:
             self._start = dict(values)
-        values = self._scored(values, self._start)
-        self._values, self._last_step = values, state.global_step
-        if is_main_process():
-            self._write(state, values)
-            self._table.add(state.global_step, values)
+        values = self._tracked[step] = self._scored(values, self._start)
+        together(lambda: self._file.append(step, state.epoch, values) if is_main_process() else None)
+        self._table.add(step, values)
         # Logging resets what the Trainer was about to do; it must still do it.
         flags = {name: getattr(control, name) for name in ("should_log", "should_evaluate", "should_save")}
         self.trainer.log({f"eval_{name}": value for name, value in values.items()})
         for name, flag in flags.items():
             setattr(control, name, flag)
         stop = self.stop_when
-        if stop is not None and self._tried("stop_when", lambda: {"stop": bool(stop(values))}).get("stop"):
+        if stop is not None and agreed(self._tried("stop_when", lambda: {"stop": bool(stop(values))})).get("stop"):
             control.should_training_stop = True
         return values
 
@@ -265,24 +286,22 @@ class ForgettingTracker(TrainerCallback):
             return values
         return {**values, "forgetting_score": self.rule.score(values, start or values)}
 
-    def _write(self, state: TrainerState, values: Mapping[str, float]) -> None:
-        """One line; JSON has no number that is not finite. A full disk does not end the training: the Trainer's log has the values too."""
-        plain = {name: value if math.isfinite(value) else None for name, value in values.items()}
-        line = json.dumps({"step": state.global_step, "epoch": state.epoch, "values": plain}, allow_nan=False) + "\n"
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            if self.strict:
-                raise
-            logger.error(
-                "could not write to %s (%s); the values of step %d are in the log only.",
-                self.path,
-                error,
-                state.global_step,
-            )
+    # What is shown.
+
+    def _to_print(self, step: int, logs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Of a log: nothing that the table shows, and never the values of single layers."""
+        if self._is_training and self._table.shown:
+            own = {name if name == "eval_loss" else name.removeprefix("eval_"): value for name, value in logs.items()}
+            if self._table.takes(own):
+                self._table.add(step, own)
+                return {}
+            self._table.flush()
+        return {name: value for name, value in logs.items() if not name.startswith("eval_layer_")}
+
+    def _say_what_was_kept(self) -> None:
+        scored = {step: values for step, values in self._tracked.items() if step and "forgetting_score" in values}
+        if said := self.rule.unsatisfied(scored, self._start):
+            logger.warning("%s", said)
 
     @property
     def lines(self) -> dict[str, float]:
@@ -290,23 +309,6 @@ class ForgettingTracker(TrainerCallback):
         probe = self._reference
         known = {} if probe is None else {"floor": probe.floor, "start": probe.start}
         return {name: value for name, value in known.items() if value is not None}
-
-    def _kept_lines(self, step: int) -> list[dict[str, Any]]:
-        """Lines up to the checkpoint that the run resumes from; a line that a kill has cut is dropped."""
-        if not self.path.is_file():
-            return []
-        lines = []
-        for text in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                line = json.loads(text)
-                if line["step"] <= step:
-                    values = {name: value for name, value in line["values"].items() if value is not None}
-                    lines.append({**line, "values": values})
-            except (json.JSONDecodeError, TypeError, KeyError, AttributeError):
-                logger.warning("a damaged line of %s is left out: %.60r", self.path, text)
-        if lines:
-            self._values = dict(lines[-1]["values"])
-        return lines
 
 
 def _check_best_model(args: TrainingArguments) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 
-WORST = 1e6
-"""Where the scores of checkpoints begin that kept too little."""
+WORST = 1000.0
+"""Where the scores of checkpoints begin that kept too little. FADE, in nats, is far below; and four digits can be read."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,10 @@ class KeepThenForget:
             values: Tracked now, names without `eval_`.
             start: Tracked before the first step.
 
+        Returns:
+            The metric's value, below 1000. From 1000 to 2000 where too little was kept: 1000 × (1 + what is missing of the retain
+            probability); 2000 where a value is not finite.
+
         Raises:
             KeyError: None of the metrics is tracked.
         """
@@ -36,5 +40,21 @@ class KeepThenForget:
             raise KeyError(f"none of {self.metrics} is tracked; there are {sorted(values)}.")
         kept, needed = values.get("retain_probability", 1.0), self.keep * start.get("retain_probability", 0.0)
         if not math.isfinite(values[name]) or not math.isfinite(kept):
-            return 10 * WORST  # a broken model; not NaN, which no later checkpoint would be better than
-        return min(values[name], WORST) if kept >= needed else WORST * (1 + needed - kept)
+            return 2 * WORST  # a broken model; not NaN, which no later checkpoint would be better than
+        return min(values[name], math.nextafter(WORST, 0)) if kept >= needed else WORST * (1 + needed - kept)
+
+    def unsatisfied(self, tracked: Mapping[int, Mapping[str, float]], start: Mapping[str, float]) -> str | None:
+        """What to say when no checkpoint has kept enough; None where one has.
+
+        Args:
+            tracked: Values with their `forgetting_score`, by step.
+            start: Tracked before the first step.
+        """
+        if not tracked or min(values["forgetting_score"] for values in tracked.values()) < WORST:
+            return None
+        step, values = min(tracked.items(), key=lambda item: item[1]["forgetting_score"])
+        return (
+            f"no checkpoint kept {self.keep:.0%} of the retain probability at the start ({start.get('retain_probability', 0.0):.3g}): the "
+            f"most that any kept is {values.get('retain_probability', float('nan')):.3g}, at step {step}. The best by forgetting_score "
+            "is then the one that lost least, not one that forgot. Train with a lower learning rate or a larger retain_weight."
+        )

@@ -284,7 +284,7 @@ def test_what_breaks_beside_the_training(
             raise OSError(28, "No space left on device")
         real(descriptor)
 
-    monkeypatch.setattr("hf_unlearn.training._tracker.os.fsync", full)
+    monkeypatch.setattr("hf_unlearn.training._tracker_file.os.fsync", full)
     settings = {"every_n_steps": 1, "probes": probes, "stop_when": lambda values: values["nothing"] > 0}
     trainer, _ = tracked(tmp_path, tracking=settings, **EVERY)
     trainer.train()
@@ -387,15 +387,27 @@ def test_a_killed_run_resumes_without_gaps_or_doubles(tmp_path: Path):
 
 @pytest.mark.distributed
 def test_two_processes_track_the_numbers_of_one(tmp_path: Path):
-    torchrun(TWO, str(tmp_path))
+    """And where one of two fails, both leave that measurement out, go the same way, or end with the one's message."""
+    torchrun(TWO, str(tmp_path), timeout=180)
     settings = {"reference": tiny_llama(1), "original": tiny_llama(2)}
     _, tracker = tracked(tmp_path / "one", tracking=settings, model=tiny_llama(4))
     expected = tracker.measure()
-    for rank in (0, 1):
-        found = json.loads((tmp_path / f"{rank}.json").read_text())
+    both = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    for told in both:
+        found = told["measured"]
         assert set(found) == set(expected)
         for name in set(expected) - {"tracking_seconds"}:
             assert found[name] == pytest.approx(expected[name], rel=1e-6, abs=1e-9), name
+    failing = both[0]["failing"]
+    assert failing == both[1]["failing"] and failing["steps"] == 1 and failing["lines"] == 2
+    assert failing["failed"] == ["comparison with the reference", "probe 1 (broken)"]
+    assert [values["rank"] for values in failing["values"].values()] == [0, 0]  # the main process's
+    assert [("fade" in values, "broken" in values) for values in failing["values"].values()] == [
+        (True, False),
+        (False, False),
+    ]
+    own = "ZeroDivisionError: division by zero"
+    assert [told["strict"] for told in both] == [f"OtherProcessError: process 1: {own}", own]
 
 
 def test_in_trl_trainers(tmp_path: Path):
