@@ -10,7 +10,9 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from hf_unlearn._arguments import folder_path, given
 from hf_unlearn._files import check_writable
+from hf_unlearn.audit._checked import check_arguments, check_roles
 from hf_unlearn.audit._evidence import EvidenceStore, content_key
 from hf_unlearn.audit._layers import LayerReader, check_layers, feature_settings
 from hf_unlearn.audit._metrics import AuditRows, audit_metrics, audit_notes
@@ -33,7 +35,6 @@ from hf_unlearn.inference import (
     View,
     Viewable,
     check_comparable,
-    check_estimator,
     is_main_process,
     score,
     tell_apart,
@@ -105,35 +106,46 @@ def audit(
         and `probe_auc`; with `twin` and `original` `excess_over_twins`.
 
     Raises:
-        ValueError: Data or models that cannot be audited; said before any model runs.
+        TypeError: An argument of the wrong kind; said before anything is opened, nothing is coerced.
+        ValueError: One out of range, or data or models that cannot be audited; said before any model runs.
         OSError: `output_dir` cannot be written to.
         ReportNotSavedError: All is computed but the report could not be written; it is in the exception.
     """
-    check_estimator(estimator)
-    folder = None if output_dir is None else check_writable(output_dir)
-    given = {"reference": reference, "candidate": candidate, "original": original, "twin": twin}
-    models = {role: model for role, model in given.items() if model is not None}
+    given("forget", forget, "the data that had to go")
+    checked = check_arguments(
+        num_samples=num_samples,
+        max_new_tokens=max_new_tokens,
+        max_examples=max_examples,
+        estimator=estimator,
+        space=space,
+        layers=layers,
+        batch_size=batch_size,
+        allow_overlap=allow_overlap,
+        progress=progress,
+    )
+    options = check_arguments(confidence=confidence, num_resamples=num_resamples, seed=seed)
+    seed, batch_size, layers = options["seed"], checked["batch_size"], checked["layers"]
+    settings_of_layers = feature_settings(layers, pooling, space, seed, batch_size)
+    roles = {"reference": reference, "candidate": candidate, "original": original, "twin": twin}
+    models = check_roles(roles, processing_class)
+    folder = None if output_dir is None else check_writable(folder_path("output_dir", output_dir))
     tokenizer = common_tokenizer(models, processing_class, needed=True)
     assert tokenizer is not None
     check_comparable(models, processing_class=tokenizer)
     views = tell_apart(models)
-    settings_of_layers = feature_settings(layers, pooling, space, seed, batch_size)
     unlike = check_layers(models, settings_of_layers.layers)
     splits = load_splits(
         {"forget": forget, "retain": retain, "holdout": holdout},
         tokenizer,
-        max_examples,
+        checked["max_examples"],
         seed,
         allow_overlap,
         prompt_template,
     )
-    sampling = Sampling(
-        num_samples, longest_answer(splits) if max_new_tokens is None else max_new_tokens, seed, batch_size
-    )
+    sampling = Sampling(checked["num_samples"], checked["max_new_tokens"] or longest_answer(splits), seed, batch_size)
     store = EvidenceStore(folder and folder / "evidence")
     reader = LayerReader(splits, settings_of_layers, space, store, progress, skipped=unlike)
     rows, described = _run(views, splits, sampling, common_stop_token_ids(models, tokenizer), store, progress, reader)
-    options = {"confidence": confidence, "num_resamples": num_resamples, "seed": seed}
     metrics = audit_metrics(rows, splits, estimator, options)
     evidence = reader.finish()
     of_layers, layer_notes = representation_results(evidence, options)
@@ -142,8 +154,8 @@ def audit(
         "num_samples": sampling.num_samples,
         "max_new_tokens": sampling.max_new_tokens,
         "estimator": estimator,
-        "max_examples": max_examples,
-        "allow_overlap": allow_overlap,
+        "max_examples": checked["max_examples"],
+        "allow_overlap": checked["allow_overlap"],
         "chat_template": bool(tokenizer.chat_template) and prompt_template is None,
         "prompt_template": prompt_template,
         "pooling": pooling,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from hf_unlearn.audit._checked import check_arguments, check_roles
 from hf_unlearn.audit._evidence import EvidenceStore
 from hf_unlearn.audit._subjects import (
     ReferenceSide,
@@ -19,7 +20,6 @@ from hf_unlearn.inference import (
     ModelLike,
     ScoredRows,
     check_comparable,
-    check_estimator,
     completion_rows,
     concatenate,
     encode_prompts,
@@ -110,14 +110,16 @@ def measure_fade(
         Nats per sequence; 0 = equal on these prompts, lower is better. See `FadeMeasurement`.
 
     Raises:
+        TypeError: An argument of the wrong kind; nothing is coerced.
         ValueError: No prompts, counts below 1, an unknown estimator, different vocabularies or tokenizers, a prompt that does
             not fit, roles that share weights and cannot be told apart, or non-finite log-probabilities.
         RuntimeError: A model that does not answer alike when it generates and when it is scored.
     """
-    check_estimator(estimator)
-    sampling = Sampling(num_samples, max_new_tokens, seed, batch_size)
-    models = {"reference": reference, "candidate": candidate, "original": original, "twin": twin}
-    given = {name: model for name, model in models.items() if model is not None}
+    options = check_arguments(confidence=confidence, num_resamples=num_resamples, seed=seed)
+    check_arguments(estimator=estimator, progress=progress)
+    sampling = Sampling(num_samples, max_new_tokens, options["seed"], batch_size)
+    roles = {"reference": reference, "candidate": candidate, "original": original, "twin": twin}
+    given = check_roles(roles, processing_class)
     needed = len(prompts) > 0 and isinstance(prompts[0], str)
     tokenizer = common_tokenizer(given, processing_class, needed=needed)
     prompt_ids = encode_prompts(prompts, tokenizer)
@@ -127,7 +129,7 @@ def measure_fade(
         open_subject("reference", views["reference"]), prompt_ids, sampling, stops, store=store, progress=progress
     )
     rows = {name: side.against(open_subject(name, views[name])) for name in views if name != "reference"}
-    return fade_measurement(rows, estimator=estimator, confidence=confidence, num_resamples=num_resamples, seed=seed)
+    return fade_measurement(rows, estimator=estimator, **options)
 
 
 def fade_measurement(
@@ -190,12 +192,13 @@ def fade_from_log_probs(
     Raises:
         ValueError: A missing column, unequal lengths, or non-finite values.
     """
+    options = check_arguments(confidence=confidence, num_resamples=num_resamples, seed=seed)
     sides = {"reference": from_reference, "candidate": from_candidate}
     exact = all("step_divergence" in side for side in sides.values())
     tables = [_given_rows(name, columns) for name, columns in sides.items()]
     estimator = "exact_step" if exact else "sampled"
     rows = {"candidate": concatenate(*tables)}
-    return fade_measurement(rows, estimator=estimator, confidence=confidence, num_resamples=num_resamples, seed=seed)
+    return fade_measurement(rows, estimator=estimator, **options)
 
 
 def _given_rows(name: str, columns: Mapping[str, Sequence]) -> ScoredRows:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from hf_unlearn.audit._evidence import EvidenceStore, content_key
-from hf_unlearn.audit._representation import SPACES
 from hf_unlearn.audit._representation_results import FeatureEvidence
 from hf_unlearn.audit._splits import Split
 from hf_unlearn.audit._subjects import Subject
@@ -55,10 +54,8 @@ def feature_settings(
     """Settings of an audit.
 
     Raises:
-        ValueError: An unknown space or pooling, or one that has no rows per example.
+        ValueError: An unknown pooling, or one that has no rows per example.
     """
-    if space not in SPACES:
-        raise ValueError(f"unknown space {space!r}; choose one of {', '.join(SPACES)}.")
     if pooling == "all_tokens":
         raise ValueError(
             "an audit compares examples: pooling must be 'answer_mean' or 'last_token', not 'all_tokens'."

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from hf_unlearn.audit._checked import check_arguments, check_roles
 from hf_unlearn.audit._subjects import common_tokenizer
 from hf_unlearn.functional import (
     REPRESENTATION_METRICS,
@@ -29,7 +30,6 @@ from hf_unlearn.inference import (
 )
 
 
-SPACES = ("auto", "feature", "gram")
 SPLITS = ("forget", "retain")
 Features = Sequence | np.ndarray | Mapping[int, Sequence | np.ndarray]
 """Rows of one layer, or of several by layer."""
@@ -122,13 +122,13 @@ def measure_representation(
     """
     _check_choices(space, split, len(texts))
     settings = settings or FeatureSettings()
-    given = {"reference": reference, "candidate": candidate, "original": original}
-    models = {name: load_model(model, kind="any") for name, model in given.items() if model is not None}
+    check_arguments(debiased=debiased, progress=progress)
+    roles = {"reference": reference, "candidate": candidate, "original": original}
+    given = check_roles(roles, processing_class, kind="any")
+    models = {name: load_model(model, kind="any") for name, model in given.items()}
     inputs: Sequence[Mapping[str, object]]
     if len(texts) and isinstance(texts[0], str):
-        tokenizer = common_tokenizer(
-            {name: model for name, model in given.items() if model}, processing_class, needed=True
-        )
+        tokenizer = common_tokenizer(given, processing_class, needed=True)
         inputs = [{"input_ids": ids} for ids in encode_prompts(texts, tokenizer)]  # type: ignore[arg-type]
     else:
         inputs = texts  # type: ignore[assignment]
@@ -245,8 +245,7 @@ def _measurement(
 
 
 def _check_choices(space: str, split: Sequence[str] | None, count: int) -> None:
-    if space not in SPACES:
-        raise ValueError(f"unknown space {space!r}; choose one of {', '.join(SPACES)}.")
+    check_arguments(space=space)
     if not count:
         raise ValueError("there are no examples.")
     if split is None:

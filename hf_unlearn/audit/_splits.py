@@ -45,8 +45,6 @@ def load_splits(
     prompt_template: str | None = None,
 ) -> dict[str, Split]:
     """Open all sets; refuse overlaps with the forget set; draw a seeded subset of what is too large."""
-    if max_examples < 1:
-        raise ValueError(f"max_examples must be at least 1, got {max_examples}.")
     datasets = {name: load_data(value) for name, value in data.items() if value is not None}
     for other in ("retain", "holdout"):
         if other in datasets:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
+from hf_unlearn._arguments import whole_number
 from hf_unlearn.audit._evidence import EvidenceStore, content_key
 from hf_unlearn.inference import (
     Completions,
@@ -49,8 +50,8 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for name in ("num_samples", "max_new_tokens", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+            whole_number(name, getattr(self, name), minimum=1)
+        whole_number("seed", self.seed, minimum=0)
 
 
 @dataclass(frozen=True)

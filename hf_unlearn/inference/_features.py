@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from hf_unlearn._arguments import whole_number, whole_numbers
 from hf_unlearn.functional import IGNORE_INDEX, PairedMoments
 from hf_unlearn.inference._hidden import HiddenReader
 from hf_unlearn.inference._models import undisturbed
@@ -50,12 +51,11 @@ class FeatureSettings:
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
             raise ValueError(f"unknown pooling {self.pooling!r}; choose one of {', '.join(POOLINGS)}.")
-        if self.batch_size < 1 or self.max_width < 2:
-            raise ValueError(
-                f"batch_size must be at least 1 and max_width at least 2; got {self.batch_size}, {self.max_width}."
-            )
-        if self.layers is not None and not self.layers:
-            raise ValueError("layers must name at least one layer, or be None for all.")
+        whole_number("batch_size", self.batch_size, minimum=1)
+        whole_number("max_width", self.max_width, minimum=2)
+        whole_number("seed", self.seed, minimum=0)
+        if self.layers is not None:
+            whole_numbers("layers", self.layers, minimum=0)
 
 
 @dataclass(frozen=True)

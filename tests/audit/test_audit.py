@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import world
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from toys import tiny_llama
+from transformers import LlamaForCausalLM
 
 import hf_unlearn._files
 from hf_unlearn.audit import AuditReport, MetricResult, Provenance, ReportNotSavedError, audit
@@ -178,22 +180,38 @@ def test_an_output_folder_that_cannot_be_written_is_refused_first(
 
         monkeypatch.setattr(hf_unlearn._files.os, "fsync", full)
     with pytest.raises(OSError, match=r"cannot write to .*choose another output_dir or make room"):
-        audit("no-model-is-opened", **options, output_dir=target)
+        audit("/no/model/is/opened", **options, output_dir=target)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write into read-only folders")
 def test_a_read_only_folder_is_refused_first(options: dict, tmp_path: Path):
     tmp_path.chmod(0o500)
     with pytest.raises(OSError, match="cannot write to"):
-        audit("no-model-is-opened", **options, output_dir=tmp_path)
+        audit("/no/model/is/opened", **options, output_dir=tmp_path)
 
 
-def test_bad_input_is_refused_before_a_model_runs(options: dict, pocket):
+class Untouchable(LlamaForCausalLM):
+    """A model that must not be run."""
+
+    def forward(self, *args, **named):
+        raise AssertionError("a model ran")
+
+
+@pytest.fixture
+def untouchable(pocket, models) -> dict:
+    """The models as they are, but running one fails the test."""
+    found = {}
+    for role, model in {"candidate": models["original"], **models}.items():
+        found[role] = Untouchable(model.config).eval()
+        found[role].load_state_dict(model.state_dict())
+    return found
+
+
+def test_bad_input_is_refused_before_a_model_runs(options: dict, untouchable: dict, pocket):
+    with pytest.raises(AssertionError, match="a model ran"):
+        audit(**{**options, **untouchable})
     other = tiny_llama(vocab_size=77)
     cases = [
-        ({"estimator": "exact"}, "unknown estimator"),
-        ({"num_samples": 0}, "num_samples must be at least 1"),
-        ({"max_examples": 0}, "max_examples must be at least 1"),
         ({"retain": pocket.forget}, r"forget rows are also in retain .*allow_overlap=True"),
         ({"holdout": pocket.forget}, "are also in holdout"),
         ({"forget": pocket.forget.select([])}, "no rows|empty"),
@@ -203,7 +221,42 @@ def test_bad_input_is_refused_before_a_model_runs(options: dict, pocket):
     ]
     for change, message in cases:
         with pytest.raises(ValueError, match=message):
-            audit(**{"candidate": pocket.original(), **options, **change})
+            audit(**{**options, **untouchable, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"estimator": "exact"}, "unknown estimator"),
+        ({"num_samples": 0}, "num_samples must be at least 1"),
+        ({"num_samples": 2.0}, "num_samples must be a whole number, got 2.0"),
+        ({"max_examples": 0}, "max_examples must be at least 1"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be at least 1"),
+        ({"num_resamples": 0}, "num_resamples must be at least 1"),
+        ({"confidence": 95}, "confidence must lie between 0 and 1"),
+        ({"confidence": "0.95"}, "confidence must be a number"),
+        ({"seed": 1.5}, "seed must be a whole number, got 1.5"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"layers": [1.5]}, "each of layers must be a whole number, got 1.5"),
+        ({"layers": []}, "layers must name at least one"),
+        ({"space": "procrustes"}, "unknown space 'procrustes'"),
+        ({"pooling": "all_tokens"}, "must be 'answer_mean' or 'last_token'"),
+        ({"allow_overlap": "no"}, "allow_overlap must be True or False, got 'no'"),
+        ({"output_dir": ""}, "output_dir must be the path of a folder"),
+        ({"forget": None}, "forget must be given"),
+        ({"candidate": None}, "candidate must be given"),
+        ({"reference": None}, "reference must be given"),
+        ({"candidate": torch.nn.Linear(2, 2)}, "expected a transformers or PEFT model"),
+        ({"candidate": world.build("bert")}, "no causal language model"),
+        ({"processing_class": world.build("llama")}, "processing_class must be a tokenizer"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else next(iter(value)),
+)
+def test_wrong_arguments_are_refused_before_anything_is_opened(change: dict, message: str):
+    """The paths lead nowhere, which nobody may notice."""
+    roles = dict.fromkeys(("candidate", "reference", "original", "twin"), "/no/such/model")
+    with pytest.raises((TypeError, ValueError), match=message):
+        audit(**{**roles, "forget": "/no/such/rows.jsonl", **change})
 
 
 def result(value: float, interval, floor=(None, None), start=None, **more) -> MetricResult:
