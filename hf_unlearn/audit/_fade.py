@@ -190,7 +190,7 @@ def fade_from_log_probs(
         seed: Of the bootstrap.
 
     Raises:
-        ValueError: A missing column, unequal lengths, or non-finite values.
+        ValueError: A missing column, unequal lengths, non-finite values, positive log-probabilities, or negative divergences.
     """
     options = check_arguments(confidence=confidence, num_resamples=num_resamples, seed=seed)
     sides = {"reference": from_reference, "candidate": from_candidate}

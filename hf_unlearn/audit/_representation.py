@@ -279,8 +279,15 @@ def _by_layer(features: Features) -> dict[int, np.ndarray]:
     if isinstance(features, Mapping):
         if not features:
             raise ValueError("features by layer must name at least one layer.")
-        return {int(layer): np.asarray(rows, np.float64) for layer, rows in features.items()}
-    return {0: np.asarray(features, np.float64)}
+        layers = {int(layer): np.asarray(rows, np.float64) for layer, rows in features.items()}
+    else:
+        layers = {0: np.asarray(features, np.float64)}
+    for layer, rows in layers.items():
+        if rows.ndim > 1 and 0 in rows.shape[1:]:
+            raise ValueError(
+                f"features of layer {layer} have no width: expected (examples, width) with a width of at least 1, got {rows.shape}."
+            )
+    return layers
 
 
 def _take(rows: np.ndarray, at: Sequence[int], count: int) -> np.ndarray:

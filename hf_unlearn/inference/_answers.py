@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from hf_unlearn.functional import answer_positions
-from hf_unlearn.inference._features import _batches
+from hf_unlearn.inference._features import batches
 from hf_unlearn.inference._models import undisturbed
 from hf_unlearn.inference._reading import LogitReader, chunk_length
 from hf_unlearn.inference._scoring import Example, _right_padded
@@ -63,7 +63,7 @@ def read_answers(
     with undisturbed(view.model):
         reader = LogitReader(view)
         done = []
-        for batch in my_share(_batches(examples, batch_size), label=label, progress=progress):
+        for batch in my_share(batches(examples, batch_size), label=label, progress=progress):
             done.append((batch, _read_batch(reader, [examples[index] for index in batch])))
     for batch, readings in gather(done):
         found |= dict(zip(batch, readings, strict=True))

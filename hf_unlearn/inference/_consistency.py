@@ -55,7 +55,9 @@ def check_causal(model: PreTrainedModel | PeftModel, input_ids: torch.Tensor) ->
         model(input_ids=ids, use_cache=False).logits[0, -ids.shape[1] :][:half].float() for ids in (input_ids, changed)
     )
     difference = float((first - second).abs().max())
-    if difference > tolerance(model) / 4 * max(1.0, float(first.abs().max())):
+    # Rounding may differ where other tokens choose other experts; a model that is built to look ahead needs no more than a trace.
+    allowed = tolerance(model) / 4 * max(1.0, float(first.abs().max()))
+    if difference > (0 if getattr(model.config.get_text_config(), "is_decoder", None) is False else allowed):
         raise ValueError(
             f"{type(model).__name__} is not causal: other tokens later change its predictions for earlier ones (logits by "
             f"{difference:.2g}), so it gives no probabilities of texts. An encoder such as BERT needs is_decoder=True in its "

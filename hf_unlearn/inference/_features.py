@@ -4,7 +4,8 @@ Either streamed into moments, so that memory does not grow with the data, or, fo
 what is computed from them.
 """
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -14,7 +15,7 @@ import torch
 from hf_unlearn._arguments import whole_number, whole_numbers
 from hf_unlearn.functional import IGNORE_INDEX, PairedMoments
 from hf_unlearn.inference._hidden import HiddenReader
-from hf_unlearn.inference._models import undisturbed
+from hf_unlearn.inference._models import rope_switch, undisturbed
 from hf_unlearn.inference._sharding import gather, my_share
 from hf_unlearn.inference._views import View, Viewable, open_view, tell_apart
 
@@ -105,7 +106,7 @@ def representation_moments(
     with undisturbed(*(view.model for view in opened.values())):
         readers, layer_map = _prepare(opened, examples, settings)
         stream = _MomentStream()
-        for batch in my_share(_batches(examples, settings.batch_size), label=label, progress=progress):
+        for batch in my_share(batches(examples, settings.batch_size, opened.values()), label=label, progress=progress):
             features = _read(readers, layer_map, [examples[index] for index in batch], settings, widths)
             stream.add(features)
         totals = stream.finish()
@@ -147,7 +148,7 @@ def feature_rows(
     with undisturbed(opened.model):
         readers, layer_map = _prepare({"model": opened}, examples, settings)
         done = []
-        for batch in my_share(_batches(examples, settings.batch_size), label=label, progress=progress):
+        for batch in my_share(batches(examples, settings.batch_size, [opened]), label=label, progress=progress):
             features = _read(readers, layer_map, [examples[index] for index in batch], settings, {"model": {}})
             done.append((batch, {layer: rows["model"].astype(np.float32) for layer, rows in features.items()}))
     result: dict[int, np.ndarray] = {}
@@ -184,15 +185,21 @@ def _layer_map(depths: Mapping[str, int], settings: FeatureSettings) -> dict[int
     }
 
 
-def _batches(examples: Sequence[Inputs], batch_size: int) -> list[list[int]]:
-    """Like lengths together; the plan does not depend on the number of processes."""
+def batches(examples: Sequence[Inputs], batch_size: int, views: Iterable[View] = ()) -> list[list[int]]:
+    """Like lengths together, and never rows on two sides of a length at which one of the models changes (`rope_switch`); the plan does not
+    depend on the number of processes."""
+    switches = [switch for view in views if (switch := rope_switch(view.model)) is not None]
 
     def length(index: int) -> int:
         ids = examples[index].get("input_ids")
-        return -len(ids) if ids is not None else 0  # type: ignore[arg-type]
+        return len(ids) if ids is not None else 0  # type: ignore[arg-type]
 
-    order = sorted(range(len(examples)), key=length)
-    return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+    def side(index: int) -> list[bool]:
+        return [length(index) > switch for switch in switches]
+
+    order = sorted(range(len(examples)), key=lambda index: -length(index))
+    alike = [list(members) for _, members in itertools.groupby(order, key=side)]
+    return [members[at : at + batch_size] for members in alike for at in range(0, len(members), batch_size)]
 
 
 def collate(examples: Sequence[Inputs]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:

@@ -163,7 +163,13 @@ def _tap(blocks: torch.nn.ModuleList, layer: int, consume: Consume) -> Iterator[
     else:
 
         def after(module: torch.nn.Module, arguments: tuple, output: Any) -> None:
-            states = output if isinstance(output, torch.Tensor) else output[0] if isinstance(output, tuple) else None
+            states = (
+                output
+                if isinstance(output, torch.Tensor)
+                else output[0]
+                if isinstance(output, (tuple, list))
+                else None
+            )
             if isinstance(states, torch.Tensor) and states.dim() >= 3:
                 consume(layer, _as_tokens(states))
 

@@ -12,7 +12,7 @@ from peft import PeftModel
 
 from hf_unlearn.functional import answer_positions
 from hf_unlearn.inference._consistency import resolution
-from hf_unlearn.inference._features import _batches
+from hf_unlearn.inference._features import batches
 from hf_unlearn.inference._hidden import HiddenReader, NoHiddenStatesError
 from hf_unlearn.inference._models import base_model, undisturbed
 from hf_unlearn.inference._reading import LogitReader, chunk_length
@@ -62,7 +62,7 @@ def patching_effects(
             raise ValueError(f"patching needs models of equal depth, got {readers[0].depth} and {readers[1].depth}.")
         result = torch.zeros(len(examples), readers[0].depth, dtype=torch.float64)
         done = []
-        for batch in my_share(_batches(examples, batch_size), label=label, progress=progress):
+        for batch in my_share(batches(examples, batch_size, views), label=label, progress=progress):
             done.append((batch, _patch_batch(views[0], readers, [examples[index] for index in batch])))
     for batch, drops in gather(done):
         result[batch] = drops
@@ -108,7 +108,7 @@ def lens_log_probs(
             return None
         result = torch.zeros(len(examples), reader.depth, dtype=torch.float64)
         done = []
-        for batch in my_share(_batches(examples, batch_size), label=label, progress=progress):
+        for batch in my_share(batches(examples, batch_size, [view]), label=label, progress=progress):
             rows, positions, targets, inputs = _answers([examples[index] for index in batch])
             kept = _states_at(reader, inputs, rows, positions)
             columns = [

@@ -10,6 +10,8 @@ import pyarrow.parquet
 from hf_unlearn.functional import ESTIMATORS, DirectedDivergence
 
 
+ROUNDING = 1e-6
+"""By how much a quantity that has a sign may miss it."""
 _COMPLETION_SCHEMA = pa.schema(
     [
         ("sampled_from", pa.string()),
@@ -54,9 +56,26 @@ class ScoredRows(_Rows):
             identify the completion; `truncated` says that it was cut; `log_prob_own` and `log_prob_other` are nats per
             sequence under the model that produced it and under the other one; `step_divergence` is the sum over its steps of
             the exact KL(own‖other), in nats.
+
+    Raises:
+        ValueError: Other columns, positive log-probabilities, or negative divergences.
     """
 
     _schema = _COMPLETION_SCHEMA
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("log_prob_own", "log_prob_other"):
+            self._check_sign(
+                name, -self.column(name), "a log-probability is at most 0 (logarithms, not probabilities or losses)"
+            )
+        self._check_sign("step_divergence", self.column("step_divergence"), "a divergence is at least 0")
+
+    def _check_sign(self, name: str, should_be_positive: np.ndarray, rule: str) -> None:
+        wrong = np.flatnonzero(should_be_positive < -ROUNDING)
+        if len(wrong):
+            source, value = self.column("sampled_from")[wrong[0]], self.column(name)[wrong[0]]
+            raise ValueError(f"{name} of completion {wrong[0]} from the {source} is {value:g}, but {rule}.")
 
     def directed(self, *, sampled_from: str, scored_by: str, estimator: str = "exact_step") -> DirectedDivergence:
         """Estimates of KL(sampled_from‖scored_by).

@@ -263,3 +263,9 @@ def test_bad_texts_are_refused():
         measure_representation(texts=["a", "b", "c", "d"], candidate=model, reference=model)
     with pytest.raises(ValueError, match="layers must name at least one"):
         FeatureSettings(layers=())
+
+
+def test_features_without_width_are_refused():
+    for given in (np.zeros((6, 0)), {3: np.zeros((6, 0))}):
+        with pytest.raises(ValueError, match=r"features of layer [03] have no width: .*got \(6, 0\)"):
+            representation_from_features(given, given)

@@ -173,6 +173,15 @@ def test_from_log_probs_known_answer():
         ({"log_prob_own": [0.0], "num_tokens": [1]}, r"from_reference lacks \['log_prob_other'\]"),
         ({"log_prob_own": [0.0], "log_prob_other": [0.0, 0.0], "num_tokens": [1]}, "must have 1 entries"),
         ({"log_prob_own": [0.0], "log_prob_other": [float("nan")], "num_tokens": [1]}, "not finite"),
+        (
+            {"log_prob_own": [0.5], "log_prob_other": [-1.0], "num_tokens": [1]},
+            "log_prob_own of completion 0 from the reference is 0.5, but",
+        ),
+        ({"log_prob_own": [-1.0], "log_prob_other": [2.0], "num_tokens": [1]}, "a log-probability is at most 0"),
+        (
+            {"log_prob_own": [-1.0], "log_prob_other": [-1.0], "num_tokens": [1], "step_divergence": [-6.0]},
+            "step_divergence of completion 0 .* is -6, but a divergence is at least 0",
+        ),
         ({"log_prob_own": [], "log_prob_other": [], "num_tokens": []}, "no completions"),
     ],
 )

@@ -32,6 +32,7 @@ from hf_unlearn.inference import (
     score,
     share_starting_weights,
 )
+from hf_unlearn.inference._features import projection
 
 
 SCRIPT = Path(__file__).with_name("two_processes_features.py")
@@ -135,7 +136,10 @@ def test_wide_layers_are_projected_alike():
     np.testing.assert_array_equal(narrow, again)
     assert not np.allclose(narrow, other)
     full = feature_rows(model, texts(), progress=False)[1]
-    assert np.linalg.norm(narrow) == pytest.approx(np.linalg.norm(full), rel=0.5)
+    np.testing.assert_allclose(narrow, full @ projection(32, 8, 5), atol=1e-4)
+    turned = full @ projection(32, 32, 5)
+    np.testing.assert_allclose(turned @ turned.T, full @ full.T, rtol=1e-5, atol=1e-3)  # of full rank nothing changes
+    np.testing.assert_allclose(projection(32, 8, 5).T @ projection(32, 8, 5), 4 * np.eye(8), atol=1e-12)  # 32 / 8
 
 
 @pytest.mark.parametrize(
