@@ -234,7 +234,8 @@ def _row(name: str, sides: Mapping[str, MetricResult]) -> dict[str, Any]:
 
 
 def _number(value: float | None) -> Safe:
-    return Safe("–" if value is None or not math.isfinite(value) else f"{float(value):.4g}")
+    # All digits of the report, which is rounded already: rounding again could cross a line.
+    return Safe("–" if value is None or not math.isfinite(value) else f"{float(value):.15g}")
 
 
 def _interval(bounds: tuple[float, float] | None) -> Safe:

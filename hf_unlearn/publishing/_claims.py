@@ -1,26 +1,19 @@
 """One published result beside the same one recomputed: what agrees, what does not, what could not be compared. Runs no model."""
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from hf_unlearn.audit import MetricResult
+from hf_unlearn.publishing._rounding import WITH_INTERVAL, reworded, unit
 
 
 REPRODUCED, NOT_REPRODUCED, NOT_CHECKABLE = "reproduced", "not reproduced", "not checkable"
 WITHIN = "published and recomputed value lie within each other's interval"
 _TOLERANCE = 0.05
 """Of numbers without an interval of their own, and of interval bounds in units of the interval's width."""
-_WITH_INTERVAL = {
-    "value": "confidence_interval",
-    "floor": "floor_confidence_interval",
-    "start": "start_confidence_interval",
-    "relative": "relative_confidence_interval",
-}
-_MEASURED = re.compile(r"-?\d+\.\d+(?:e-?\d+)?|\d+(?=\s?%)")
 
 
 @dataclass(frozen=True)
@@ -75,16 +68,6 @@ def check_metric(name: str, published: MetricResult, again: MetricResult, lackin
     return checks
 
 
-def reworded(sentence: str) -> str:
-    """A sentence without its measured numbers, which are compared where they stand as numbers.
-
-    Example:
-        >>> reworded("relative 0.46 in layers 1, 3–5: 12% cut")
-        'relative … in layers 1, 3–5: …% cut'
-    """
-    return _MEASURED.sub("…", sentence)
-
-
 def _listed(names: list[str]) -> str:
     shown = ", ".join(names[:4])
     return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"
@@ -93,7 +76,7 @@ def _listed(names: list[str]) -> str:
 def _baseless(result: MetricResult) -> list[str]:
     """Intervals of numbers that are not there, or without order."""
     found = []
-    for what, bounds in _WITH_INTERVAL.items():
+    for what, bounds in WITH_INTERVAL.items():
         interval = getattr(result, bounds)
         if interval is not None and getattr(result, what) is None:
             found.append(f"interval of {what} without {what}")
@@ -128,7 +111,7 @@ class _Differences:
 
 def _compare(published: MetricResult, again: MetricResult) -> _Differences:
     differences, width = _Differences(_baseless(published)), _width(again.confidence_interval)
-    for what, bounds in _WITH_INTERVAL.items():
+    for what, bounds in WITH_INTERVAL.items():
         claimed, recomputed = getattr(published, bounds), getattr(again, bounds)
         scale = _width(recomputed) or (width if what != "relative" else 0.0)
         mutual = partial(_within_each_other, claimed=claimed, recomputed=recomputed, scale=scale)
@@ -182,15 +165,16 @@ def _within_each_other(
     recomputed: tuple[float, float] | None,
     scale: float,
 ) -> bool:
-    """Asked both ways: a claimed interval without end would contain anything."""
-    return _inside(claim, recomputed, found, scale) and _inside(found, claimed, claim, scale)
+    """Asked both ways: a claimed interval without end would contain anything. What is claimed is rounded as our own interval supports."""
+    slack = unit(found, recomputed) / 2
+    return _inside(claim, recomputed, found, scale, slack) and _inside(found, claimed, claim, scale, slack)
 
 
-def _inside(value: float, bounds: tuple[float, float] | None, other: float, scale: float) -> bool:
+def _inside(value: float, bounds: tuple[float, float] | None, other: float, scale: float, slack: float) -> bool:
     """Whether a value lies in the other side's interval; near the other side's value where that has none."""
     if bounds is None:
         return _near(value, other, scale)
-    slack = 1e-6 * (1 + abs(other))
+    slack += 1e-6 * (1 + abs(other))
     return math.isfinite(value) and bounds[0] - slack <= value <= bounds[1] + slack
 
 

@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import hmac
 import json
+import logging
 import math
 import os
 import secrets
@@ -24,9 +25,11 @@ from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 from hf_unlearn._files import fill_atomically, write_atomically
 from hf_unlearn.audit import AuditReport, MetricResult, Provenance
 from hf_unlearn.publishing._card import FOLDER
+from hf_unlearn.publishing._rounding import SMALL, rounded
 from hf_unlearn.publishing._statement import Statement
 
 
+logger = logging.getLogger(__name__)
 KEY_FILE = "data_key.txt"
 KEY_BYTES = 32
 UPLOAD = "hf_unlearn_upload"
@@ -118,9 +121,10 @@ def salted(fingerprint: str, key: bytes) -> str:
 def public_report(report: AuditReport, key: bytes) -> AuditReport:
     """The report as it may be read by anyone.
 
-    Hashes of data are salted; models keep their name only if it is one of the Hub; numbers that are not finite are left out.
+    Hashes of data are salted; models keep their name only if it is one of the Hub; numbers that are not finite are left out, the others
+    rounded to what their intervals support.
     """
-    report = finite_report(report)
+    report = rounded(finite_report(report))
     models = {}
     for role, described in report.provenance.models.items():
         name = described["name"] if described.get("source") == "hub" else f"{role} (not on the Hub)"
@@ -196,6 +200,7 @@ def stage(
         OSError: The folder cannot be written to.
         ValueError: A benchmark for a metric that the report does not have.
     """
+    _warn_of_small_sets(report)
     public = public_report(report, data_key(folder))
     upload = folder / UPLOAD
     shutil.rmtree(upload, ignore_errors=True)
@@ -212,6 +217,19 @@ def stage(
         listed = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
         write_atomically(upload / EVAL_RESULTS, lambda path: path.write_text(listed, encoding="utf-8"))
     return Bundle(folder, public, statement, repo_id)
+
+
+def _warn_of_small_sets(report: AuditReport) -> None:
+    for split, described in report.provenance.data.items():
+        rows = described.get("rows")
+        if isinstance(rows, int) and rows < SMALL:
+            logger.warning(
+                "the %s set of this audit has %d rows. With fewer than %d even rounded numbers can confirm a guess of what they are, to whoever has "
+                "the models: publish only if you may.",
+                split,
+                rows,
+                SMALL,
+            )
 
 
 def figures_of(manifest: str | None) -> list[str]:

@@ -10,9 +10,9 @@ from hf_unlearn.publishing._claims import (
     REPRODUCED,
     Check,
     check_metric,
-    reworded,
     unchecked,
 )
+from hf_unlearn.publishing._rounding import reworded
 
 
 def unchecked_report(report: AuditReport, reason: str) -> list[Check]:

@@ -103,8 +103,8 @@ def test_a_claim_is_recomputed(
         assert found[name] == "reproduced", [check for check in checks if check.name == name]
     fade = next(check for check in checks if check.name == "fade")
     assert (
-        fade.recomputed == pytest.approx(fade.published, rel=1e-5)
-        and fade.interval == report.metrics["fade"].confidence_interval
+        fade.recomputed == pytest.approx(report.metrics["fade"].value, rel=1e-5)
+        and fade.interval == load_audit(REPO, **there).metrics["fade"].confidence_interval
     )
     assert "npo" in hub.repository(REPO).files()["README.md"].decode()  # from unlearning.json
 
@@ -239,12 +239,12 @@ def test_old_weights_do_not_stay_beside_the_audited_ones(
 def test_an_edited_claim_is_flagged(hub: LoopbackHub, there: dict, report: AuditReport, edit: str):
     publish(report, REPO, **there)
     card = hub.repository(REPO).files()["README.md"].decode()
-    value = report.metrics["fade"].value
+    value = load_audit(REPO, **there).metrics["fade"].value
     edited = {
-        "section": card.replace(f"| {value:.4g} |", "| 0.001 |"),
+        "section": card.replace(f"| {value:.15g} |", "| 0.001 |"),
         "index": card.replace(f"value: {value!r}", "value: 0.001"),
         "gone": card.split("<!--")[0],
-        "second": card + card[card.index("<!--") :].replace(f"| {value:.4g} |", "| 0.001 |"),
+        "second": card + card[card.index("<!--") :].replace(f"| {value:.15g} |", "| 0.001 |"),
         "figure": card.replace("![fade.png]", "![certified.png](https://evil/x.png)\n\n![fade.png]"),
     }[edit]
     assert edited != card
