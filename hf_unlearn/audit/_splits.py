@@ -8,7 +8,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from hf_unlearn.data import DataLike, check_disjoint, load_data, prompt_token_ids, tokenize_examples
+from hf_unlearn.data import DataLike, about, check_disjoint, load_data, prompt_token_ids, tokenize_examples
 from hf_unlearn.functional import IGNORE_INDEX
 
 
@@ -45,7 +45,11 @@ def load_splits(
     prompt_template: str | None = None,
 ) -> dict[str, Split]:
     """Open all sets; refuse overlaps with the forget set; draw a seeded subset of what is too large."""
-    datasets = {name: load_data(value) for name, value in data.items() if value is not None}
+    datasets = {}
+    for name, value in data.items():
+        if value is not None:
+            with about(name):
+                datasets[name] = load_data(value)
     for other in ("retain", "holdout"):
         if other in datasets:
             check_disjoint(datasets["forget"], datasets[other], allow_overlap=allow_overlap, name=other)
@@ -56,8 +60,9 @@ def load_splits(
             chosen = np.random.default_rng(seed).choice(total, max_examples, replace=False)
             dataset = dataset.select(sorted(chosen.tolist()))
             logger.info("using %d of %d %s examples, drawn with seed %d", max_examples, total, name, seed)
-        examples = tokenize_examples(dataset, tokenizer, prompt_template=prompt_template).to_list()
-        prompts = tuple(map(tuple, prompt_token_ids(dataset, tokenizer, prompt_template=prompt_template)))
+        with about(name):
+            examples = tokenize_examples(dataset, tokenizer, prompt_template=prompt_template).to_list()
+            prompts = tuple(map(tuple, prompt_token_ids(dataset, tokenizer, prompt_template=prompt_template)))
         splits[name] = Split(name, dataset, total, examples, prompts)
     return splits
 

@@ -5,6 +5,7 @@ messages that a template will turn into text.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeAlias
@@ -58,6 +59,30 @@ def column_format(column_names: Sequence[str]) -> str:
         f"None of the understood columns are complete. Found: {', '.join(column_names) or 'no columns'}. "
         f"Understood: {understood}.{_did_you_mean(column_names)} Rename with `dataset.rename_column(old, new)`."
     )
+
+
+def is_understood(column_names: Sequence[str]) -> bool:
+    """Whether the columns make one of the formats."""
+    return any(set(needed) <= set(column_names) for needed in COLUMN_SETS.values())
+
+
+@contextmanager
+def about(name: str) -> Iterator[None]:
+    """Inside, errors about data say which set they are about.
+
+    Example:
+        >>> with about("retain"):
+        ...     column_format(["txt"])
+        Traceback (most recent call last):
+        ...
+        ValueError: retain: None of the understood columns are complete. Found: txt. ...
+    """
+    try:
+        yield
+    except (TypeError, ValueError, FileNotFoundError, ConnectionError) as error:
+        if type(error) not in (TypeError, ValueError, FileNotFoundError, ConnectionError):
+            raise  # others are made of more than a message
+        raise type(error)(f"{name}: {error}") from error
 
 
 def require_rows(dataset: Dataset) -> None:

@@ -53,7 +53,7 @@ def data_fingerprint(dataset: Dataset) -> str:
     digest = hashlib.sha256()
     columns = sorted(dataset.column_names)
     digest.update(json.dumps(columns).encode())
-    for row in _stored_rows(dataset):
+    for row in stored_rows(dataset):
         digest.update(b"\n" + _line([row[name] for name in columns], columns).encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
 
@@ -92,7 +92,7 @@ def _unusual(value: Any) -> Any:
     raise _NoContentError(type(value).__name__)
 
 
-def _stored_rows(dataset: Dataset) -> Iterator[dict[str, Any]]:
+def stored_rows(dataset: Dataset) -> Iterator[dict[str, Any]]:
     """Rows as they are stored: files are not decoded, which would give objects that are new each time."""
     files = [name for name, feature in dataset.features.items() if _holds_files(feature)]
     plain = dataset.with_format(None).remove_columns(files)

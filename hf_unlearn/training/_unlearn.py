@@ -18,6 +18,7 @@ from hf_unlearn._files import check_writable
 from hf_unlearn.data import (
     AnswerCollator,
     DataLike,
+    about,
     check_disjoint,
     data_fingerprint,
     load_data,
@@ -139,13 +140,17 @@ def unlearn(
             seed=seed,
         )
     _check_resumable(resume_from_checkpoint, args)
-    forget_rows, retain_rows = load_data(forget), load_data(retain)
+    with about("forget"):
+        forget_rows = load_data(forget)
+    with about("retain"):
+        retain_rows = load_data(retain)
     _check_steps(args, len(retain_rows))
     check_disjoint(forget_rows, retain_rows, allow_overlap=allow_overlap, name="retain")
     tokenizer = load_processing_class(model, processing_class, trust_remote_code=trust_remote_code)
     opened = load_model(model, trust_remote_code=trust_remote_code)
     limit = context_length(opened) if max_length is None else max_length
-    tokenized = tokenize_examples(retain_rows, tokenizer, max_length=limit, prompt_template=prompt_template)
+    with about("retain"):
+        tokenized = tokenize_examples(retain_rows, tokenizer, max_length=limit, prompt_template=prompt_template)
     if is_rate_open:
         args.learning_rate = default_learning_rate(opened, adapter=peft_config is not None)
     trained = _with_adapter(opened, peft_config, args)

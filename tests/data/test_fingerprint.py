@@ -110,7 +110,7 @@ def test_what_has_no_content_is_refused_by_column(monkeypatch):
         pass
 
     monkeypatch.setattr(
-        "hf_unlearn.data._fingerprint._stored_rows", lambda dataset: iter([{"good": "a", "odd": [Opaque()]}])
+        "hf_unlearn.data._fingerprint.stored_rows", lambda dataset: iter([{"good": "a", "odd": [Opaque()]}])
     )
     with pytest.raises(TypeError, match=r"column 'odd' holds values of type Opaque, whose content cannot be hashed"):
         data_fingerprint(Dataset.from_list([{"good": "a", "odd": "b"}]))
