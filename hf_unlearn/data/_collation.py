@@ -9,7 +9,7 @@ from datasets import Dataset, Features, List, Value
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 from hf_unlearn.data._collator import bare_tokenizer
-from hf_unlearn.data._columns import Messages, check_template, column_format, exchanges, require_rows
+from hf_unlearn.data._columns import Messages, check_template, column_format, exchanges, require_rows, untransformed
 from hf_unlearn.functional import IGNORE_INDEX
 
 
@@ -37,7 +37,7 @@ def tokenize_examples(
         dataset: Columns `question`/`answer`, `prompt`/`completion`, `messages` (the last one is the answer), `text` (every
             token after the first is answer), or `input_ids`/`labels`, which are taken as they are. A question goes through
             the tokenizer's chat template where there is one, and is else put as `QUESTION_TEMPLATE` says; a prompt that is
-            text is taken verbatim.
+            text is taken verbatim. Positions that an `attention_mask` hides are left out.
         processing_class: The tokenizer, or a processor that holds one.
         max_length: Most tokens of prompt, answer and end token together.
         prompt_template: How a question is put instead of by the chat template or `QUESTION_TEMPLATE`: a string with `{question}`,
@@ -60,6 +60,7 @@ def tokenize_examples(
         [False, False, False, True, True]
     """
     require_rows(dataset)
+    dataset = untransformed(dataset)
     if column_format(dataset.column_names) == "tokenized":
         check_template("tokenized", prompt_template)
         rows = _pretokenized(dataset)
@@ -95,6 +96,7 @@ def prompt_token_ids(
         ValueError: As for `tokenize_examples`, and for running text.
     """
     require_rows(dataset)
+    dataset = untransformed(dataset)
     name = column_format(dataset.column_names)
     if name == "text":
         raise ValueError(
@@ -186,12 +188,20 @@ def _with_end(answer: list[int], end: int | None, tokenizer: PreTrainedTokenizer
 
 def _pretokenized(dataset: Dataset) -> list[tuple[list[int], list[int]]]:
     rows = []
-    for index, row in enumerate(dataset.select_columns(["input_ids", "labels"])):
+    columns = [name for name in ("input_ids", "labels", "attention_mask") if name in dataset.column_names]
+    for index, row in enumerate(dataset.with_format(None).select_columns(columns)):
+        empty = [name for name in columns if row[name] is None]
+        if empty:
+            raise ValueError(f"Row {index} has nothing in column {empty[0]!r}. Fill it in, or drop the row.")
         ids, labels = list(row["input_ids"]), list(row["labels"])
-        if len(ids) != len(labels):
+        mask = row.get("attention_mask", [1] * len(ids))
+        if not len(ids) == len(labels) == len(mask):
             raise ValueError(
-                f"Row {index} has {len(ids)} input_ids but {len(labels)} labels; they must be of one length, unshifted."
+                f"Row {index} has {len(ids)} input_ids but {len(labels)} labels"
+                f"{f' and an attention_mask of {len(mask)}' if len(mask) != len(ids) else ''}; they must be of one length, unshifted."
             )
+        # What was padded to one length would be read as text from here on, and shift every position where it was padded on the left.
+        ids, labels = ([value for value, seen in zip(values, mask, strict=True) if seen] for values in (ids, labels))
         if all(label == IGNORE_INDEX for label in labels[1:]):
             raise ValueError(
                 f"Row {index} has an answer without any token: no label after the first position differs from "

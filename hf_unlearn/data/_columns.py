@@ -101,6 +101,13 @@ def require_rows(dataset: Dataset) -> None:
         raise ValueError("The dataset has no rows. Check the split, the configuration and any filter before it.")
 
 
+def untransformed(dataset: Dataset) -> Dataset:
+    """What the rows are: with a transform (`set_transform`) what it gives, once; in another format the plain values."""
+    if dataset.format["type"] != "custom":
+        return dataset
+    return Dataset.from_list([dict(dataset[index]) for index in range(len(dataset))])
+
+
 def exchanges(dataset: Dataset, *, chat: bool, prompt_template: str | None = None) -> Iterator[Exchange]:
     """Read every row as a prompt and its answer.
 
@@ -166,6 +173,7 @@ def _completion(row: dict[str, Any], index: int) -> Exchange:
                 f"Row {index}: a prompt of chat messages needs at least one message and a completion that starts with "
                 "the assistant's."
             )
+        _check_said(completion[:1], index)
         return Exchange(prompt, completion)
     return Exchange(_string(row, "prompt", index), _string(row, "completion", index))
 
@@ -177,7 +185,18 @@ def _messages(row: dict[str, Any], index: int) -> Exchange:
             f"Row {index}: `messages` must be a list of at least two messages that ends with the assistant's; the last "
             "message is the answer."
         )
+    _check_said(messages[-1:], index)
     return Exchange(messages[:-1], messages[-1:])
+
+
+def _check_said(answer: Messages, index: int) -> None:
+    """A template turns an empty message, or None, into tokens that nobody said."""
+    for message in answer:
+        content = message.get("content")
+        if not (content.strip() if isinstance(content, str) else content) and not message.get("tool_calls"):
+            raise ValueError(
+                f"Row {index} has an empty answer: there is nothing to score. Drop the row or fill it in."
+            )
 
 
 def _text(row: dict[str, Any], index: int) -> Exchange:

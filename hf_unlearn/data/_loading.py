@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from datasets import Dataset, DatasetDict
 
-from hf_unlearn.data._columns import column_format, require_rows
+from hf_unlearn.data._columns import column_format, require_rows, untransformed
 from hf_unlearn.data._files import FILE_SUFFIXES, read_rows
 from hf_unlearn.data._pocket import load_pocket
 from hf_unlearn.data._sources import read_configuration
@@ -52,6 +52,7 @@ def load_data(data: DataLike, *, split: str = "train") -> Dataset:
     else:
         dataset = data
     require_rows(dataset)
+    dataset = untransformed(dataset)
     column_format(dataset.column_names)
     return dataset
 

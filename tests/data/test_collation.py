@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from hf_unlearn.data import pocket_tokenizer, prompt_token_ids, tokenize_examples
+from hf_unlearn.data import load_data, pocket_tokenizer, prompt_token_ids, tokenize_examples
 from hf_unlearn.functional import IGNORE_INDEX
 
 
@@ -82,6 +82,30 @@ def test_a_tokenized_dataset_is_taken_as_it_is(tokenizer):
     assert prompt_token_ids(Dataset.from_list(rows), tokenizer) == [[7, 8]]
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_of_a_tokenized_dataset_is_no_text(side, tokenizer):
+    whole = {"input_ids": [7, 8, 9, 4], "labels": [-100, -100, 9, 4], "attention_mask": [1, 1, 1, 1]}
+    padding = {"input_ids": [0, 0], "labels": [-100, 0], "attention_mask": [0, 0]}
+    padded = {name: padding[name] + whole[name] if side == "left" else whole[name] + padding[name] for name in whole}
+    plain = read([whole], tokenizer).to_list()
+    assert read([padded], tokenizer).to_list() == plain
+    assert prompt_token_ids(Dataset.from_list([padded]), tokenizer) == [[7, 8]]
+
+
+def test_a_transform_is_applied(tokenizer):
+    rows = Dataset.from_dict({"q": ["Why?"], "a": ["So."]})
+    lazy = rows.with_transform(lambda batch: {"question": batch["q"], "answer": batch["a"]})
+    plain = Dataset.from_dict({"question": ["Why?"], "answer": ["So."]})
+    assert tokenize_examples(lazy, tokenizer).to_list() == tokenize_examples(plain, tokenizer).to_list()
+    assert prompt_token_ids(lazy, tokenizer) == prompt_token_ids(plain, tokenizer)
+    assert load_data(lazy).to_list() == plain.to_list()
+
+
+def test_a_formatted_dataset_is_read_as_any_other(tokenizer):
+    rows = Dataset.from_list([{"input_ids": [7, 8, 9], "labels": [-100, 8, 9]}])
+    assert tokenize_examples(rows.with_format("torch"), tokenizer).to_list() == rows.to_list()
+
+
 def test_a_tokenizer_that_ends_every_text_does_not_end_the_prompt(tokenizer):
     from tokenizers import processors
 
@@ -130,6 +154,17 @@ def test_too_long_names_row_and_lengths(tokenizer):
         ([{"text": ""}], "Row 0 has an answer without any token"),
         ([{"prompt": "a", "completion": None}], "Row 0, column 'completion': expected text, got NoneType"),
         ([{"prompt": WEATHER[:1], "completion": WEATHER[1:]}], "Row 0 holds chat messages, but the tokenizer has no"),
+        ([{"messages": [WEATHER[0], {"role": "assistant", "content": ""}]}], "Row 0 has an empty answer"),
+        ([{"messages": [WEATHER[0], {"role": "assistant", "content": None}]}], "Row 0 has an empty answer"),
+        (
+            [{"prompt": WEATHER[:1], "completion": [{"role": "assistant", "content": " "}]}],
+            "Row 0 has an empty answer",
+        ),
+        (
+            [{"input_ids": [1, 2], "labels": None}, {"input_ids": [1], "labels": [1]}],
+            "Row 0 has nothing in column 'labels'",
+        ),
+        ([{"input_ids": [1, 2], "labels": [1, 2], "attention_mask": [1]}], "labels and an attention_mask of 1"),
         ([{"messages": WEATHER[:1]}], "Row 0: `messages` must be a list of at least two messages"),
         ([{"messages": WEATHER}], "Row 0 holds chat messages, but the tokenizer has no"),
         ([{"input_ids": [1, 2], "labels": [1]}], "Row 0 has 2 input_ids but 1 labels"),
