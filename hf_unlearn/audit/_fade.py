@@ -1,5 +1,6 @@
 """FADE between models: sample, score across, estimate. The one road from models to this number."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,15 @@ from hf_unlearn.audit._subjects import (
     common_tokenizer,
     open_subject,
 )
-from hf_unlearn.functional import FadeEstimate, Relative, bootstrap_means, fade, relative
+from hf_unlearn.functional import (
+    DirectedDivergence,
+    FadeEstimate,
+    Relative,
+    bootstrap_means,
+    clusters_by_content,
+    fade,
+    relative,
+)
 from hf_unlearn.inference import (
     ModelLike,
     ScoredRows,
@@ -129,13 +138,14 @@ def measure_fade(
         open_subject("reference", views["reference"]), prompt_ids, sampling, stops, store=store, progress=progress
     )
     rows = {name: side.against(open_subject(name, views[name])) for name in views if name != "reference"}
-    return fade_measurement(rows, estimator=estimator, **options)
+    return fade_measurement(rows, estimator=estimator, clusters=clusters_by_content(prompt_ids), **options)
 
 
 def fade_measurement(
     rows: Mapping[str, ScoredRows],
     *,
     estimator: str,
+    clusters: np.ndarray | None = None,
     confidence: float = 0.95,
     num_resamples: int = 1000,
     seed: int = 0,
@@ -145,14 +155,21 @@ def fade_measurement(
     Args:
         rows: Per role of the other model ("candidate", "twin", "original"), both directions against the reference.
         estimator: "exact_step" or "sampled".
+        clusters: What each prompt index stands for: a prompt that was given several times is one prompt with more samples.
+            Default: every index is another prompt.
         confidence: Of the intervals.
         num_resamples: Of the bootstrap over prompts.
         seed: Of the bootstrap.
     """
+
+    def directed(table: ScoredRows, sampled_from: str, scored_by: str) -> DirectedDivergence:
+        found = table.directed(sampled_from=sampled_from, scored_by=scored_by, estimator=estimator)
+        return found if clusters is None else dataclasses.replace(found, prompt_index=clusters[found.prompt_index])
+
     estimates = {
         name: fade(
-            table.directed(sampled_from="reference", scored_by=name, estimator=estimator),
-            table.directed(sampled_from=name, scored_by="reference", estimator=estimator),
+            directed(table, "reference", name),
+            directed(table, name, "reference"),
             confidence=confidence,
             num_resamples=num_resamples,
             seed=seed,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hf_unlearn.audit._evidence import EvidenceStore, content_key
-from hf_unlearn.audit._representation_results import FeatureEvidence
+from hf_unlearn.audit._feature_evidence import FeatureEvidence
 from hf_unlearn.audit._splits import Split
 from hf_unlearn.audit._subjects import Subject
 from hf_unlearn.inference import (
@@ -88,7 +88,7 @@ class LayerReader:
     ):
         self.splits, self.settings, self.space = splits, settings, space
         self.store, self.progress = store, progress
-        self.evidence = FeatureEvidence()
+        self.evidence = FeatureEvidence(prompts={name: split.prompts for name, split in splits.items()})
         self.skipped = skipped
         self._opened: dict[str, Subject] = {}
 

@@ -33,13 +33,19 @@ def audit_metrics(
     metrics = {}
     for name, tables in rows.completions.items():
         measured = fade_measurement(
-            tables, estimator=estimator, confidence=confidence, num_resamples=num_resamples, seed=seed
+            tables,
+            estimator=estimator,
+            clusters=splits[name].clusters,
+            confidence=confidence,
+            num_resamples=num_resamples,
+            seed=seed,
         )
         metrics["fade" if name == "forget" else f"{name}_fade"] = _fade_result(measured)
     for name in splits:
         values = {role: table.probability(role) for role, table in rows.answers[name].items()}
-        resamples = bootstrap_means(values["candidate"], num_resamples=num_resamples, seed=seed)
-        enough = len(values["candidate"]) > 1
+        clusters = splits[name].clusters
+        resamples = bootstrap_means(values["candidate"], clusters=clusters, num_resamples=num_resamples, seed=seed)
+        enough = clusters.max() > 0
         metrics[f"{name}_probability"] = MetricResult(
             value=float(values["candidate"].mean()),
             confidence_interval=percentile_interval(resamples, confidence=confidence) if enough else None,
@@ -106,6 +112,12 @@ def audit_notes(
         f"Of {split.total} {split.name} examples {len(split.examples)} were used."
         for split in splits.values()
         if len(split.examples) < split.total
+    ]
+    notes += [
+        f"The {len(split.examples)} {split.name} examples have {split.clusters.max() + 1} different prompts; those of one prompt count as "
+        "one in every interval."
+        for split in splits.values()
+        if split.clusters.max() + 1 < len(split.examples)
     ]
     for name, result in metrics.items():
         cut = result.details.get("truncated_fraction", 0.0)

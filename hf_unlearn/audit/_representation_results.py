@@ -2,31 +2,27 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
+from hf_unlearn.audit._depth_results import depth_results, probe_results
+from hf_unlearn.audit._feature_evidence import MIN_EXAMPLES, FeatureEvidence, LayerRows
 from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._representation import both_splits
 from hf_unlearn.functional import (
     REPRESENTATION_METRICS,
     RESAMPLED,
     PairedMoments,
-    bootstrap_means,
     excess_over_twins,
     layer_metrics,
     leave_one_out,
-    linear_probe,
-    logit_lens_erasure,
     one_step_resamples,
     percentile_interval,
     relative,
-    unlearning_depth_score,
 )
 
 
-MIN_EXAMPLES = 5
 UNITS = {
     "progress": "share of the way from original to retrained",
     "directional_agreement": "cosine of what unlearning and what retraining changed",
@@ -39,26 +35,6 @@ UNITS = {
     "pca_shift": "distance of means along the retrained model's first principal direction",
     "mean_pca_distance": "distance of means in the retrained model's first principal plane",
 }
-LayerRows = Mapping[int, np.ndarray]
-
-
-@dataclass
-class FeatureEvidence:
-    """What the models' layers left behind.
-
-    Attributes:
-        features: Per split, by role, by layer; rows of one split are matched between roles.
-        space: Of the comparison.
-        shares_basis: Per role, whether it shares its starting weights with the reference.
-        patching: By donor role, shape `(examples, layers)`: what the original loses with the donor's layer.
-        lens: By role, shape `(examples, layers)`.
-    """
-
-    features: dict[str, dict[str, LayerRows]] = field(default_factory=dict)
-    space: str = "feature"
-    shares_basis: dict[str, bool] = field(default_factory=dict)
-    patching: dict[str, np.ndarray] = field(default_factory=dict)
-    lens: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,7 +68,7 @@ def representation_results(
         if count < MIN_EXAMPLES:
             notes.append(f"Hidden states of {count} {split} examples were not compared; {MIN_EXAMPLES} are needed.")
             continue
-        tables[split] = _tables(rows, layers, evidence, options)
+        tables[split] = _tables(rows, layers, evidence, evidence.clusters(split), options)
         for name, direction in REPRESENTATION_METRICS.items():
             if name not in tables[split]:
                 continue
@@ -113,12 +89,16 @@ def representation_results(
         and "forget" in tables
     ):
         results |= _excess(evidence, layers)
-    results |= _depth(evidence, options) | _lens(evidence, options) | _probe(evidence, layers, options, notes)
+    results |= depth_results(evidence, options) | probe_results(evidence, layers, options, notes)
     return results, notes
 
 
 def _tables(
-    rows: Mapping[str, LayerRows], layers: list[int], evidence: FeatureEvidence, options: Mapping[str, float | int]
+    rows: Mapping[str, LayerRows],
+    layers: list[int],
+    evidence: FeatureEvidence,
+    clusters: np.ndarray | None,
+    options: Mapping[str, float | int],
 ) -> dict[str, _Table]:
     roles = [role for role in ("candidate", "twin", "original") if role in rows]
     original = "original" if "original" in rows else None
@@ -146,12 +126,14 @@ def _tables(
                 if name in values:
                     nothing = np.full(len(matrices[role]), np.nan)
                     without.setdefault(name, {}).setdefault(role, []).append(left_out.get(name, nothing))
-    draw = {"num_resamples": int(options["num_resamples"]), "seed": int(options["seed"])}
+    draw = {"clusters": clusters, "num_resamples": int(options["num_resamples"]), "seed": int(options["seed"])}
+    if clusters is not None and clusters.max() == 0:
+        without = {}  # one prompt has nothing to be resampled with
     return {
         name: _Table(
             {role: np.array(column) for role, column in by_role.items()},
             {
-                role: one_step_resamples(np.array(by_role[role]), np.stack(columns, 1), **draw)
+                role: one_step_resamples(np.array(by_role[role]), np.stack(columns, 1), **draw)  # type: ignore[arg-type]
                 for role, columns in without.get(name, {}).items()
             },
             reasons.get(name, {}),
@@ -183,7 +165,7 @@ def _result(
     chosen = np.flatnonzero(shared).tolist()
     values = {role: table.values[role][chosen] for role in roles}
     whole = _one(values, _columns(table, roles, chosen), count, unit, direction, options)
-    return _with_layers(whole, by_layer, table.reasons)
+    return dataclasses.replace(whole, by_layer=by_layer, undefined=table.reasons)
 
 
 def _beside_diffuse(result: MetricResult, table: Mapping[str, _Table], layers: list[int]) -> MetricResult:
@@ -250,10 +232,6 @@ def _one(
         relative_confidence_interval=place.confidence_interval if place else None,
         relative_reason=reason,
     )
-
-
-def _with_layers(whole: MetricResult, by_layer: dict[str, MetricResult], undefined: dict[str, str]) -> MetricResult:
-    return dataclasses.replace(whole, by_layer=by_layer, undefined=undefined)
 
 
 def _both(
@@ -336,117 +314,4 @@ def _excess(evidence: FeatureEvidence, layers: list[int]) -> dict[str, MetricRes
     if not by_layer:
         return {}
     mean = float(np.mean([result.value for result in by_layer.values()]))
-    return {"excess_over_twins": _with_layers(MetricResult(mean, None, count, *meaning), by_layer, {})}
-
-
-def _depth(evidence: FeatureEvidence, options: Mapping[str, float | int]) -> dict[str, MetricResult]:
-    effects = evidence.patching
-    if not {"reference", "candidate"} <= set(effects):
-        return {}
-    means = {role: column.mean(0) for role, column in effects.items()}
-    value = unlearning_depth_score(means["reference"], means["candidate"])
-    if value is None:
-        return {}
-    stacked = np.concatenate([effects["reference"], effects["candidate"]], 1)
-    depth = effects["reference"].shape[1]
-    scores = [unlearning_depth_score(row[:depth], row[depth:]) for row in _resampled(stacked, options)]
-    twin = unlearning_depth_score(means["reference"], means["twin"]) if "twin" in means else None
-    return {
-        "unlearning_depth_score": MetricResult(
-            value,
-            _interval(scores, options),
-            len(stacked),
-            "share of what patching retrained layers into the original removes of the answer",
-            "higher",
-            floor=twin,
-            start=0.0,
-            **_place(value, twin, stranger=evidence.shares_basis.get("twin") is False),
-        )
-    }
-
-
-def _lens(evidence: FeatureEvidence, options: Mapping[str, float | int]) -> dict[str, MetricResult]:
-    read = evidence.lens
-    if not {"reference", "candidate", "original"} <= set(read):
-        return {}
-    roles = ("candidate", "reference", "original")
-    value = logit_lens_erasure(*(read[role].mean(0) for role in roles))
-    if value is None:
-        return {}
-    stacked = np.concatenate([read[role] for role in roles], 1)
-    depth = read["reference"].shape[1]
-    scores = [logit_lens_erasure(*np.split(row, [depth, 2 * depth])) for row in _resampled(stacked, options)]
-    twin = logit_lens_erasure(*(read[role].mean(0) for role in ("twin", *roles[1:]))) if "twin" in read else None
-    return {
-        "logit_lens_erasure": MetricResult(
-            value,
-            _interval(scores, options),
-            len(stacked),
-            "share of what a logit lens reads of the answer in the original only that is gone",
-            "higher",
-            floor=twin,
-            start=0.0,
-            **_place(value, twin),
-        )
-    }
-
-
-def _place(value: float, floor: float | None, *, stranger: bool = False) -> dict[str, Any]:
-    """`relative` of a share that starts at 0, or why there is none."""
-    if floor is None:
-        why = "the twin does not share the original's starting weights" if stranger else "needs a twin and an original"
-        return {"relative_reason": why}
-    place = relative(value, floor=floor, start=0.0, higher_is_better=True)
-    return {"relative": place.value, "relative_reason": place.reason}
-
-
-def _resampled(columns: np.ndarray, options: Mapping[str, float | int]) -> np.ndarray:
-    return bootstrap_means(columns, num_resamples=int(options["num_resamples"]), seed=int(options["seed"]))
-
-
-def _interval(scores: list[float | None], options: Mapping[str, float | int]) -> tuple[float, float] | None:
-    if any(score is None for score in scores):
-        return None
-    return percentile_interval(np.array(scores, float), confidence=float(options["confidence"]))
-
-
-def _probe(
-    evidence: FeatureEvidence, layers: list[int], options: Mapping[str, float | int], notes: list[str]
-) -> dict[str, MetricResult]:
-    """AUC of a linear probe between forget and holdout, by layer; what counts is the excess over the reference's."""
-    forget, holdout = evidence.features.get("forget", {}), evidence.features.get("holdout", {})
-    if "candidate" not in forget or "candidate" not in holdout:
-        return {}
-    counts = [len(side["candidate"][layers[0]]) for side in (forget, holdout)]
-    if min(counts) < MIN_EXAMPLES:
-        notes.append(f"No probe was fitted: {counts[0]} forget and {counts[1]} holdout examples are too few.")
-        return {}
-    settings = {name: options[name] for name in ("confidence", "num_resamples", "seed")}
-    found = {
-        role: [linear_probe(forget[role][layer], holdout[role][layer], **settings) for layer in layers]  # type: ignore[arg-type]
-        for role in ("candidate", "reference", "original", "twin")
-        if role in forget and role in holdout
-    }
-    columns = {role: np.stack([probe.resamples for probe in probes], 1) for role, probes in found.items()}
-
-    def result(at: list[int]) -> MetricResult:
-        means = {role: float(np.mean([probes[index].auc for index in at])) for role, probes in found.items()}
-        drawn = {role: column[:, at].mean(1) for role, column in columns.items()}
-        confidence = float(options["confidence"])
-        excess = percentile_interval(drawn["candidate"] - drawn["reference"], confidence=confidence)
-        return MetricResult(
-            means["candidate"],
-            percentile_interval(drawn["candidate"], confidence=confidence),
-            sum(counts),
-            "AUC of a cross-validated linear probe, forget against holdout",
-            "reference",
-            others={role: value for role, value in means.items() if role != "candidate"},
-            details={
-                "excess_over_reference": means["candidate"] - means["reference"],
-                "excess_low": excess[0],
-                "excess_high": excess[1],
-            },
-        )
-
-    by_layer = {str(layer): result([at]) for at, layer in enumerate(layers)}
-    return {"probe_auc": _with_layers(result(list(range(len(layers)))), by_layer, {})}
+    return {"excess_over_twins": MetricResult(mean, None, count, *meaning, by_layer=by_layer)}

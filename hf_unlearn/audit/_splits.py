@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn.data import DataLike, about, check_disjoint, load_data, prompt_token_ids, tokenize_examples
-from hf_unlearn.functional import IGNORE_INDEX
+from hf_unlearn.functional import IGNORE_INDEX, clusters_by_content
 
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Split:
         total: How many there were.
         examples: `input_ids` and `labels` of each.
         prompts: Token ids before each answer.
+        clusters: Number of each row's cluster: rows with the same prompt are one, whatever is resampled.
     """
 
     name: str
@@ -34,6 +36,10 @@ class Split:
     total: int
     examples: Sequence[dict[str, list[int]]]
     prompts: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def clusters(self) -> np.ndarray:
+        return clusters_by_content(self.prompts)
 
 
 def load_splits(

@@ -2,9 +2,13 @@
 
 from hf_unlearn.functional._bootstrap import Relative as Relative
 from hf_unlearn.functional._bootstrap import bootstrap_means as bootstrap_means
+from hf_unlearn.functional._bootstrap import clusters_by_content as clusters_by_content
 from hf_unlearn.functional._bootstrap import percentile_interval as percentile_interval
 from hf_unlearn.functional._bootstrap import relative as relative
 from hf_unlearn.functional._cka import linear_cka as linear_cka
+from hf_unlearn.functional._depth import logit_lens_erasure as logit_lens_erasure
+from hf_unlearn.functional._depth import shares_of_effects as shares_of_effects
+from hf_unlearn.functional._depth import unlearning_depth_score as unlearning_depth_score
 from hf_unlearn.functional._fade import ESTIMATORS as ESTIMATORS
 from hf_unlearn.functional._fade import DirectedDivergence as DirectedDivergence
 from hf_unlearn.functional._fade import FadeEstimate as FadeEstimate
@@ -37,10 +41,8 @@ from hf_unlearn.functional._probe import linear_probe as linear_probe
 from hf_unlearn.functional._representation import RepresentationForgetting as RepresentationForgetting
 from hf_unlearn.functional._representation import anchored_erasure as anchored_erasure
 from hf_unlearn.functional._representation import excess_over_twins as excess_over_twins
-from hf_unlearn.functional._representation import logit_lens_erasure as logit_lens_erasure
 from hf_unlearn.functional._representation import pca_distance as pca_distance
 from hf_unlearn.functional._representation import pca_shift as pca_shift
 from hf_unlearn.functional._representation import pca_similarity as pca_similarity
 from hf_unlearn.functional._representation import representation_forgetting as representation_forgetting
 from hf_unlearn.functional._representation import representation_unlearning_score as representation_unlearning_score
-from hf_unlearn.functional._representation import unlearning_depth_score as unlearning_depth_score

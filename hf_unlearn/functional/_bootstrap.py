@@ -1,8 +1,13 @@
 """Uncertainty: cluster bootstrap, percentile intervals, and where a value lies between floor and start."""
 
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+
+
+BLOCK = 1 << 22
+"""Counts of clusters held at once: below 32 MiB however many clusters there are."""
 
 
 @dataclass(frozen=True)
@@ -21,12 +26,27 @@ class Relative:
     reason: str | None = None
 
 
-def bootstrap_means(values: np.ndarray, *, num_resamples: int = 1000, seed: int = 0) -> np.ndarray:
-    """Means of resampled clusters (prompts, examples).
+def clusters_by_content(items: Iterable[Hashable]) -> np.ndarray:
+    """Which rows are about the same thing: equal items get one number, in order of their first appearance.
+
+    Example:
+        >>> clusters_by_content(["who?", "where?", "who?"]).tolist()
+        [0, 1, 0]
+    """
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(item, len(numbers)) for item in items], dtype=np.int64)
+
+
+def bootstrap_means(
+    values: np.ndarray, *, clusters: np.ndarray | None = None, num_resamples: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """Means over rows when clusters of them (prompts, examples) are resampled as wholes.
 
     Args:
-        values: One row per cluster, shape `(clusters,)` or `(clusters, quantities)`. The columns share their resamples, so that
-            differences and ratios of quantities keep their dependence.
+        values: Shape `(rows,)` or `(rows, quantities)`. The columns share their resamples, so that differences and ratios of
+            quantities keep their dependence.
+        clusters: The cluster of each row, numbered from 0 without gaps (`clusters_by_content`), shape `(rows,)`; default: each row is
+            one. A mean is over the rows of the drawn clusters.
         num_resamples: How many resamples, at least 1.
         seed: Of the resampling.
 
@@ -34,7 +54,7 @@ def bootstrap_means(values: np.ndarray, *, num_resamples: int = 1000, seed: int 
         float64, shape `(num_resamples,)` or `(num_resamples, quantities)`.
 
     Raises:
-        ValueError: No clusters, or no resamples.
+        ValueError: No rows, no resamples, or clusters of another number of rows.
 
     Example:
         >>> bootstrap_means(np.array([2.0, 2.0, 2.0]), num_resamples=3)
@@ -45,16 +65,29 @@ def bootstrap_means(values: np.ndarray, *, num_resamples: int = 1000, seed: int 
         raise ValueError(f"num_resamples must be at least 1, got {num_resamples}.")
     if values.shape[0] == 0:
         raise ValueError("cannot resample an empty set of clusters.")
-    clusters = values.shape[0]
+    sums, sizes = _cluster_sums(values, clusters)
     generator = np.random.default_rng(seed)
     result = np.empty((num_resamples, *values.shape[1:]))
-    # Blocks keep the counts below 32 MiB however many clusters there are.
-    block = max(1, (1 << 22) // clusters)
+    block = max(1, BLOCK // len(sizes))
     for start in range(0, num_resamples, block):
         stop = min(start + block, num_resamples)
-        counts = generator.multinomial(clusters, np.full(clusters, 1 / clusters), size=stop - start)
-        result[start:stop] = counts @ values / clusters
+        counts = generator.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=stop - start)
+        rows = counts @ sizes
+        result[start:stop] = counts @ sums / rows.reshape(-1, *(1,) * (values.ndim - 1))
     return result
+
+
+def _cluster_sums(values: np.ndarray, clusters: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Per cluster the sum of its rows and how many there are."""
+    if clusters is None:
+        return values, np.ones(len(values), np.int64)
+    clusters = np.asarray(clusters)
+    if clusters.shape != values.shape[:1]:
+        raise ValueError(f"clusters must name one for each of the {len(values)} rows, got shape {clusters.shape}.")
+    sizes = np.bincount(clusters)
+    sums = np.zeros((len(sizes), *values.shape[1:]))
+    np.add.at(sums, clusters, values)
+    return sums, sizes
 
 
 def percentile_interval(resamples: np.ndarray, *, confidence: float = 0.95) -> tuple[float, float]:

@@ -38,10 +38,8 @@ def linear_cka(moments: PairedMoments, a: str, b: str, *, debiased: bool = True)
     hsic = _unbiased_hsic if debiased else _biased_hsic
     centred = moments.shifted({name: moments.mean(name) for name in moments.names})
     own, other = hsic(centred, a, a), hsic(centred, b, b)
-    # Relative to the scale of the features: a constant representation leaves rounding, not zero.
-    scale = [np.trace(centred.product(name, name)) ** 2 for name in (a, b)]
-    floor = [1e-12 * max(1.0, float(np.sum(moments.mean(name) ** 2))) ** 2 for name in (a, b)]
-    if own <= 0 or other <= 0 or scale[0] <= floor[0] or scale[1] <= floor[1]:
+    constant = any(np.trace(centred.product(name, name)) <= moments.rounding(name) for name in (a, b))
+    if constant or own <= 0 or other <= 0:
         return None
     return float(hsic(centred, a, b) / np.sqrt(own * other))
 

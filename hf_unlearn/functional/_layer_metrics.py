@@ -194,7 +194,12 @@ def leave_one_out(
 
 
 def one_step_resamples(
-    values: np.ndarray, without: np.ndarray, *, num_resamples: int = 1000, seed: int = 0
+    values: np.ndarray,
+    without: np.ndarray,
+    *,
+    clusters: np.ndarray | None = None,
+    num_resamples: int = 1000,
+    seed: int = 0,
 ) -> np.ndarray:
     """Bootstrap over examples of statistics that may not see an example twice.
 
@@ -205,6 +210,7 @@ def one_step_resamples(
     Args:
         values: Statistics on all examples, shape `(statistics,)`.
         without: The same without each example, shape `(examples, statistics)`.
+        clusters: As for `bootstrap_means`.
         num_resamples: How many.
         seed: Of the resampling.
 
@@ -221,7 +227,7 @@ def one_step_resamples(
     defined = np.isfinite(without).all(0)
     influence = np.full(without.shape, np.nan)
     influence[:, defined] = (len(without) - 1) * (without[:, defined].mean(0) - without[:, defined])
-    return values + bootstrap_means(influence, num_resamples=num_resamples, seed=seed)
+    return values + bootstrap_means(influence, clusters=clusters, num_resamples=num_resamples, seed=seed)
 
 
 def _unbiased_hsic_without(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ def linear_probe(
     forget: np.ndarray,
     holdout: np.ndarray,
     *,
+    clusters: np.ndarray | None = None,
     folds: int = 5,
     seed: int = 0,
     confidence: float = 0.95,
@@ -42,6 +43,8 @@ def linear_probe(
     Args:
         forget: Shape `(examples, width)`.
         holdout: Of the same kind of data, never trained on; shape `(others, width)`.
+        clusters: Numbers of the clusters of all rows, forget first (`clusters_by_content`), shape `(examples + others,)`; a cluster is in
+            one fold as a whole, and is resampled as a whole. Default: each row is one.
         folds: Of the cross-validation, stratified and shuffled by seed.
         seed: Of folds and bootstrap.
         confidence: Of the interval.
@@ -51,7 +54,7 @@ def linear_probe(
         See `ProbeResult`.
 
     Raises:
-        ValueError: A set smaller than the number of folds, unequal widths, or features that are not finite.
+        ValueError: A set of fewer clusters than folds, unequal widths, or features that are not finite.
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=(40, 3))
@@ -60,22 +63,27 @@ def linear_probe(
     """
     # Imported here: scikit-learn takes a second to import, and most users of this package never probe.
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    smallest = min(len(forget), len(holdout))
-    if smallest < folds:
+    labels = np.repeat([1, 0], [len(forget), len(holdout)])
+    groups = np.arange(len(labels)) if clusters is None else np.asarray(clusters)
+    if groups.shape != labels.shape:
+        raise ValueError(f"clusters must name one for each of the {len(labels)} rows, got shape {groups.shape}.")
+    distinct = [len(np.unique(groups[labels == label])) for label in (1, 0)]
+    if min(distinct) < folds:
         raise ValueError(
-            f"a probe with {folds} folds needs at least {folds} examples in each set; got {len(forget)} forget and "
-            f"{len(holdout)} holdout examples."
+            f"a probe with {folds} folds needs at least {folds} examples in each set; got {distinct[0]} forget and "
+            f"{distinct[1]} holdout examples{'' if clusters is None else ' that differ'}."
         )
     features = np.concatenate([np.asarray(forget, np.float64), np.asarray(holdout, np.float64)])
     if not np.isfinite(features).all():
         raise ValueError("the features are not all finite.")
-    labels = np.repeat([1, 0], [len(forget), len(holdout)])
     scores = np.zeros(len(labels))
-    for fitted, left_out in StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels):
+    alone = len(np.unique(groups)) == len(groups)
+    splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
+    for fitted, left_out in splitter.split(features, labels, None if alone else groups):
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
         classifier.fit(features[fitted], labels[fitted])
         scores[left_out] = rankdata(classifier.decision_function(features[left_out])) / (len(left_out) + 1)
@@ -83,6 +91,14 @@ def linear_probe(
         scores[labels == 1][:, None] == scores[labels == 0]
     )
     generator = np.random.default_rng(seed)
-    counts = [generator.multinomial(size, np.full(size, 1 / size), size=num_resamples) / size for size in wins.shape]
+    counts = [_drawn_rows(groups[labels == label], generator, num_resamples) for label in (1, 0)]
     resamples = np.einsum("bi,ij,bj->b", counts[0], wins, counts[1], optimize=True)
     return ProbeResult(float(wins.mean()), percentile_interval(resamples, confidence=confidence), resamples)
+
+
+def _drawn_rows(groups: np.ndarray, generator: np.random.Generator, num_resamples: int) -> np.ndarray:
+    """Weights of the rows, summing to 1, when their clusters are drawn; shape `(num_resamples, rows)`."""
+    _, number = np.unique(groups, return_inverse=True)
+    size = number.max() + 1
+    drawn = generator.multinomial(size, np.full(size, 1 / size), size=num_resamples)[:, number]
+    return drawn / drawn.sum(1, keepdims=True)

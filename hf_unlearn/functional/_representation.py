@@ -195,70 +195,6 @@ def excess_over_twins(
     return float((np.mean([distance(candidate, name) for name in references]) - between) / (start - between))
 
 
-def logit_lens_erasure(
-    candidate: np.ndarray, reference: np.ndarray, original: np.ndarray, *, threshold: float = 0.05
-) -> float | None:
-    """How much of what a logit lens reads of the answer in the original, and would not read after retraining, is gone.
-
-    Over the layers where the lens reads more in the original than in the reference (by more than the threshold):
-    Σ clip(original − candidate, 0, original − reference) / Σ (original − reference). Our reading; no paper's formula.
-
-    Args:
-        candidate: Mean log-probability of the answer tokens through the lens at each layer, nats per token; shape `(layers,)`.
-        reference: The same of the reference.
-        original: The same of the original.
-        threshold: Below it a layer says nothing.
-
-    Returns:
-        In [0, 1]; 1 = no more to be read than in the reference; None where no layer says anything.
-
-    Raises:
-        ValueError: Unequal shapes.
-
-    Example:
-        Layers lose 1 of 2 and 3 of 3 (more than 3 is not more forgotten); the first says nothing: 4/5.
-
-        >>> float(logit_lens_erasure(np.array([-5, -2, -8]), np.array([-5, -3, -6]), np.array([-5, -1, -3])))
-        0.8
-    """
-    read, gone = (np.asarray(original, np.float64) - np.asarray(other, np.float64) for other in (reference, candidate))
-    return unlearning_depth_score(read, gone, threshold=threshold)
-
-
-def unlearning_depth_score(
-    reference_effects: np.ndarray, candidate_effects: np.ndarray, *, threshold: float = 0.05
-) -> float | None:
-    """How much of what retraining does to each layer's part in the answer unlearning did too (after arXiv 2605.24614).
-
-    Over the layers where patching the reference's output into the original matters (effect above the threshold):
-    Σ Δ₁ · clip(Δ₂ / Δ₁, 0, 1) / Σ Δ₁.
-
-    Args:
-        reference_effects: Δ₁, drop of the answer's log-probability with the reference's layer output, nats; shape `(layers,)`.
-        candidate_effects: Δ₂, the same with the candidate's.
-        threshold: Below it a layer says nothing.
-
-    Returns:
-        In [0, 1]; 1 = like the reference; None where no layer says anything.
-
-    Raises:
-        ValueError: Unequal shapes.
-
-    Example:
-        Kept are the first two: (1 · ½ + 2 · 1) / 3 = 5/6.
-
-        >>> round(unlearning_depth_score(np.array([1, 2, 0.04]), np.array([0.5, 2, 9])), 6)
-        0.833333
-    """
-    first, second = (np.asarray(values, dtype=np.float64) for values in (reference_effects, candidate_effects))
-    if first.shape != second.shape or first.ndim != 1:
-        raise ValueError(f"expected one effect a layer for both, got shapes {first.shape} and {second.shape}.")
-    kept = first > threshold
-    if not kept.any():
-        return None
-    return float(np.clip(second[kept], 0, first[kept]).sum() / first[kept].sum())
-
-
 def principal_shift_subspace(shift: np.ndarray, dimension: int | None = None) -> np.ndarray:
     """The first right singular vectors of Δr.
 
@@ -368,7 +304,6 @@ def _principal_directions(moments: PairedMoments, name: str, count: int) -> np.n
     if len(values) < count:
         return None
     following = values[count] if len(values) > count else 0.0
-    rounding = 1e-12 * max(float(moments.mean(name) @ moments.mean(name)) * moments.count, float(values[0]))
-    if values[count - 1] - following <= rounding:
+    if values[count - 1] - following <= max(moments.rounding(name), 1e-12 * float(values[0])):
         return None
     return vectors[:, :count].T

@@ -4,6 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import rankdata
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import StandardScaler
 
 from hf_unlearn.functional import (
     REPRESENTATION_METRICS,
@@ -15,6 +20,8 @@ from hf_unlearn.functional import (
     logit_lens_erasure,
     one_step_resamples,
     relative,
+    shares_of_effects,
+    unlearning_depth_score,
 )
 
 
@@ -154,6 +161,72 @@ def test_the_lens_of_a_candidate_like_the_reference():
     assert logit_lens_erasure(reference, reference, original) == 1
     assert logit_lens_erasure(original, reference, original) == 0
     assert logit_lens_erasure(original, original, original) is None
+
+
+def test_half_of_the_examples_intact_is_half():
+    """Two examples untouched, two destroyed beyond need: their mean effect would say that all is done."""
+    wanted, done = np.ones((4, 3)), np.array([[0.0], [0.0], [2.0], [5.0]]) * np.ones(3)
+    assert unlearning_depth_score(wanted, done) == 0.5
+    original = np.full((4, 3), -1.0)
+    assert logit_lens_erasure(original - done, original - wanted, original) == 0.5
+    assert unlearning_depth_score(wanted.mean(0), done.mean(0)) == 1.0
+
+
+def test_examples_that_say_nothing_are_left_out():
+    wanted = np.array([[1.0, 0.01], [0.02, 0.03]])
+    assert unlearning_depth_score(wanted, wanted / 4) == 0.25
+    assert np.isnan(shares_of_effects(wanted, wanted)).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_a_large_mean_or_a_small_scale_changes_no_geometry(scale: float):
+    """Means a million times the spread: centred, the rows are what they were up to float64's rounding (2e-10 of the spread)."""
+    given_rows = {"candidate": rows(3)["candidate"], "reference": rows(3)["reference"]}
+    expected = layer_metrics(PairedMoments.from_rows(given_rows), original=None).values
+    moved = {name: scale * (matrix + 1e6) for name, matrix in given_rows.items()}
+    found = layer_metrics(PairedMoments.from_rows(moved), original=None).values
+    for name in ("cka", "pca_similarity"):
+        assert found[name] == pytest.approx(expected[name], rel=1e-6), name
+
+
+def test_a_constant_representation_is_refused_also_with_float32s_rounding():
+    generator = np.random.default_rng(0)
+    noise = 1 + generator.choice([-6e-8, 0, 6e-8], size=(30, 8))
+    constant = generator.normal(size=8) * 100 * noise
+    given_rows = {"candidate": constant, "reference": generator.normal(size=(30, 8))}
+    found = layer_metrics(PairedMoments.from_rows(given_rows), original=None)
+    assert found.values["cka"] is None and "constant" in found.reasons["cka"]
+
+
+def test_a_probe_is_scikit_learns():
+    """The AUC of the same out-of-fold ranks by `sklearn.metrics.roc_auc_score`."""
+    generator = np.random.default_rng(1)
+    forget, holdout = generator.normal(size=(40, 4)) + 0.4, generator.normal(size=(50, 4))
+    features, labels = np.concatenate([forget, holdout]), np.repeat([1, 0], [40, 50])
+    scores = np.zeros(90)
+    for fitted, left_out in StratifiedKFold(5, shuffle=True, random_state=0).split(features, labels):
+        scaler = StandardScaler().fit(features[fitted])
+        model = LogisticRegression(C=0.1, max_iter=1000).fit(scaler.transform(features[fitted]), labels[fitted])
+        scores[left_out] = rankdata(model.decision_function(scaler.transform(features[left_out]))) / (
+            len(left_out) + 1
+        )
+    assert linear_probe(forget, holdout).auc == pytest.approx(roc_auc_score(labels, scores))
+
+
+def test_a_probe_cannot_recognise_the_same_prompt_in_another_fold():
+    """Twelve prompts of random features, each ten times: told apart by memory alone where copies lie in both parts."""
+    generator = np.random.default_rng(2)
+    forget, holdout = (np.repeat(generator.normal(size=(12, 40)), 10, axis=0) for _ in range(2))
+    clusters = np.repeat(np.arange(24), 10)
+    assert linear_probe(forget, holdout).auc > 0.95
+    found = linear_probe(forget, holdout, clusters=clusters)
+    assert found.auc < 0.8  # chance, with the standard error of 12 against 12, about .12
+    width = found.confidence_interval[1] - found.confidence_interval[0]
+    assert width > 0.2
+    with pytest.raises(
+        ValueError, match="at least 5 examples in each set; got 3 forget and 12 holdout examples that differ"
+    ):
+        linear_probe(forget[:30], holdout, clusters=clusters[90:])
 
 
 def test_a_probe_sees_what_is_there_and_nothing_else():
