@@ -5,7 +5,7 @@ Everything cheap is checked first; then each model is opened once and leaves row
 
 import datetime
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
@@ -28,6 +28,7 @@ from hf_unlearn.audit._subjects import (
     common_tokenizer,
     open_subject,
 )
+from hf_unlearn.audit._vacuity import known_before, warn_of_vacuity
 from hf_unlearn.data import DataLike
 from hf_unlearn.inference import (
     AnswerRows,
@@ -103,7 +104,8 @@ def audit(
         The report: `fade`, `forget_probability`; of hidden states the names of `functional.REPRESENTATION_METRICS`,
         `unlearning_depth_score` and `logit_lens_erasure`; with `retain` the same with `retain_` in front (not the last two),
         `forget_retain_asymmetry`, `cka_asymmetry` and `representation_unlearning_score`; with `holdout` also `holdout_probability`
-        and `probe_auc`; with `twin` and `original` `excess_over_twins`.
+        and `probe_auc`; with `twin` and `original` `excess_over_twins`. Where the original does not clearly know the forget answers
+        better than the reference, its reading says this alone (a wrong template or tokenizer, other data).
 
     Raises:
         TypeError: An argument of the wrong kind; said before anything is opened, nothing is coerced.
@@ -145,7 +147,12 @@ def audit(
     sampling = Sampling(checked["num_samples"], checked["max_new_tokens"] or longest_answer(splits), seed, batch_size)
     store = EvidenceStore(folder and folder / "evidence")
     reader = LayerReader(splits, settings_of_layers, space, store, progress, skipped=unlike)
-    rows, described = _run(views, splits, sampling, common_stop_token_ids(models, tokenizer), store, progress, reader)
+
+    def look(answers: Mapping[str, AnswerRows]) -> None:
+        warn_of_vacuity(known_before(answers, splits["forget"], options["confidence"]), splits["forget"], tokenizer)
+
+    stops = common_stop_token_ids(models, tokenizer)
+    rows, described = _run(views, splits, sampling, stops, store, progress, reader, look)
     metrics = audit_metrics(rows, splits, estimator, options)
     evidence = reader.finish()
     of_layers, layer_notes = representation_results(evidence, options)
@@ -181,8 +188,12 @@ def _run(
     store: EvidenceStore,
     progress: bool,
     reader: LayerReader,
+    before_sampling: Callable[[Mapping[str, AnswerRows]], None],
 ) -> tuple[AuditRows, dict[str, dict[str, str]]]:
-    """Open the reference, then each other model once, and take all rows and layers that need it."""
+    """Open the reference, then each other model once, and take all rows and layers that need it.
+
+    `before_sampling` sees the forget answers of reference and original before anything is sampled.
+    """
     reference = open_subject("reference", models["reference"])
     compared = [splits[name] for name in ("forget", "retain") if name in splits]
     sides = {
@@ -196,11 +207,13 @@ def _run(
         model = models[role]
         subject = reference if role == "reference" else open_subject(role, model)
         described[role] = describe_model(model.model if isinstance(model, View) else model, subject)
+        for split in splits.values():
+            rows.answers[split.name][role] = _answers(subject, split, sampling.batch_size, store, progress)
+        if role == "original":
+            before_sampling(rows.answers["forget"])
         if role != "reference":
             for split in compared:
                 rows.completions[split.name][role] = sides[split.name].against(subject)
-        for split in splits.values():
-            rows.answers[split.name][role] = _answers(subject, split, sampling.batch_size, store, progress)
         reader.take(subject)
     return rows, described
 

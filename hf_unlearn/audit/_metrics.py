@@ -1,11 +1,12 @@
 """From the rows that models left to the results of an audit. Runs no model."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hf_unlearn.audit._fade import FadeMeasurement, fade_measurement
 from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._splits import Split
+from hf_unlearn.audit._vacuity import as_details, known_before, vacuity_notes
 from hf_unlearn.functional import FadeEstimate, bootstrap_means, percentile_interval
 from hf_unlearn.inference import AnswerRows, ScoredRows
 
@@ -53,6 +54,7 @@ def audit_metrics(
             unit="exp(mean token log-probability) of the answer",
             direction="reference",
             others={role: float(value.mean()) for role, value in values.items() if role != "candidate"},
+            details=as_details(known_before(rows.answers[name], splits[name], confidence)) if name == "forget" else {},
         )
     return metrics
 
@@ -90,7 +92,7 @@ def _fade_result(measured: FadeMeasurement) -> MetricResult:
 
 
 def audit_notes(
-    models: Collection[str], splits: Mapping[str, Split], metrics: Mapping[str, MetricResult]
+    models: Mapping[str, object], splits: Mapping[str, Split], metrics: Mapping[str, MetricResult]
 ) -> tuple[str, ...]:
     """What a reader must know besides the numbers.
 
@@ -99,7 +101,7 @@ def audit_notes(
         splits: The sets.
         metrics: The results.
     """
-    notes = []
+    notes = vacuity_notes(models, metrics)
     if "twin" not in models:
         notes.append(
             "No twin was given: there is no noise floor, so small distances cannot be told from retraining noise."

@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 
 from hf_unlearn.audit._metric_result import MetricResult
+from hf_unlearn.audit._vacuity import vacuity_sentence
 
 
 def read_metrics(metrics: Mapping[str, MetricResult]) -> list[str]:
-    """Sentences about outputs, then about hidden states."""
+    """Sentences about outputs, then about hidden states; one only where there was nothing to forget."""
+    nothing = vacuity_sentence(metrics)
+    if nothing is not None:
+        return [nothing]
     places = {"fade": "On the forget prompts", "retain_fade": "On the retain prompts"}
     sentences = [f"{place} {_fade_reading(metrics[name])}" for name, place in places.items() if name in metrics]
     for name, place in {"residual_ratio": "forget", "retain_residual_ratio": "retain"}.items():

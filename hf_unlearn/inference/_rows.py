@@ -110,10 +110,14 @@ class AnswerRows(_Rows):
 
     def probability(self, model: str) -> np.ndarray:
         """exp(mean token log-probability) of each answer under one model, in [0, 1]; shape `(examples,)`."""
+        return np.exp(self.mean_log_probs(model))
+
+    def mean_log_probs(self, model: str) -> np.ndarray:
+        """Mean token log-probability of each answer under one model, nats per token; shape `(examples,)`."""
         mine = self.column("model") == model
         if not mine.any():
             raise ValueError(f"no answers were scored by {model!r}.")
-        return np.exp(self.column("log_prob")[mine] / self.column("num_tokens")[mine])
+        return self.column("log_prob")[mine] / self.column("num_tokens")[mine]
 
 
 def check_estimator(estimator: str) -> None:

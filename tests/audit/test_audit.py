@@ -85,7 +85,7 @@ def test_probability_is_the_geometric_mean_of_token_probabilities(options: dict,
 
 
 def test_an_interrupted_audit_resumes(options: dict, models: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """It fails when the retain answers are scored; the second run must not sample the forget prompts again."""
+    """It fails when the twin's answers are scored; the second run must not sample the candidate's again."""
     from hf_unlearn.audit import _audit, _subjects
 
     real_score, real_sample = _audit.score, _subjects.sample_completions
@@ -93,7 +93,7 @@ def test_an_interrupted_audit_resumes(options: dict, models: dict, tmp_path: Pat
 
     def failing(models, examples, **settings):
         calls.append(len(examples))
-        if len(calls) == 6:
+        if len(calls) == 7:
             raise KeyboardInterrupt
         return real_score(models, examples, **settings)
 

@@ -1,0 +1,79 @@
+"""Was there anything to forget? Measured before the expensive part, told loudly, and kept in the report.
+
+Where the original does not clearly know the forget answers better than the reference does, every distance on them is small for everybody
+and no sentence about unlearning follows from it. Knows rows and results; runs no model.
+"""
+
+import logging
+from collections.abc import Mapping
+
+from transformers import PreTrainedTokenizerBase
+
+from hf_unlearn.audit._metric_result import MetricResult
+from hf_unlearn.audit._splits import Split
+from hf_unlearn.functional import PriorKnowledge, prior_knowledge
+from hf_unlearn.inference import AnswerRows, is_main_process
+
+
+logger = logging.getLogger(__name__)
+CAUSES = (
+    "Usual causes: another chat template or prompt_template than in training, another tokenizer, or rows that the original was not "
+    "trained on."
+)
+_SHOWN = 300
+
+
+def known_before(answers: Mapping[str, AnswerRows], forget: Split, confidence: float) -> PriorKnowledge | None:
+    """How much better the original knows the forget answers than the reference; None without an original."""
+    if "original" not in answers:
+        return None
+    original, reference = (answers[role].mean_log_probs(role) for role in ("original", "reference"))
+    return prior_knowledge(original, reference, paired=True, clusters=forget.clusters, confidence=confidence)
+
+
+def warn_of_vacuity(found: PriorKnowledge | None, forget: Split, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Say it while the rest can still be stopped, with one prompt as the models see it: in the log only, since it is forget data."""
+    if found is not None and found.clear is False and is_main_process():
+        prompt = tokenizer.decode(forget.prompts[0])
+        logger.warning(
+            "there was nothing to forget: %s. What this audit finds about forgetting means nothing. %s One prompt as the models see it: %r",
+            found.describe("the reference gives them"),
+            CAUSES,
+            prompt if len(prompt) <= _SHOWN else f"…{prompt[-_SHOWN:]}",
+        )
+
+
+def as_details(found: PriorKnowledge | None) -> dict[str, float]:
+    """For a result's `details`: `known_before` is 1 where there was something to forget and 0 where not; nothing where it is not known."""
+    if found is None or found.confidence_interval is None:
+        return {}
+    low, high = found.confidence_interval
+    return {
+        "known_before": float(bool(found.clear)),
+        "original_over_reference": found.advantage,
+        "original_over_reference_low": low,
+        "original_over_reference_high": high,
+    }
+
+
+def vacuity_sentence(metrics: Mapping[str, MetricResult]) -> str | None:
+    """What a report has to say instead of everything else, or None where there was something to forget or nobody knows."""
+    result = metrics.get("forget_probability")
+    if result is None or result.details.get("known_before") != 0:
+        return None
+    value, low, high = (result.details.get(f"original_over_reference{end}", 0.0) for end in ("", "_low", "_high"))
+    return (
+        "Nothing can be said about forgetting: the original does not clearly know the forget answers better than the reference does "
+        f"({value:.2f} nats per token, interval {low:.2f} to {high:.2f}, n = {result.n}), so all distances here mean nothing. {CAUSES}"
+    )
+
+
+def vacuity_notes(models: Mapping[str, object], metrics: Mapping[str, MetricResult]) -> list[str]:
+    """The same for the notes, and that it could not be checked."""
+    sentence = vacuity_sentence(metrics)
+    if sentence is not None:
+        return [sentence]
+    if "known_before" in metrics["forget_probability"].details:
+        return []
+    why = "there are too few forget prompts" if "original" in models else "that takes the original"
+    return [f"Whether there was anything to forget in these rows, put this way, was not checked: {why}."]

@@ -1,0 +1,85 @@
+"""Where the original knows no more than the reference there is nothing to forget, and the audit says so first, last and instead of all else."""
+
+import logging
+
+import pytest
+from datasets import Dataset
+
+from hf_unlearn.audit import AuditReport, audit
+from hf_unlearn.data import load_pocket, tokenize_examples
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    return load_pocket("nano")
+
+
+@pytest.fixture(scope="module")
+def options(pocket) -> dict:
+    return {
+        "reference": pocket.reference(),
+        "original": pocket.original(),
+        "twin": pocket.twin(),
+        "processing_class": pocket.tokenizer,
+        "num_samples": 1,
+        "max_examples": 12,
+        "progress": False,
+    }
+
+
+def test_where_there_is_something_to_forget_nothing_is_said(options: dict, pocket, caplog: pytest.LogCaptureFixture):
+    report = audit(pocket.original(), forget=pocket.forget, **options)
+    details = report.metrics["forget_probability"].details
+    assert details["known_before"] == 1 and details["original_over_reference_low"] > 0.2
+    assert "nothing to forget" not in caplog.text
+    assert report.reading()[0].startswith("On the forget prompts")
+    assert not any("anything to forget" in note for note in report.notes)
+
+
+def test_rows_that_the_original_never_saw(
+    options: dict, pocket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """Said before anything is sampled, with a prompt, which only the log may hold."""
+    from hf_unlearn.audit import _subjects
+
+    warned_before = []
+    real = _subjects.sample_completions
+
+    def watched(*args, **settings):
+        warned_before.append("there was nothing to forget" in caplog.text)
+        return real(*args, **settings)
+
+    monkeypatch.setattr(_subjects, "sample_completions", watched)
+    with caplog.at_level(logging.WARNING):
+        report = audit(pocket.original(), forget=pocket.holdout, **options)
+    assert warned_before and all(warned_before)
+    question = pocket.holdout[0]["question"]
+    assert question in caplog.text and question not in report.to_json()
+    (sentence,) = report.reading()
+    assert sentence.startswith("Nothing can be said about forgetting") and "chat template" in sentence
+    assert sentence in report.notes
+    assert AuditReport.from_json(report.to_json()).reading() == [sentence]
+
+
+def test_another_tokenizer_leaves_nothing_to_forget(options: dict, pocket):
+    """The same ids for other words: both models are asked about nothing that they know."""
+    ids = list(range(3, len(pocket.tokenizer)))
+    other = dict(zip(ids, reversed(ids), strict=True))
+    rows = [
+        {
+            "input_ids": [other.get(token, token) for token in row["input_ids"]],
+            "labels": [other.get(label, label) for label in row["labels"]],
+        }
+        for row in tokenize_examples(pocket.forget, pocket.tokenizer)
+    ]
+    report = audit(pocket.original(), forget=Dataset.from_list(rows), **options)
+    assert report.metrics["forget_probability"].details["known_before"] == 0
+    assert report.reading()[0].startswith("Nothing can be said about forgetting")
+
+
+def test_what_was_not_checked_is_said(options: dict, pocket):
+    without = {name: value for name, value in options.items() if name != "original"}
+    notes = audit(pocket.original(), forget=pocket.forget, **without).notes
+    assert any("was not checked: that takes the original" in note for note in notes)
+    alone = audit(pocket.original(), forget=pocket.forget.select([0]), **options)
+    assert any("was not checked: there are too few forget prompts" in note for note in alone.notes)
