@@ -8,6 +8,7 @@ from hf_unlearn.data._columns import about as about
 from hf_unlearn.data._fingerprint import data_fingerprint as data_fingerprint
 from hf_unlearn.data._loading import DataLike as DataLike
 from hf_unlearn.data._loading import load_data as load_data
+from hf_unlearn.data._loading import open_data as open_data
 from hf_unlearn.data._overlap import check_disjoint as check_disjoint
 from hf_unlearn.data._pocket import POCKET_SIZES as POCKET_SIZES
 from hf_unlearn.data._pocket import Pocket as Pocket

@@ -43,6 +43,17 @@ def load_data(data: DataLike, *, split: str = "train") -> Dataset:
         >>> load_data("pocket-nano:forget").num_rows
         18
     """
+    dataset = untransformed(open_data(data, split=split))
+    column_format(dataset.column_names)
+    return dataset
+
+
+def open_data(data: DataLike, *, split: str = "train") -> Dataset:
+    """The same, whatever the columns are (of classifiers), and with its transform still to come.
+
+    Raises:
+        TypeError, FileNotFoundError, ValueError: As for `load_data`, columns apart.
+    """
     if isinstance(data, DatasetDict):
         if split not in data:
             raise ValueError(f"No split {split!r} in the DatasetDict; it has: {', '.join(data)}. Pass split=...")
@@ -52,8 +63,6 @@ def load_data(data: DataLike, *, split: str = "train") -> Dataset:
     else:
         dataset = data
     require_rows(dataset)
-    dataset = untransformed(dataset)
-    column_format(dataset.column_names)
     return dataset
 
 

@@ -17,6 +17,7 @@ from hf_unlearn.inference._layer_reading import lens_log_probs as lens_log_probs
 from hf_unlearn.inference._layer_reading import patching_effects as patching_effects
 from hf_unlearn.inference._loading import LoadedModel as LoadedModel
 from hf_unlearn.inference._loading import ModelLike as ModelLike
+from hf_unlearn.inference._loading import is_classifier as is_classifier
 from hf_unlearn.inference._loading import load_model as load_model
 from hf_unlearn.inference._loading import load_processing_class as load_processing_class
 from hf_unlearn.inference._loading import plain_model as plain_model

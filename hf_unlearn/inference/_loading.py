@@ -12,6 +12,8 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
     AutoTokenizer,
     GenerationConfig,
     PreTrainedConfig,
@@ -34,6 +36,12 @@ ModelLike: TypeAlias = PreTrainedModel | PeftModel | str | os.PathLike
 
 LoadedModel: TypeAlias = PreTrainedModel | PeftModel
 
+CLASSIFIERS: dict[str, type] = {
+    "ForSequenceClassification": AutoModelForSequenceClassification,
+    "ForImageClassification": AutoModelForImageClassification,
+}
+"""How the classes of classifiers end, and what opens them."""
+
 
 def load_model(
     model: ModelLike,
@@ -53,7 +61,8 @@ def load_model(
         device: Where to put a model opened here; default: the accelerator if there is one.
         revision: Hub revision of an id.
         trust_remote_code: Whether code from the repository may run. Off unless asked for.
-        kind: "causal_lm", or "any": also encoders, vision models and whatever else `AutoModel` opens.
+        kind: "causal_lm"; "classifier": of sequences or images, with its head; or "any": also encoders, vision models and whatever
+            else `AutoModel` opens.
 
     Returns:
         A causal language model (or any model); in eval mode if it was opened here.
@@ -141,6 +150,23 @@ def _home(model: LoadedModel) -> str:
     return name
 
 
+def is_classifier(model: ModelLike) -> bool:
+    """Whether the model gives one row of class logits per example; of a path or id by what its configuration says, if it can be read."""
+    if isinstance(model, (str, os.PathLike)):
+        return _classifier_of(str(model), None) is not None
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    return type(inner).__name__.endswith(tuple(CLASSIFIERS))
+
+
+def _classifier_of(name: str, revision: str | None) -> type | None:
+    try:
+        refuse_unknown(name, revision)
+        architectures = AutoConfig.from_pretrained(name, revision=revision).architectures or []
+    except (OSError, ValueError):
+        return None  # whoever opens it says what is wrong
+    return next((auto for end, auto in CLASSIFIERS.items() if any(each.endswith(end) for each in architectures)), None)
+
+
 def plain_model(model: ModelLike, *, kind: str = "causal_lm") -> ModelLike:
     """A path or id as it is; of a loaded model what is inside DataParallel and its like, if it can be measured.
 
@@ -174,9 +200,11 @@ def plain_model(model: ModelLike, *, kind: str = "causal_lm") -> ModelLike:
 
 def _open(name: str, options: dict) -> PreTrainedModel:
     options = dict(options)
-    any_kind = options.pop("kind") == "any"
-    only_body = any_kind and not _is_causal_lm(name, options["revision"])
+    asked = options.pop("kind")
+    only_body = asked == "any" and not _is_causal_lm(name, options["revision"])
     kind = AutoModel if only_body else AutoModelForCausalLM
+    if asked == "classifier":
+        kind = _classifier_of(name, options["revision"]) or AutoModelForSequenceClassification
     model, report = kind.from_pretrained(name, use_safetensors=True, output_loading_info=True, **options)
     check_complete(name, report, only_body=only_body)
     return model

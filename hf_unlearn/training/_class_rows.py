@@ -10,12 +10,6 @@ from peft import PeftModel
 from transformers import Trainer
 
 
-def is_classifier(model: torch.nn.Module) -> bool:
-    """Whether the model gives one row of class logits per example."""
-    inner = model.get_base_model() if isinstance(model, PeftModel) else model
-    return type(inner).__name__.endswith(("ForSequenceClassification", "ForImageClassification"))
-
-
 def class_examples(trainer: Trainer, rows: Dataset, *, name: str) -> list[dict[str, Any]]:
     """The rows of a set, ready for `class_collator`.
 

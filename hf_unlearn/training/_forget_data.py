@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerBase, Trainer
 
 from hf_unlearn.data import AnswerCollator, DataLike, about, load_data, pad_token_id, tokenize_examples
 from hf_unlearn.functional import IGNORE_INDEX
-from hf_unlearn.inference import LoadedModel, context_length, vocabulary_size
-from hf_unlearn.training._class_rows import class_collator, class_examples, is_classifier
+from hf_unlearn.inference import LoadedModel, context_length, is_classifier, vocabulary_size
+from hf_unlearn.training._class_rows import class_collator, class_examples
 from hf_unlearn.training._retain_overlap import check_class_overlap, check_text_overlap
 
 

@@ -1,5 +1,6 @@
 """Unlearning in one call: check, open, train, say what it did, save."""
 
+import copy
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
@@ -10,27 +11,19 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import PeftConfig, PeftModel, get_peft_model
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
 from hf_unlearn import _arguments as checked
 from hf_unlearn._files import check_writable
-from hf_unlearn.data import (
-    AnswerCollator,
-    DataLike,
-    about,
-    check_disjoint,
-    data_fingerprint,
-    load_data,
-    pad_token_id,
-    tokenize_examples,
-)
+from hf_unlearn.data import DataLike, data_fingerprint
 from hf_unlearn.data._template import parse_template
-from hf_unlearn.inference import ModelLike, context_length, is_main_process, load_model, load_processing_class
+from hf_unlearn.inference import ModelLike, is_classifier, is_main_process, load_model
 from hf_unlearn.objectives import Objective, RetainTerm, get_objective, get_retain_term
 from hf_unlearn.training._callback import UnlearningCallback
 from hf_unlearn.training._fila import init_fila, restore_base
-from hf_unlearn.training._knowledge import answer_probabilities, sample_of, say_what_changed
+from hf_unlearn.training._knowledge import answer_probabilities, say_what_changed
+from hf_unlearn.training._unlearn_data import Prepared, load_processing, open_sets, prepare
 from hf_unlearn.training._unlearn_result import ResultNotSavedError, UnlearnResult
 
 
@@ -52,7 +45,7 @@ def unlearn(
     retain_weight: float = 1.0,
     peft_config: PeftConfig | None = None,
     fila: bool = False,
-    processing_class: PreTrainedTokenizerBase | str | None = None,
+    processing_class: PreTrainedTokenizerBase | BaseImageProcessor | str | None = None,
     prompt_template: str | None = None,
     max_length: int | None = None,
     args: TrainingArguments | None = None,
@@ -71,8 +64,9 @@ def unlearn(
     """Make a model forget one data set while it goes on training on another.
 
     Args:
-        model: Loaded (trained in place), local path or Hub id.
-        forget: What must go: dataset, `load_dataset` spec or file.
+        model: Loaded (trained in place), local path or Hub id; a causal language model, or a classifier of sequences or images.
+        forget: What must go: dataset, `load_dataset` spec or file. Of a classifier `text` or `image` and `label`, what the model takes
+            and `label`, or a dataset with a transform that gives these.
         retain: What must stay.
         output_dir: Where the result goes; checked for writing before anything else.
         objective: An objective, or its name.
@@ -83,7 +77,7 @@ def unlearn(
         peft_config: Train an adapter instead of all weights, for example a `LoraConfig`.
         fila: Start the LoRA adapter where the forget set matters and the retain set does not (LoKU); saved as an ordinary adapter of
             twice the rank.
-        processing_class: The tokenizer; default: the one saved with the model.
+        processing_class: The tokenizer, or the image processor; default: the one saved with the model.
         prompt_template: How questions are put, a string with `{question}`; default: the tokenizer's chat template, else
             `data.QUESTION_TEMPLATE`. It must be the one that the model was trained with.
         max_length: Most tokens of a row; a longer one is refused, not cut. Default: what the model can see at once.
@@ -140,36 +134,36 @@ def unlearn(
             seed=seed,
         )
     _check_resumable(resume_from_checkpoint, args)
-    with about("forget"):
-        forget_rows = load_data(forget)
-    with about("retain"):
-        retain_rows = load_data(retain)
-    _check_steps(args, len(retain_rows))
-    check_disjoint(forget_rows, retain_rows, allow_overlap=allow_overlap, name="retain")
-    tokenizer = load_processing_class(model, processing_class, trust_remote_code=trust_remote_code)
-    opened = load_model(model, trust_remote_code=trust_remote_code)
-    limit = context_length(opened) if max_length is None else max_length
-    with about("retain"):
-        tokenized = tokenize_examples(retain_rows, tokenizer, max_length=limit, prompt_template=prompt_template)
+    sets = open_sets(forget, retain, classes=is_classifier(model), allow_overlap=allow_overlap)
+    _check_steps(args, len(sets.retain))
+    processing = load_processing(model, processing_class, sets, trust_remote_code=trust_remote_code)
+    kind = "classifier" if sets.classes else "causal_lm"
+    opened = load_model(model, trust_remote_code=trust_remote_code, kind=kind)
+    prepared = prepare(opened, sets, processing, max_length=max_length, prompt_template=prompt_template)
     if is_rate_open:
         args.learning_rate = default_learning_rate(opened, adapter=peft_config is not None)
     trained = _with_adapter(opened, peft_config, args)
     initial = None
     if fila:
         assert isinstance(trained, PeftModel)
-        forgotten = tokenize_examples(forget_rows, tokenizer, max_length=limit, prompt_template=prompt_template)
-        seen = tokenized.select(range(min(len(tokenized), 4 * len(forgotten))))
-        initial = init_fila(trained, forgotten.to_list(), seen.to_list(), pad_token_id=pad_token_id(tokenizer))
+        if sets.classes:
+            raise ValueError("fila=True is for language models; the model is a classifier.")
+        limit = 4 * len(prepared.forget_examples)
+        seen = prepared.retain.select(range(min(len(prepared.retain), limit))).to_list()
+        initial = init_fila(trained, prepared.forget_examples, seen, pad_token_id=prepared.collator.pad_token_id)
+    if sets.classes:
+        args = copy.copy(args)
+        args.remove_unused_columns = False  # a transform needs them all
     trainer = Trainer(
         model=trained,
         args=args,
-        train_dataset=tokenized,
-        data_collator=AnswerCollator(pad_token_id(tokenizer)),
-        processing_class=tokenizer,
+        train_dataset=prepared.retain,
+        data_collator=prepared.collator,
+        processing_class=processing,
     )
     callback = UnlearningCallback(
         trainer,
-        forget_dataset=forget_rows,
+        forget_dataset=prepared.forget,
         objective=objective,
         retain_term=retain_term,
         forget_weight=forget_weight,
@@ -179,17 +173,16 @@ def unlearn(
         stop_on_collapse=stop_on_collapse,
     )
     trainer.add_callback(callback)
-    settings = _settings(callback, args, {"forget": forget_rows, "retain": retain_rows}, peft_config, fila)
-    sets = {"forget": callback.forget.examples, "retain": sample_of(tokenized)}
-    before = answer_probabilities(trainer, trained, sets)
+    settings = _settings(callback, args, {"forget": sets.forget, "retain": sets.retain}, peft_config, fila)
+    before = _probabilities(trainer, callback, prepared)
     trainer.train(resume_from_checkpoint=resume_from_checkpoint or None)
-    after = answer_probabilities(trainer, trained, sets)
+    after = _probabilities(trainer, callback, prepared)
     if initial is not None:
         assert isinstance(trained, PeftModel)
         trained = restore_base(trained, initial)
     settings |= {"max_length": max_length, "bf16": args.bf16}
     settings |= {"optimizer_steps": trainer.state.global_step, "before": before, "after": after}
-    result = UnlearnResult(trained.eval(), tokenizer, folder, trainer.state.log_history, settings, before, after)
+    result = UnlearnResult(trained.eval(), processing, folder, trainer.state.log_history, settings, before, after)
     if is_main_process():
         say_what_changed(before, after, args.learning_rate)
         _save(result, Path(args.output_dir))
@@ -203,6 +196,12 @@ def default_learning_rate(model: PreTrainedModel | PeftModel, *, adapter: bool) 
     """
     smaller = max(1.0, 1e9 / sum(parameter.numel() for parameter in model.parameters()))
     return (LORA_LEARNING_RATE if adapter else FULL_LEARNING_RATE) * min(100.0, smaller**0.5)
+
+
+def _probabilities(trainer: Trainer, callback: UnlearningCallback, prepared: Prepared) -> dict[str, float]:
+    collator = callback.forget.collator if callback.forget.is_classification else None
+    rows = {"forget": callback.forget.examples, "retain": prepared.retain_sample(trainer)}
+    return answer_probabilities(trainer, trainer.model, rows, collator)
 
 
 def _training_arguments(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_unlearn._files import fill_atomically
 
@@ -19,7 +19,7 @@ class UnlearnResult:
 
     Attributes:
         model: In eval mode; with LoRA the PEFT model.
-        processing_class: The tokenizer.
+        processing_class: The tokenizer, or the image processor; None where a classifier's rows needed none.
         output_dir: Where model (or adapter), tokenizer and `unlearning.json` are.
         log_history: The Trainer's, with `forget_loss` and `retain_loss`.
         settings: What `unlearning.json` holds: objective, weights, seeds, fingerprints, versions; no data.
@@ -29,7 +29,7 @@ class UnlearnResult:
     """
 
     model: PreTrainedModel | PeftModel
-    processing_class: PreTrainedTokenizerBase
+    processing_class: PreTrainedTokenizerBase | BaseImageProcessor | None
     output_dir: Path
     log_history: list[dict[str, float]]
     settings: dict[str, Any]
@@ -46,7 +46,8 @@ class UnlearnResult:
         def write(target: Path) -> None:
             # Not trainer.save_model, which adds the arguments as a pickle.
             self.model.save_pretrained(target)
-            self.processing_class.save_pretrained(target)
+            if self.processing_class is not None:
+                self.processing_class.save_pretrained(target)
             text = json.dumps(self.settings, indent=2, default=str) + "\n"
             (target / "unlearning.json").write_text(text, encoding="utf-8")
 
