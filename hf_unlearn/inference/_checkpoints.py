@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import torch
 from huggingface_hub import HfApi, constants, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import HFValidationError, validate_repo_id
@@ -62,18 +63,20 @@ def has_file(name: str, file: str, revision: str | None) -> bool:
     return _path_of(name, file, revision) is not None
 
 
-def check_complete(name: str, report: Mapping[str, Any], *, only_body: bool = False) -> None:
+def check_complete(name: str, model: torch.nn.Module, report: Mapping[str, Any], *, only_body: bool = False) -> None:
     """Refuse a model of which some weights came from nowhere, or whose file holds weights of something else.
 
     Args:
         name: What was opened.
+        model: The model; a buffer that it computes for itself is not missing, a parameter always is.
         report: transformers' own report of loading: `missing_keys`, `unexpected_keys`.
         only_body: The model was opened without its head, whose weights are then left over.
 
     Raises:
         ValueError: Names them.
     """
-    missing = [key for key in report.get("missing_keys", ()) if not _COMPUTED.search(key)]
+    parameters = {key for key, _ in model.named_parameters(remove_duplicate=False)}
+    missing = [key for key in report.get("missing_keys", ()) if key in parameters or not _COMPUTED.search(key)]
     unexpected = [key for key in report.get("unexpected_keys", ()) if not _COMPUTED.search(key)]
     if only_body:
         missing, unexpected = [key for key in missing if not _HEAD.search(key)], []

@@ -206,7 +206,7 @@ def _open(name: str, options: dict) -> PreTrainedModel:
     if asked == "classifier":
         kind = _classifier_of(name, options["revision"]) or AutoModelForSequenceClassification
     model, report = kind.from_pretrained(name, use_safetensors=True, output_loading_info=True, **options)
-    check_complete(name, report, only_body=only_body)
+    check_complete(name, model, report, only_body=only_body)
     return model
 
 
