@@ -1,6 +1,5 @@
 """FADE between models: sample, score across, estimate. The one road from models to this number."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +16,6 @@ from hf_unlearn.audit._subjects import (
     open_subject,
 )
 from hf_unlearn.functional import (
-    DirectedDivergence,
     FadeEstimate,
     Relative,
     bootstrap_means,
@@ -161,15 +159,10 @@ def fade_measurement(
         num_resamples: Of the bootstrap over prompts.
         seed: Of the bootstrap.
     """
-
-    def directed(table: ScoredRows, sampled_from: str, scored_by: str) -> DirectedDivergence:
-        found = table.directed(sampled_from=sampled_from, scored_by=scored_by, estimator=estimator)
-        return found if clusters is None else dataclasses.replace(found, prompt_index=clusters[found.prompt_index])
-
     estimates = {
         name: fade(
-            directed(table, "reference", name),
-            directed(table, name, "reference"),
+            table.directed(sampled_from="reference", scored_by=name, estimator=estimator, clusters=clusters),
+            table.directed(sampled_from=name, scored_by="reference", estimator=estimator, clusters=clusters),
             confidence=confidence,
             num_resamples=num_resamples,
             seed=seed,

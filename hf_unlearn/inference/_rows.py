@@ -77,13 +77,22 @@ class ScoredRows(_Rows):
             source, value = self.column("sampled_from")[wrong[0]], self.column(name)[wrong[0]]
             raise ValueError(f"{name} of completion {wrong[0]} from the {source} is {value:g}, but {rule}.")
 
-    def directed(self, *, sampled_from: str, scored_by: str, estimator: str = "exact_step") -> DirectedDivergence:
+    def directed(
+        self,
+        *,
+        sampled_from: str,
+        scored_by: str,
+        estimator: str = "exact_step",
+        clusters: np.ndarray | None = None,
+    ) -> DirectedDivergence:
         """Estimates of KL(sampled_from‖scored_by).
 
         Args:
             sampled_from: The model whose completions count.
             scored_by: The other model.
             estimator: "exact_step" or "sampled".
+            clusters: What each prompt index stands for (`functional.clusters_by_content` of the prompts): a prompt that was given
+                several times is one prompt with more samples. Default: every index is another prompt.
 
         Raises:
             ValueError: An unknown estimator, or no such rows.
@@ -95,8 +104,8 @@ class ScoredRows(_Rows):
         values = self.column("step_divergence")
         if estimator == "sampled":
             values = self.column("log_prob_own") - self.column("log_prob_other")
-        names = ("prompt_index", "num_tokens", "truncated")
-        return DirectedDivergence(values[mine], *(self.column(name)[mine] for name in names))
+        prompts, tokens, truncated = (self.column(name)[mine] for name in ("prompt_index", "num_tokens", "truncated"))
+        return DirectedDivergence(values[mine], prompts if clusters is None else clusters[prompts], tokens, truncated)
 
 
 class AnswerRows(_Rows):

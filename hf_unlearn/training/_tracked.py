@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_unlearn.data import tokenize_examples
 from hf_unlearn.functional import (
     PairedMoments,
+    clusters_by_content,
     exact_memorization,
     extraction_strength,
     fade,
@@ -212,9 +213,10 @@ class ReferenceProbe:
             )
             for role, side, states in sides
         }
+        clusters = clusters_by_content(map(tuple, self._prompts))
         estimate = fade(
-            tables["reference"].directed(sampled_from="reference", scored_by="candidate"),
-            tables["candidate"].directed(sampled_from="candidate", scored_by="reference"),
+            tables["reference"].directed(sampled_from="reference", scored_by="candidate", clusters=clusters),
+            tables["candidate"].directed(sampled_from="candidate", scored_by="reference", clusters=clusters),
             num_resamples=200,
         )
         return estimate.fade, estimate.confidence_interval
