@@ -1,5 +1,6 @@
 """FADE from models: exact on chains whose divergence is known, and the same whatever the circumstances."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,12 @@ STARTS = (1, 2, 3, 4)
 LENGTH = 12
 
 
+def different_prompts(count: int) -> list[list[int]]:
+    """As many for each start; the chain sees the last token only, so what comes before it makes them different and no more."""
+    prefixes = list(itertools.product(range(1, 8), repeat=3))[:count]
+    return [[*prefix, start] for prefix in prefixes for start in STARTS]
+
+
 @pytest.mark.parametrize("estimator", ["exact_step", "sampled"])
 @pytest.mark.parametrize("scale", [0.2, 1.0])
 def test_estimates_lie_within_four_standard_errors_of_the_closed_form(estimator: str, scale: float):
@@ -24,7 +31,7 @@ def test_estimates_lie_within_four_standard_errors_of_the_closed_form(estimator:
     reference = markov_lm(0)
     candidate = markov_lm(1, near=reference, scale=scale)
     result = measure_fade(
-        prompts=[[start] for start in STARTS] * 150,
+        prompts=different_prompts(150),
         candidate=candidate,
         reference=reference,
         num_samples=4,
@@ -45,7 +52,7 @@ def test_exact_step_is_never_negative_and_varies_less():
     reference = markov_lm(0)
     candidate = markov_lm(1, near=reference, scale=0.5)
     options = {"max_new_tokens": LENGTH, "num_samples": 4, "batch_size": 2400, "progress": False}
-    prompts = [[start] for start in STARTS] * 50
+    prompts = different_prompts(50)
     exact, sampled = (
         measure_fade(prompts=prompts, candidate=candidate, reference=reference, estimator=name, **options).estimate
         for name in ("exact_step", "sampled")
