@@ -61,9 +61,9 @@ def patching_effects(
         if readers[0].depth != readers[1].depth:
             raise ValueError(f"patching needs models of equal depth, got {readers[0].depth} and {readers[1].depth}.")
         result = torch.zeros(len(examples), readers[0].depth, dtype=torch.float64)
-        done = []
+        logits, done = LogitReader(views[0]), []
         for batch in my_share(batches(examples, batch_size, views), label=label, progress=progress):
-            done.append((batch, _patch_batch(views[0], readers, [examples[index] for index in batch])))
+            done.append((batch, _patch_batch(logits, readers, [examples[index] for index in batch])))
     for batch, drops in gather(done):
         result[batch] = drops
     return result
@@ -154,11 +154,10 @@ def _states_at(
     return kept
 
 
-def _patch_batch(original: View, readers: Sequence[HiddenReader], examples: Sequence[Example]) -> torch.Tensor:
+def _patch_batch(logits: LogitReader, readers: Sequence[HiddenReader], examples: Sequence[Example]) -> torch.Tensor:
     rows, positions, targets, inputs = _answers(examples)
     given = _states_at(readers[1], inputs, rows, positions)
-    logits = LogitReader(original)
-    device = original.model.device
+    device = readers[0].device
     places = [tensor.to(device) for tensor in (rows, positions)]
     moved = [inputs[name].to(device) for name in ("input_ids", "attention_mask")]
 

@@ -209,7 +209,7 @@ def _pads(model: PreTrainedModel | PeftModel, prompt: Sequence[int], alone: torc
     """Whether the model answers behind padding as it does alone; old models and soft prompts count their positions otherwise."""
     padded = _one_step(model, prompt, padding=3).logits[0]
     size = max(1.0, float(alone.abs().max()))
-    return bool((padded - alone).abs().max() <= tolerance(model) * size)
+    return bool((padded - alone).abs().max() <= tolerance(model) / 4 * size)
 
 
 def _one_step(model: PreTrainedModel | PeftModel, prompt: Sequence[int], *, padding: int = 0) -> Any:

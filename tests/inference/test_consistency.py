@@ -1,5 +1,7 @@
 """What is sampled is what is scored, or the model is refused by name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from toys import MarkovLM, markov_lm, tiny_llama
 from transformers import BertConfig, BertLMHeadModel
 
 from hf_unlearn.inference import cross_score, feature_rows, read_answers, sample_completions, score
-from hf_unlearn.inference._consistency import tolerance
+from hf_unlearn.inference._consistency import resolution
 from hf_unlearn.inference._reading import LogitReader
 
 
@@ -73,6 +75,23 @@ def test_honest_models_pass_in_half_precision(name: str, dtype: torch.dtype):
     assert len(scored(world.build(name, dtype=dtype))) == 24
 
 
+def test_rounding_may_add_up_over_layers():
+    assert len(scored(world.build("llama", dtype=torch.bfloat16, num_hidden_layers=24))) == 24
+
+
+@pytest.mark.parametrize(("shift", "refused"), [(0.01, False), (0.2, True)])
+def test_a_small_difference_of_every_token_adds_up(shift: float, refused: bool):
+    """In half precision no single token gives it away; the mean, which every divergence would be wrong by, does."""
+    model = world.build("llama", dtype=torch.bfloat16)
+    completions = sample_completions(model, PROMPTS, **SAMPLING)
+    moved = replace(completions, log_probs=(completions.log_probs + shift) * completions.mask)
+    if refused:
+        with pytest.raises(RuntimeError, match=r"is not what is scored: 0 of 24 .* drawn with 0\.2"):
+            scored(model, moved)
+    else:
+        assert len(scored(model, moved)) == 24
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_soft_cap_that_scoring_drops_is_noticed(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
     model = world.build("gemma2", dtype=dtype)
@@ -95,7 +114,7 @@ def test_caps_and_scales_are_found_however_small_the_logits(name: str):
         inputs = torch.tensor([[1, 8, 9, 10]])
         read = reader.logits(reader.states(inputs, torch.ones_like(inputs), *place))
         whole = model(inputs).logits[0, -1:]
-    assert (read - whole).abs().max() <= 2 * tolerance(model) / 8 * whole.abs().max()
+    assert (read - whole).abs().max() <= 2 * resolution(model) * whole.abs().max()
     assert reader.body is not None  # memory follows the chunk here too
 
 
