@@ -38,6 +38,7 @@ from hf_unlearn.inference import (
     check_comparable,
     is_main_process,
     score,
+    shortest_context,
     tell_apart,
 )
 
@@ -76,7 +77,9 @@ def audit(
     Args:
         candidate: The unlearned model: loaded, path or Hub id.
         reference: Trained the same way without the forget set.
-        forget: What had to go: dataset, `load_dataset` spec or file.
+        forget: What had to go: dataset, `load_dataset` spec or file. Running text (`text`) is cut into chunks of at most 256 tokens, whose
+            first half is the prompt and whose second half is the answer, see `data.chunk_texts`; `max_examples` counts chunks, and
+            intervals are over texts.
         retain: What had to stay.
         holdout: Never trained on, for comparison with the forget set.
         original: The model before unlearning; gives `start`.
@@ -143,6 +146,7 @@ def audit(
         seed,
         allow_overlap,
         prompt_template,
+        shortest_context(models),
     )
     sampling = Sampling(checked["num_samples"], checked["max_new_tokens"] or longest_answer(splits), seed, batch_size)
     store = EvidenceStore(folder and folder / "evidence")

@@ -1,6 +1,6 @@
 """What the models' layers left behind for an audit, before anything is computed from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +23,7 @@ class FeatureEvidence:
         shares_basis: Per role, whether it shares its starting weights with the reference.
         patching: By donor role, shape `(examples, layers)`: what the original loses with the donor's layer; the first forget examples.
         lens: By role, shape `(examples, layers)`; the first forget examples.
-        prompts: Per split, what each row answers; rows with one prompt are one cluster.
+        prompts: Per split, what each row answers: its prompt, or the text that it is a chunk of; rows with the same are one cluster.
     """
 
     features: dict[str, dict[str, LayerRows]] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class FeatureEvidence:
     shares_basis: dict[str, bool] = field(default_factory=dict)
     patching: dict[str, np.ndarray] = field(default_factory=dict)
     lens: dict[str, np.ndarray] = field(default_factory=dict)
-    prompts: dict[str, Sequence[tuple[int, ...]]] = field(default_factory=dict)
+    prompts: dict[str, Sequence[Hashable]] = field(default_factory=dict)
 
     def clusters(self, *splits: str) -> np.ndarray | None:
         """The cluster of each row of the splits, one after the other; None where nothing is known of prompts."""

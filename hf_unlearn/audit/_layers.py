@@ -88,7 +88,7 @@ class LayerReader:
     ):
         self.splits, self.settings, self.space = splits, settings, space
         self.store, self.progress = store, progress
-        self.evidence = FeatureEvidence(prompts={name: split.prompts for name, split in splits.items()})
+        self.evidence = FeatureEvidence(prompts={name: split.groups for name, split in splits.items()})
         self.skipped = skipped
         self._opened: dict[str, Subject] = {}
 

@@ -116,8 +116,8 @@ def audit_notes(
         if len(split.examples) < split.total
     ]
     notes += [
-        f"The {len(split.examples)} {split.name} examples have {split.clusters.max() + 1} different prompts; those of one prompt count as "
-        "one in every interval."
+        f"The {len(split.examples)} {split.name} examples have {split.clusters.max() + 1} different {split.kind}s; those of one {split.kind} "
+        "count as one in every interval."
         for split in splits.values()
         if split.clusters.max() + 1 < len(split.examples)
     ]

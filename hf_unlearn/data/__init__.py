@@ -1,5 +1,7 @@
 """Forget, retain and holdout sets: where they come from, and how they become token ids. Knows no metric and no objective."""
 
+from hf_unlearn.data._chunks import CHUNK_TOKENS as CHUNK_TOKENS
+from hf_unlearn.data._chunks import chunk_texts as chunk_texts
 from hf_unlearn.data._collation import prompt_token_ids as prompt_token_ids
 from hf_unlearn.data._collation import tokenize_examples as tokenize_examples
 from hf_unlearn.data._collator import AnswerCollator as AnswerCollator

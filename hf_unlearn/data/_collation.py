@@ -115,7 +115,7 @@ def _encode(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, prompt_templat
     texts = [i for i, row in enumerate(rows) if isinstance(row.answer, str)]
     prompts = _plain_ids(tokenizer, [str(rows[i].prompt or "") for i in texts])
     answers = _plain_ids(tokenizer, [str(rows[i].answer) for i in texts])
-    start = _start_ids(tokenizer) if texts else []
+    start = start_token_ids(tokenizer) if texts else []
     plain = {i: (_started(start, prompt), answer) for i, prompt, answer in zip(texts, prompts, answers, strict=True)}
     result = []
     for index, row in enumerate(rows):
@@ -147,7 +147,7 @@ def _plain_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[lis
     return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
 
 
-def _start_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def start_token_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """What the tokenizer puts in front of ordinary text; what it puts behind it does not belong between two parts."""
     bare, whole = (tokenizer("a", add_special_tokens=special)["input_ids"] for special in (False, True))
     for offset in range(len(whole) - len(bare) + 1):

@@ -72,10 +72,10 @@ def about(name: str) -> Iterator[None]:
 
     Example:
         >>> with about("retain"):
-        ...     column_format(["txt"])
+        ...     raise ValueError("no rows.")
         Traceback (most recent call last):
         ...
-        ValueError: retain: None of the understood columns are complete. Found: txt. ...
+        ValueError: retain: no rows.
     """
     try:
         yield

@@ -25,6 +25,7 @@ from hf_unlearn.inference._models import check_comparable as check_comparable
 from hf_unlearn.inference._models import check_same_tokenizer as check_same_tokenizer
 from hf_unlearn.inference._models import context_length as context_length
 from hf_unlearn.inference._models import model_depth as model_depth
+from hf_unlearn.inference._models import shortest_context as shortest_context
 from hf_unlearn.inference._models import undisturbed as undisturbed
 from hf_unlearn.inference._models import vocabulary_size as vocabulary_size
 from hf_unlearn.inference._prompts import check_room as check_room

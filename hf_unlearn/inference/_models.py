@@ -59,6 +59,15 @@ def rope_switch(model: PreTrainedModel | PeftModel) -> int | None:
     return min(known) if known else None
 
 
+def shortest_context(models: Mapping[str, ModelLike]) -> int | None:
+    """How many tokens all of them can see at once; None where none names a limit. Opens no weights."""
+    limits = []
+    for model in models.values():
+        config = saved_configs(model)[0] if isinstance(model, (str, os.PathLike)) else model.config.get_text_config()
+        limits.append(getattr(config, "max_position_embeddings", None) or 0)
+    return min((int(limit) for limit in limits if limit > 0), default=None)
+
+
 def check_comparable(
     models: Mapping[str, ModelLike], *, processing_class: PreTrainedTokenizerBase | None = None
 ) -> None:
