@@ -30,6 +30,7 @@ from hf_unlearn.inference import (
     completion_rows,
     concatenate,
     encode_prompts,
+    given_rows,
     tell_apart,
 )
 
@@ -127,7 +128,8 @@ def measure_fade(
     sampling = Sampling(num_samples, max_new_tokens, options["seed"], batch_size)
     roles = {"reference": reference, "candidate": candidate, "original": original, "twin": twin}
     given = check_roles(roles, processing_class)
-    needed = len(prompts) > 0 and isinstance(prompts[0], str)
+    prompts = given_rows(prompts, "prompts")
+    needed = any(isinstance(prompt, str) for prompt in prompts)
     tokenizer = common_tokenizer(given, processing_class, needed=needed)
     prompt_ids = encode_prompts(prompts, tokenizer)
     check_comparable(given, processing_class=tokenizer if needed else None)

@@ -23,7 +23,9 @@ from hf_unlearn.inference import (
     FeatureSettings,
     LoadedModel,
     ModelLike,
+    check_token_ids,
     encode_prompts,
+    given_rows,
     load_model,
     representation_moments,
     share_starting_weights,
@@ -87,7 +89,7 @@ class RepresentationMeasurement:
 
 def measure_representation(
     *,
-    texts: Sequence[str] | Sequence[Mapping[str, object]],
+    texts: Sequence[str] | Sequence[Sequence[int]] | Sequence[Mapping[str, object]],
     candidate: ModelLike,
     reference: ModelLike,
     original: ModelLike | None = None,
@@ -101,7 +103,7 @@ def measure_representation(
     """Did the hidden states go where retraining would have taken them?
 
     Args:
-        texts: Texts as the models see them (question and answer together), or model inputs: `input_ids` with `labels` on the answer,
+        texts: Texts as the models see them (question and answer together), token ids, or model inputs: `input_ids` with `labels` on the answer,
             `pixel_values`, ….
         candidate: The unlearned model: loaded, path or Hub id; any kind that has hidden states.
         reference: Trained the same way without the forget set.
@@ -120,26 +122,28 @@ def measure_representation(
         ValueError: No texts, fewer than the estimator needs, an unknown space, split, pooling or layer, different depths or (in
             feature space) widths, a model without hidden states, or one without a tokenizer where texts are given.
     """
-    _check_choices(space, split, len(texts))
+    rows = given_rows(texts, "texts")
+    _check_choices(space, split, len(rows))
     settings = settings or FeatureSettings()
     check_arguments(debiased=debiased, progress=progress)
     roles = {"reference": reference, "candidate": candidate, "original": original}
     given = check_roles(roles, processing_class, kind="any")
     models = {name: load_model(model, kind="any") for name, model in given.items()}
-    inputs: Sequence[Mapping[str, object]]
-    if len(texts) and isinstance(texts[0], str):
-        tokenizer = common_tokenizer(given, processing_class, needed=True)
-        inputs = [{"input_ids": ids} for ids in encode_prompts(texts, tokenizer)]  # type: ignore[arg-type]
-    else:
-        inputs = texts  # type: ignore[assignment]
-    indices = _by_split(split, len(texts))
+    inputs: Sequence[Mapping[str, object]] = rows
+    if not isinstance(rows[0], Mapping):
+        has_texts = any(isinstance(row, str) for row in rows)
+        tokenizer = common_tokenizer(given, processing_class, needed=True) if has_texts else None
+        inputs = [{"input_ids": ids} for ids in encode_prompts(rows, tokenizer, name="texts")]
+    for model in models.values():
+        check_token_ids(model, [row["input_ids"] for row in inputs if "input_ids" in row], name="texts")  # type: ignore[misc]
+    indices = _by_split(split, len(rows))
     _check_counts(indices, debiased)
     used = choose_space(models) if space == "auto" else space
     found = {
         name: representation_moments(
-            models, [inputs[at] for at in rows], settings, progress=progress, label=f"hidden states {name}"
+            models, [inputs[index] for index in at], settings, progress=progress, label=f"hidden states {name}"
         )
-        for name, rows in indices.items()
+        for name, at in indices.items()
     }
     some = next(iter(found.values()))
     widths = sorted({width for sizes in some.widths.values() for width in sizes.values()})

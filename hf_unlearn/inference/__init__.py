@@ -29,8 +29,10 @@ from hf_unlearn.inference._models import shortest_context as shortest_context
 from hf_unlearn.inference._models import undisturbed as undisturbed
 from hf_unlearn.inference._models import vocabulary_size as vocabulary_size
 from hf_unlearn.inference._prompts import check_room as check_room
+from hf_unlearn.inference._prompts import check_token_ids as check_token_ids
 from hf_unlearn.inference._prompts import default_stop_token_ids as default_stop_token_ids
 from hf_unlearn.inference._prompts import encode_prompts as encode_prompts
+from hf_unlearn.inference._prompts import given_rows as given_rows
 from hf_unlearn.inference._rows import AnswerRows as AnswerRows
 from hf_unlearn.inference._rows import ScoredRows as ScoredRows
 from hf_unlearn.inference._rows import check_estimator as check_estimator

@@ -3,7 +3,7 @@
 import datasets
 import evaluate
 
-from hf_unlearn.audit import fade_from_log_probs, measure_fade
+from hf_unlearn.audit import check_module_inputs, fade_from_log_probs, measure_fade
 
 
 _DESCRIPTION = """\
@@ -82,8 +82,10 @@ class FADE(evaluate.Measurement):
         from_candidate=None,
         confidence=0.95,
         num_resamples=1000,
+        **others,
     ):
         """Compute FADE from models and prompts, or from log-probabilities; see the inputs description."""
+        check_module_inputs("FADE", list(FADE.compute.__kwdefaults__), others)
         uncertainty = {"confidence": confidence, "num_resamples": num_resamples, "seed": seed}
         if from_reference is not None or from_candidate is not None:
             if from_reference is None or from_candidate is None:
@@ -110,6 +112,12 @@ class FADE(evaluate.Measurement):
             progress=progress,
             **uncertainty,
         ).to_dict()
+
+    def add_batch(self, **inputs):
+        """Refused: models are compared in one call."""
+        raise TypeError("FADE compares models in one call and collects no batches: pass prompts= to compute().")
+
+    add = add_batch
 
     def _compute(self, **inputs):
         return self.compute(**inputs)

@@ -3,7 +3,7 @@
 import datasets
 import evaluate
 
-from hf_unlearn.audit import measure_representation, representation_from_features
+from hf_unlearn.audit import check_module_inputs, measure_representation, representation_from_features
 from hf_unlearn.inference import FeatureSettings
 
 
@@ -14,7 +14,7 @@ layer by layer, next to geometry (debiased linear CKA, principal directions).
 """
 _INPUTS = """
 Args, with models:
-    texts: list of texts as the models see them, or of model inputs (dicts with input_ids and labels, or pixel_values).
+    texts: list of texts as the models see them, of token id lists, or of model inputs (dicts with input_ids and labels, or pixel_values).
     candidate, reference: the unlearned model and one retrained without the forget data; loaded, local path or Hub id; any kind of model
         that has hidden states.
     original: optional; the model before unlearning. Without it there is only geometry.
@@ -100,8 +100,10 @@ class RepresentationForgetting(evaluate.Measurement):
         split=None,
         space="auto",
         debiased=True,
+        **others,
     ):
         """Compute from models and texts, or from features; see the inputs description."""
+        check_module_inputs("representation forgetting", list(RepresentationForgetting.compute.__kwdefaults__), others)
         if candidate_features is not None or reference_features is not None:
             if candidate_features is None or reference_features is None:
                 raise ValueError("features are needed of both models: candidate_features and reference_features.")
@@ -124,7 +126,7 @@ class RepresentationForgetting(evaluate.Measurement):
             space=space,
             settings=FeatureSettings(
                 pooling=pooling,
-                layers=None if layers is None else tuple(layers),
+                layers=tuple(layers) if isinstance(layers, list) else layers,
                 match_depth=match_depth,
                 max_width=max_width,
                 seed=seed,
@@ -133,6 +135,14 @@ class RepresentationForgetting(evaluate.Measurement):
             debiased=debiased,
             progress=progress,
         ).to_dict()
+
+    def add_batch(self, **inputs):
+        """Refused: models are compared in one call."""
+        raise TypeError(
+            "representation forgetting compares models in one call and collects no batches: pass texts= to compute()."
+        )
+
+    add = add_batch
 
     def _compute(self, **inputs):
         return self.compute(**inputs)

@@ -11,6 +11,7 @@ import evaluate
 import numpy as np
 import pytest
 import yaml
+from datasets import Dataset
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from toys import tiny_llama, word_tokenizer
 
@@ -164,12 +165,103 @@ def test_representation_forgetting_known_answer():
     [
         ({}, "needs texts, candidate, reference"),
         ({"candidate_features": [[1.0]]}, "needed of both models"),
-        ({"texts": [], "candidate": tiny_llama(), "reference": tiny_llama()}, "no examples"),
+        ({"texts": [], "candidate": tiny_llama(), "reference": tiny_llama()}, "texts must be a non-empty list"),
     ],
 )
 def test_missing_inputs_of_representation_forgetting_are_named(inputs: dict, message: str):
     with pytest.raises(ValueError, match=message):
         evaluate.load(hf_unlearn.metric_path("representation_forgetting")).compute(**inputs)
+
+
+def module(name: str) -> evaluate.EvaluationModule:
+    return evaluate.load(hf_unlearn.metric_path(name))
+
+
+def test_both_modules_combine():
+    """What one of them takes and the other does not goes to that one."""
+    models = {name: tiny_llama(seed) for seed, name in enumerate(("candidate", "reference"))}
+    prompts, texts = [[1, 4], [1, 5]], [[1, 4, at] for at in range(6, 11)]
+    fade = {"prompts": prompts, "num_samples": 2, "max_new_tokens": 4, "progress": False}
+    both = evaluate.combine([module("fade"), module("representation_forgetting")])
+    result = both.compute(**models, **fade, texts=texts, layers=[2])
+    expected = module("fade").compute(**models, **fade)
+    expected |= module("representation_forgetting").compute(**models, texts=texts, layers=[2], progress=False)
+    assert result == expected and {"fade", "cka"} <= set(result)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"predictions": ["a"], "references": ["b"]}, "compares two models and takes no predictions"),
+        ({"predictions": None, "references": None, "candidat": 1}, "no input 'candidat'.* Did you mean 'candidate'"),
+        ({"twins": 1, "layer": [1]}, "takes no input 'twins'"),
+    ],
+)
+def test_what_a_module_does_not_take_is_refused_in_words(name: str, inputs: dict, message: str):
+    with pytest.raises(TypeError, match=message):
+        module(name).compute(**inputs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_input_of_the_other_module_is_refused_where_nothing_is_combined(name: str):
+    others = {"fade": "pooling", "representation_forgetting": "num_samples"}
+    with pytest.raises(TypeError, match=f"takes no input '{others[name]}'"):
+        module(name).compute(**{others[name]: 3})
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("way", ["add", "add_batch"])
+def test_batches_are_not_collected_in_vain(name: str, way: str):
+    with pytest.raises(TypeError, match="compares models in one call"):
+        getattr(module(name), way)(prompts=["a"])
+
+
+def test_representation_forgetting_takes_token_ids():
+    """The same as model inputs."""
+    models = {name: tiny_llama(seed) for seed, name in enumerate(("candidate", "reference"))}
+    ids = [[1, 4, at, at + 3] for at in range(6, 11)]
+    results = [
+        module("representation_forgetting").compute(texts=texts, progress=False, **models)
+        for texts in (ids, [{"input_ids": row} for row in ids], np.array(ids))
+    ]
+    assert results[0] == results[1] == results[2] and results[0]["cka"] is not None
+
+
+TABLE = Dataset.from_dict({"question": ["a"] * 5, "answer": ["b"] * 5})
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        (
+            TABLE,
+            TypeError,
+            r"Dataset with the columns question, answer; pass one of them, for example \w+=data\['question'\]",
+        ),
+        (TABLE.to_pandas(), TypeError, "DataFrame with the columns question, answer"),
+        ({"question": ["a"]}, TypeError, "dict with the columns question"),
+        ("one text", ValueError, "must be a non-empty list of texts or of token ids, got 'one text'"),
+        (
+            [[1, 2], [1, 500], [1], [1], [1]],
+            ValueError,
+            r"\[1\] has the token id 500, but LlamaForCausalLM knows 0 to 96",
+        ),
+        ([[1, -3], [1], [1], [1], [1]], ValueError, r"\[0\] has the token id -3"),
+        ([[1, 2.5], [1], [1], [1], [1]], TypeError, "whole numbers; it holds '2.5'"),
+        ([[1], "text", [1], [1], [1]], TypeError, "all texts or all token ids"),
+        ([None, [1], [1], [1], [1]], TypeError, "must be a text or a list of token ids, got 'None'"),
+        (["a"] * 5, ValueError, "no model says where its tokenizer is: pass processing_class="),
+    ],
+)
+def test_rows_of_another_kind_are_refused_in_words(name: str, rows: object, error: type, message: str):
+    inputs = {"candidate": tiny_llama(), "reference": tiny_llama(1), "progress": False}
+    inputs["prompts" if name == "fade" else "texts"] = rows
+    if isinstance(rows, list) and "text" in rows:
+        inputs["processing_class"] = word_tokenizer("text")
+    with pytest.raises(error, match=message):
+        module(name).compute(**inputs)
 
 
 def test_fade_works_from_an_installed_wheel(tmp_path: Path):
