@@ -46,3 +46,8 @@ from hf_unlearn.functional._representation import pca_shift as pca_shift
 from hf_unlearn.functional._representation import pca_similarity as pca_similarity
 from hf_unlearn.functional._representation import representation_forgetting as representation_forgetting
 from hf_unlearn.functional._representation import representation_unlearning_score as representation_unlearning_score
+from hf_unlearn.functional._uncertainty import FEW_CLUSTERS as FEW_CLUSTERS
+from hf_unlearn.functional._uncertainty import FEWEST_CLUSTERS as FEWEST_CLUSTERS
+from hf_unlearn.functional._uncertainty import Bootstrap as Bootstrap
+from hf_unlearn.functional._uncertainty import Estimate as Estimate
+from hf_unlearn.functional._uncertainty import mean_estimate as mean_estimate
