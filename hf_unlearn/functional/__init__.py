@@ -6,6 +6,8 @@ from hf_unlearn.functional._bootstrap import clusters_by_content as clusters_by_
 from hf_unlearn.functional._bootstrap import percentile_interval as percentile_interval
 from hf_unlearn.functional._bootstrap import relative as relative
 from hf_unlearn.functional._cka import linear_cka as linear_cka
+from hf_unlearn.functional._comparison import Comparison as Comparison
+from hf_unlearn.functional._comparison import compare as compare
 from hf_unlearn.functional._depth import logit_lens_erasure as logit_lens_erasure
 from hf_unlearn.functional._depth import shares_of_effects as shares_of_effects
 from hf_unlearn.functional._depth import unlearning_depth_score as unlearning_depth_score
