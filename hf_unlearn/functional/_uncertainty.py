@@ -6,7 +6,7 @@ Knows numbers; no metric and no model.
 
 Percentile intervals flatter: of nominal 95 % they held .64 to .77 with three prompts and .86 to .94 with thirty. The studentised interval (Efron
 & Tibshirani 1993, section 12.5) compares each resample with its own standard error, which widens the side where the long tail is;
-`tests/benchmarks/coverage.py` prints what both hold.
+`tests/benchmarks/coverage.py` prints what both hold. The audit's own intervals are still percentile intervals; they move here with its engine.
 """
 
 import math
