@@ -1,6 +1,6 @@
 """The forget set as training needs it: tokenized, checked against model and retain set, ready to be batched."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,11 @@ class ForgetData:
     def batch(self, indices: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
         """Some examples as tensors `input_ids`, `attention_mask`, `labels`."""
         return self.collator([self.examples[index] for index in indices])
+
+    def batches(self, size: int) -> Iterator[dict[str, torch.Tensor]]:
+        """All examples in order, at most `size` at a time."""
+        for start in range(0, len(self.examples), size):
+            yield self.batch(range(start, min(start + size, len(self.examples))))
 
 
 def prepare_forget_data(
@@ -94,6 +99,12 @@ def answer_collator(model: LoadedModel, tokenizer: PreTrainedTokenizerBase | Non
     """Pads with an id that the model knows: tokenizers get padding tokens added that no embedding was made for."""
     pad = 0 if tokenizer is None else pad_token_id(tokenizer)
     return AnswerCollator(pad if pad < vocabulary_size(model) else 0)
+
+
+def place_model(trainer: Trainer) -> None:
+    """Where training will need the model anyway; the Trainer may not have moved it yet."""
+    if trainer.place_model_on_device and trainer.model.device != trainer.args.device:
+        trainer.model.to(trainer.args.device)
 
 
 def check_ids(examples: Sequence[Mapping[str, list[int]]], model: LoadedModel) -> None:

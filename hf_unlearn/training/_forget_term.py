@@ -3,8 +3,6 @@
 Knows a Trainer's model and an objective. Does not know optimisation steps, weights or logs.
 """
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,21 +13,16 @@ import torch
 from peft import PeftModel
 from transformers import Trainer
 
-from hf_unlearn._files import cache_root, write_atomically
 from hf_unlearn.functional import answer_mask, answer_positions, sequence_log_probs, step_divergence, token_log_probs
 from hf_unlearn.inference import (
     HiddenReader,
-    LoadedModel,
-    is_main_process,
-    model_fingerprint,
-    on_all_processes,
-    score,
     undisturbed,
     vocabulary_size,
 )
 from hf_unlearn.objectives import ForgetBatch, Objective, OriginalModel
 from hf_unlearn.training._alternatives import alternative_examples
 from hf_unlearn.training._forget_data import ForgetData
+from hf_unlearn.training._original_scores import original_log_probs
 from hf_unlearn.training._quiet import quiet
 
 
@@ -51,7 +44,6 @@ class ForgetTerm:
         trainer: Whose model forgets; what the original says is taken from it now.
         objective: The objective.
         forget: The forget set.
-        keep_original: Gives the original where its full outputs are needed during training.
         seed: Of generated alternatives.
     """
 
@@ -60,7 +52,6 @@ class ForgetTerm:
         trainer: Trainer,
         objective: Objective,
         forget: ForgetData,
-        keep_original: Callable[[], OriginalModel],
         *,
         seed: int,
     ):
@@ -80,11 +71,12 @@ class ForgetTerm:
                 seed=seed,
                 prompt_template=forget.prompt_template,
             )
-        self._original_log_probs = self._score(forget.examples) if "original_log_probs" in needs else None
+        self._original_log_probs = self._score(None) if "original_log_probs" in needs else None
         self._original_alternatives = (
             self._score(self.alternatives) if "original_alternative_log_probs" in needs else None
         )
-        self._original = keep_original() if "original_logits" in needs else None
+        self._kept: OriginalModel | None = None
+        self._original = self.original() if "original_logits" in needs else None
         self.reader: HiddenReader | None = None
         self.layer, self._hidden_norm = 0, 0.0
         if "hidden" in needs:
@@ -205,7 +197,8 @@ class ForgetTerm:
         modes = [(module, module.training) for module in model.modules()]
         model.eval()
         with torch.random.fork_rng():
-            for batch in self._batches():
+            for batch in self.forget.batches(self.trainer.args.per_device_eval_batch_size):
+                batch = self._on_device(batch)
                 labels = batch.pop("labels")
                 log_probs = _read(model(**batch).logits, labels, self.forget.is_classification)[0]
                 gradients = torch.autograd.grad(log_probs.sum(), list(trained.values()), allow_unused=True)
@@ -218,6 +211,11 @@ class ForgetTerm:
         kept = max(1, round(share * sizes.numel()))
         threshold = sizes.kthvalue(sizes.numel() - kept + 1).values
         return {name: (value.abs() >= threshold).to(value.dtype) for name, value in sums.items()}
+
+    def probe(self) -> dict[str, torch.Tensor]:
+        """What the model takes, of one forget example."""
+        batch = self._on_device(self.forget.batch([0]))
+        return {name: value for name, value in batch.items() if name != "labels"}
 
     def num_outputs(self) -> int:
         """Tokens of the vocabulary, or classes."""
@@ -271,51 +269,16 @@ class ForgetTerm:
         """In the precision of the sums they are compared with: at the start their difference is almost nothing."""
         return values[indices].to(log_probs.device, sequence_log_probs(log_probs[:1]).dtype)
 
-    def _score(self, examples: list[dict[str, Any]]) -> torch.Tensor:
-        """log p of every answer under the model as it is now; float64, shape `(examples,)`; kept on disk for the next run."""
-        model = self.trainer.model
-        precision = str(torch.get_autocast_dtype("cpu")) if self.trainer.args.bf16 else str(model.dtype)
-        described = json.dumps([model_fingerprint(model), precision, _plain(examples)], sort_keys=True)
-        path = cache_root() / "original" / f"{hashlib.sha256(described.encode()).hexdigest()[:24]}.json"
-        if on_all_processes(path.is_file()):
-            logger.info("the original's log-probabilities come from %s", path)
-            return torch.tensor(json.loads(path.read_text()), dtype=torch.float64)
-        logger.info("scoring %d forget examples under the original", len(examples))
-        with self.trainer.accelerator.autocast():
-            values = (
-                self._class_log_probs(model) if self.forget.is_classification else self._answer_log_probs(examples)
-            )
-        if is_main_process():
-            try:
-                write_atomically(path, lambda target: target.write_text(json.dumps(values.tolist())))
-            except OSError as error:
-                logger.warning(
-                    "could not keep the original's log-probabilities (%s); the next run computes them anew.", error
-                )
-        return values
+    def original(self) -> OriginalModel:
+        """The model as it was at the first call, where its full outputs are needed during training."""
+        if self._kept is None:
+            with self.trainer.accelerator.autocast():
+                self._kept = OriginalModel(self.trainer.model, self.probe())
+        return self._kept
 
-    def _answer_log_probs(self, examples: list[dict[str, Any]]) -> torch.Tensor:
-        rows = score(
-            {"original": self.trainer.model},
-            examples,
-            batch_size=self.trainer.args.per_device_eval_batch_size,
-            progress=not self.trainer.args.disable_tqdm,
-        )
-        return torch.tensor(rows.column("log_prob"))
-
-    def _class_log_probs(self, model: LoadedModel) -> torch.Tensor:
-        found = []
-        with undisturbed(model):
-            for batch in self._batches():
-                labels = batch.pop("labels")
-                log_probs = model(**batch).logits.double().log_softmax(-1)
-                found.append(log_probs.gather(1, labels[:, None])[:, 0].cpu())
-        return torch.cat(found)
-
-    def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
-        size = self.trainer.args.per_device_eval_batch_size
-        for start in range(0, len(self.forget.examples), size):
-            yield self._on_device(self.forget.batch(range(start, min(start + size, len(self.forget.examples)))))
+    def _score(self, alternatives: list[dict[str, Any]] | None) -> torch.Tensor:
+        """log p of every forget answer, or alternative answer, under the model as it is now."""
+        return original_log_probs(self.trainer, self.forget, alternatives)
 
     def _on_device(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {name: value.to(self.trainer.args.device) for name, value in batch.items()}
@@ -330,13 +293,6 @@ def _read(
         return log_probs, torch.ones_like(log_probs, dtype=torch.bool), logits, labels
     rows, positions, targets = answer_positions(labels)
     return token_log_probs(logits, labels), answer_mask(labels), logits[rows, positions], targets
-
-
-def _plain(examples: list[dict[str, Any]]) -> list:
-    return [
-        {name: value.tolist() if isinstance(value, torch.Tensor) else value for name, value in sorted(row.items())}
-        for row in examples
-    ]
 
 
 def kl_losses(logits: torch.Tensor, original_logits: torch.Tensor) -> torch.Tensor:

@@ -304,7 +304,7 @@ def test_lora_with_gradient_checkpointing_trains_both_matrices(retain_term: str,
         tmp_path, model=model, options={"retain_term": retain_term}, gradient_checkpointing=True, num_train_epochs=3
     )
     if retain_term == "kl":
-        assert callback._original.way == "adapter off"  # no second model in memory
+        assert callback.retain.original.way == "adapter off"  # no second model in memory
     trainer.train()
     moved = {name for name, value in weights(model).items() if not torch.equal(value, before[name])}
     adapters = {name for name in before if "lora_" in name}
@@ -314,7 +314,7 @@ def test_lora_with_gradient_checkpointing_trains_both_matrices(retain_term: str,
 def test_a_trained_adapter_is_not_switched_off_to_ask_the_original(tmp_path: Path):
     model = get_peft_model(tiny_llama(), LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False))
     trainer, callback = trainer_with_callback(tmp_path, model=model, options={"retain_term": "kl"})
-    assert callback._original.way == "first adapter weights"  # nor here
+    assert callback.retain.original.way == "first adapter weights"  # nor here
     trainer.train()
     assert trainer.state.log_history[0]["retain_loss"] == pytest.approx(
         0, abs=1e-5

@@ -112,11 +112,11 @@ def test_every_objective_reads_the_model_without_noise(objective: str, noise: st
     assert torch.equal(torch.get_rng_state(), state)
     batch = callback.trainer.data_collator([callback.trainer.train_dataset[index] for index in range(4)])
     for term in ("kl", "hidden"):
-        callback._retain_layer = 1 if term == "hidden" else None
+        callback.retain.layer = 1 if term == "hidden" else None
         if term == "hidden" and callback.term.reader is None:
             callback.term.open_layers()
-        callback.retain_term = callback.retain_term if term == "kl" else _hidden()
-        loss = callback._retain_part(None, model, batch, False, None)
+        callback.retain.retain_term = callback.retain.retain_term if term == "kl" else _hidden()
+        loss = callback.retain.loss(None, model, batch, False, None)
         assert float(loss.detach()) == pytest.approx(0, abs=1e-6), term
 
 

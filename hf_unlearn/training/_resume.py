@@ -1,0 +1,157 @@
+"""Going on from a checkpoint: only from a whole one, and only with the run that it is a checkpoint of."""
+
+import hashlib
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from peft import PeftModel
+from transformers import Trainer
+from transformers.trainer_utils import sort_checkpoints
+
+
+logger = logging.getLogger(__name__)
+SAMPLED = 64
+"""Numbers of each weight that tell one model from another; training moves all of them."""
+
+
+def last_whole_checkpoint(folder: str | os.PathLike) -> str | None:
+    """The latest checkpoint that was written to its end; a warning names those that were not.
+
+    Args:
+        folder: The Trainer's `output_dir`.
+
+    Returns:
+        Its path; None if there is no checkpoint at all.
+
+    Raises:
+        ValueError: There are checkpoints, but none is whole.
+    """
+    found = sort_checkpoints(output_dir=str(folder)) if Path(folder).is_dir() else []
+    for path in reversed(found):
+        missing = _what_is_missing(Path(path))
+        if missing is None:
+            return str(path)
+        logger.warning(
+            "%s is incomplete (%s), as after a kill while it was written; it is passed over.", path, missing
+        )
+    if found:
+        raise ValueError(f"no checkpoint in {str(folder)!r} is complete; start the training anew.")
+    return None
+
+
+def _what_is_missing(checkpoint: Path) -> str | None:
+    state = checkpoint / "trainer_state.json"  # the Trainer writes it last
+    try:
+        json.loads(state.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return f"no readable {state.name}"
+    for path in sorted(checkpoint.iterdir()):
+        if path.suffix == ".safetensors" and not _is_whole(path):
+            return f"{path.name} is cut off"
+        if path.suffix in (".pt", ".pth") and not zipfile.is_zipfile(path):
+            return f"{path.name} is cut off"
+    return None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a safetensors file is as long as its header says."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(length))
+        except ValueError:
+            return False
+    end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+    return path.stat().st_size == 8 + length + end
+
+
+def described(part: Any) -> dict[str, Any]:
+    """An objective or retain term with its settings, as JSON keeps it."""
+    fields = asdict(part) if is_dataclass(part) and not isinstance(part, type) else {"name": part.name}
+    kept = {name: value for name, value in fields.items() if name not in ("reduction", "needs", "needs_original")}
+    return json.loads(json.dumps(kept, default=str))
+
+
+def examples_sha256(examples: Sequence[Mapping[str, Any]]) -> str:
+    """Of prepared examples, by content."""
+    digest = hashlib.sha256()
+    for row in examples:
+        for name, value in sorted(row.items()):
+            array = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value)
+            digest.update(f"{name}|{array.shape}|{array.dtype}\n".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def starting_weights(model: torch.nn.Module) -> dict[str, str]:
+    """SHA-256 over some numbers of each weight that trains, and of each that does not: cheap, and another model has another one."""
+    digests = {True: hashlib.sha256(), False: hashlib.sha256()}
+    for name, parameter in sorted(model.named_parameters()):
+        flat = parameter.detach().reshape(-1)
+        few = flat[:: max(1, flat.numel() // SAMPLED)][:SAMPLED]
+        line = f"{name}|{tuple(parameter.shape)}\n".encode() + few.float().cpu().numpy().tobytes()
+        digests[parameter.requires_grad].update(line)
+    return {"trained": digests[True].hexdigest(), "frozen": digests[False].hexdigest()}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What makes a run another one than the next.
+
+    Attributes:
+        settings: Objective, retain term, weights, forget set, as JSON keeps them.
+        weights: `starting_weights` of the model before unlearning.
+        compares: Whether anything is compared with that model.
+    """
+
+    settings: Mapping[str, Any]
+    weights: Mapping[str, str]
+    compares: bool
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"run": dict(self.settings), "weights": dict(self.weights)}
+
+    def check(self, saved: Mapping[str, Any], trainer: Trainer) -> None:
+        """Refuse to go on with another run than the checkpoint's.
+
+        Args:
+            saved: The checkpoint's `state`; what older ones lack is not compared.
+            trainer: Whose model has the checkpoint's weights by now.
+
+        Raises:
+            ValueError: Names what differs, and how.
+        """
+        before = saved.get("run", {})
+        differing = [name for name, value in self.settings.items() if name in before and before[name] != value]
+        if differing:
+            said = "; ".join(f"{name} was {before[name]} and is {self.settings[name]}" for name in differing)
+            raise ValueError(
+                f"the checkpoint belongs to another run: {said}. Go on with what it was made with, or start anew in another output_dir."
+            )
+        if "weights" in saved and not (trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled):
+            self._check_start(saved["weights"], trainer.model)
+
+    def _check_start(self, start: Mapping[str, str], model: torch.nn.Module) -> None:
+        """The model must be the one that the checkpoint's run started from; a warning where it is the checkpoint itself."""
+        reloaded = starting_weights(model)["trained"] == self.weights["trained"]
+        adapted = isinstance(model, PeftModel)  # a fresh adapter is another one each time
+        same = start["frozen"] == self.weights["frozen"] and (adapted or start["trained"] == self.weights["trained"])
+        if reloaded and start["trained"] != self.weights["trained"]:
+            if self.compares:
+                logger.warning(
+                    "the model given to the Trainer is the checkpoint itself: what is compared with the original is compared with the "
+                    "checkpoint. Open the model as it was before unlearning, and let train() load the checkpoint."
+                )
+        elif not same:
+            raise ValueError(
+                "the checkpoint belongs to another run: it started from another model. Give the Trainer the model as it was before "
+                "unlearning, or start anew in another output_dir."
+            )
