@@ -29,7 +29,7 @@ from hf_unlearn.objectives import Objective, RetainTerm, get_objective, get_reta
 from hf_unlearn.training._forget_data import place_model, prepare_forget_data
 from hf_unlearn.training._forget_stream import ForgetStream
 from hf_unlearn.training._forget_term import ForgetTerm, trained_alone
-from hf_unlearn.training._resume import Run, described, examples_sha256, last_whole_checkpoint, starting_weights
+from hf_unlearn.training._resume import Run, described, forget_set_sha256, last_whole_checkpoint, starting_weights
 from hf_unlearn.training._retain_part import RetainPart
 from hf_unlearn.training._step import Step, Window, missing_gradients
 from hf_unlearn.training._vacuity import warn_if_unknown_in
@@ -363,7 +363,7 @@ class UnlearningCallback(TrainerCallback, ExportableState):
             "retain_term": described(self.retain_term),
             "forget_weight": self.forget_weight,
             "retain_weight": self.retain_weight,
-            "forget_set": examples_sha256(self.forget.examples)[:12],
+            "forget_set": forget_set_sha256(self.forget),
             "forget_batch_size": self._wanted_per_step,
             "seed": self.stream.seed,
             "saliency": self.saliency,

@@ -6,7 +6,7 @@ Knows the Trainer's model before training and prepared examples. Does not know o
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,7 +37,10 @@ def original_log_probs(
         Nats per answer, float64, shape `(examples,)`; from the disk where the same model has scored the same answers in the same way.
     """
     examples = forget.examples if alternatives is None else alternatives
-    path = cache_root() / "original" / f"{_key(trainer, examples)}.json"
+    read = (
+        forget.batches(1) if forget.is_classification else examples
+    )  # of a classifier whatever its collator makes of it
+    path = cache_root() / "original" / f"{_key(trainer, read)}.json"
     kept = _read(path)
     if on_all_processes(kept is not None):
         logger.info("the original's log-probabilities come from %s", path)
@@ -55,7 +58,7 @@ def original_log_probs(
     return values
 
 
-def _key(trainer: Trainer, examples: Sequence[Mapping[str, Any]]) -> str:
+def _key(trainer: Trainer, examples: Iterable[Mapping[str, Any]]) -> str:
     """Everything that the numbers depend on: the model as it computes, the precision it computes in, the batches, the examples."""
     device, accelerator = trainer.args.device.type, trainer.accelerator
     autocast = accelerator.mixed_precision if accelerator.native_amp else "no"

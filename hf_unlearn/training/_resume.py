@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ import torch
 from peft import PeftModel
 from transformers import Trainer
 from transformers.trainer_utils import sort_checkpoints
+
+from hf_unlearn.data import data_fingerprint
+from hf_unlearn.training._forget_data import ForgetData
 
 
 logger = logging.getLogger(__name__)
@@ -80,8 +83,18 @@ def described(part: Any) -> dict[str, Any]:
     return json.loads(json.dumps(kept, default=str))
 
 
-def examples_sha256(examples: Sequence[Mapping[str, Any]]) -> str:
-    """Of prepared examples, by content."""
+def forget_set_sha256(forget: ForgetData) -> str | None:
+    """Of the forget set by content; of a classifier as it is stored, since a transform may draw at random; None where that has no content."""
+    if not forget.is_classification:
+        return examples_sha256(forget.examples)
+    try:
+        return data_fingerprint(forget.rows)
+    except TypeError:
+        return None
+
+
+def examples_sha256(examples: Iterable[Mapping[str, Any]]) -> str:
+    """Of numbers and tensors by name, by content."""
     digest = hashlib.sha256()
     for row in examples:
         for name, value in sorted(row.items()):

@@ -113,7 +113,7 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over(harm: str, tmp_path: Path,
 def test_without_a_whole_checkpoint_nothing_is_resumed(tmp_path: Path):
     assert last_whole_checkpoint(tmp_path) is None and last_whole_checkpoint(tmp_path / "nowhere") is None
     (tmp_path / "checkpoint-3").mkdir()
-    with pytest.raises(ValueError, match="no checkpoint in .* is complete"):
+    with pytest.raises(ValueError, match=r"no checkpoint in .* is complete"):
         last_whole_checkpoint(tmp_path)
 
 
