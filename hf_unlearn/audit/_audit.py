@@ -71,7 +71,8 @@ def audit(
 ) -> AuditReport:
     """Compare an unlearned model with one that never saw the data.
 
-    Three models are in memory at a time where they are given as paths or ids. Under `torchrun` or Accelerate the work is shared
+    Three models are in memory at a time where they are given as paths or ids. Loaded ones may share one base: beside adapters made on it
+    (`PeftModel`) the base answers without them, and each `PeftModel` with its own. Under `torchrun` or Accelerate the work is shared
     and every process gets the report; the main one writes it.
 
     Args:
@@ -112,7 +113,9 @@ def audit(
 
     Raises:
         TypeError: An argument of the wrong kind; said before anything is opened, nothing is coerced.
-        ValueError: One out of range, or data or models that cannot be audited; said before any model runs.
+        ValueError: One out of range, or data or models that cannot be audited, or roles that share weights and cannot be told apart; said
+            before any model runs.
+        RuntimeError: A model that does not answer alike when it generates and when it is scored.
         OSError: `output_dir` cannot be written to.
         ReportNotSavedError: All is computed but the report could not be written; it is in the exception.
     """

@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -121,7 +121,8 @@ def model_depth(model: ModelLike) -> int | None:
 
 @contextlib.contextmanager
 def undisturbed(*models: PreTrainedModel | PeftModel) -> Iterator[None]:
-    """Evaluate models without leaving a trace: modes, random state and generation settings come back as they were.
+    """Evaluate models without leaving a trace: modes, random state, generation settings and rotary frequencies (which longrope follows the last
+    batch with) come back as they were.
 
     Inside, every module is in eval mode and no gradients are recorded. (Not `torch.inference_mode`: what a model caches under it,
     such as rotary tables, could not be trained with afterwards.)
@@ -130,6 +131,7 @@ def undisturbed(*models: PreTrainedModel | PeftModel) -> Iterator[None]:
     settings = [
         (holder, vars(holder).get("generation_config")) for model in models for holder in generation_holders(model)
     ]
+    rotary = [_rotary_state(module) for model in models if rope_switch(model) for module in model.modules()]
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(), torch.no_grad():
@@ -143,8 +145,26 @@ def undisturbed(*models: PreTrainedModel | PeftModel) -> Iterator[None]:
             vars(holder).pop("generation_config", None)
             if generation_config is not None:
                 holder.generation_config = generation_config
+        for restore in filter(None, rotary):
+            restore()
         random.setstate(python_state)
         np.random.set_state(numpy_state)
+
+
+def _rotary_state(module: torch.nn.Module) -> Callable[[], None] | None:
+    """What puts a module's rotary frequencies back; None where it has none."""
+    before = {
+        name: buffer.clone() for name, buffer in module.named_buffers(recurse=False) if name.endswith("inv_freq")
+    }
+    known = set(vars(module))
+
+    def restore() -> None:
+        for name, values in before.items():
+            module.get_buffer(name).copy_(values)
+        for name in set(vars(module)) - known:
+            delattr(module, name)  # the other frequencies, which it keeps once it has met a long row
+
+    return restore if before else None
 
 
 def generation_holders(model: LoadedModel) -> list[torch.nn.Module]:

@@ -10,7 +10,14 @@ from test_enumeration import check
 from toys import MarkovLM, markov_lm, tiny_llama
 from transformers import BertConfig, BertLMHeadModel
 
-from hf_unlearn.inference import cross_score, feature_rows, read_answers, sample_completions, score
+from hf_unlearn.inference import (
+    cross_score,
+    feature_rows,
+    model_fingerprint,
+    read_answers,
+    sample_completions,
+    score,
+)
 from hf_unlearn.inference._consistency import resolution
 from hf_unlearn.inference._reading import LogitReader
 
@@ -144,6 +151,15 @@ def test_longrope_reads_a_row_as_the_model_meets_it():
     np.testing.assert_allclose([reading.log_probs.sum() for reading in readings], expected, atol=1e-4)
     alone = np.concatenate([feature_rows(model, [example], progress=False)[2] for example in examples])
     np.testing.assert_allclose(feature_rows(model, examples, progress=False)[2], alone, atol=1e-5)
+
+
+def test_reading_a_long_row_leaves_no_trace():
+    """Longrope turns its frequencies with the last batch; a model that was only read is still the same model."""
+    model = longrope()
+    before = model_fingerprint(model)
+    ids = [1, 5, 6, 7, 8, 9, 10, 4]
+    score({"m": model}, [{"input_ids": ids, "labels": [-100, *ids[1:]]}], progress=False)
+    assert model_fingerprint(model) == before
 
 
 def test_longrope_by_enumeration_on_both_sides():
