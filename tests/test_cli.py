@@ -117,7 +117,7 @@ def test_an_audit_that_cannot_be_saved_is_saved_elsewhere(
     ("left", "says"),
     [
         ("checkpoints/checkpoint-3", "checkpoint-3; the same command with --resume goes on"),
-        (None, "no checkpoint was kept, so the same command starts anew"),
+        (None, "no checkpoint was kept (--save-steps keeps some), so"),
     ],
 )
 def test_ctrl_c_says_what_was_kept_and_how_to_go_on(

@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from hf_unlearn.cli._app import console, readable_errors
+from hf_unlearn.cli._config import Config
 from hf_unlearn.cli._show import print_report
 
 
@@ -17,11 +18,15 @@ def audit(
     output_dir: Annotated[
         Path, typer.Option(help="Where report, figure and evidence go; an interrupted audit resumes.")
     ],
+    config: Config = None,
     retain: Annotated[str | None, typer.Option(help="What had to stay.")] = None,
     holdout: Annotated[str | None, typer.Option(help="Never trained on.")] = None,
     original: Annotated[str | None, typer.Option(help="The model before unlearning; gives start.")] = None,
     twin: Annotated[str | None, typer.Option(help="A second reference, another seed; gives the floor.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Default: the one saved with the models.")] = None,
+    prompt_template: Annotated[
+        str | None, typer.Option(help="How questions are put, with {question}; default: the chat template.")
+    ] = None,
     num_samples: Annotated[int, typer.Option(help="Completions per prompt and model.")] = 8,
     max_new_tokens: Annotated[int | None, typer.Option(help="Default: the longest answer in the data.")] = None,
     max_examples: Annotated[int, typer.Option(help="Use at most so many rows of each set.")] = 400,
@@ -30,6 +35,8 @@ def audit(
     pooling: Annotated[str, typer.Option(help="Of hidden states: answer_mean or last_token.")] = "answer_mean",
     space: Annotated[str, typer.Option(help="Of hidden states: auto, feature or gram.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Rows at a time.")] = 64,
+    confidence: Annotated[float, typer.Option(help="Of the intervals.")] = 0.95,
+    num_resamples: Annotated[int, typer.Option(help="Of the bootstrap.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of sampling and bootstrap.")] = 0,
     allow_overlap: Annotated[bool, typer.Option(help="Accept forget rows that are also in retain.")] = False,
 ) -> None:
@@ -48,6 +55,7 @@ def audit(
             original=original,
             twin=twin,
             processing_class=tokenizer,
+            prompt_template=prompt_template,
             output_dir=output_dir,
             num_samples=num_samples,
             max_new_tokens=max_new_tokens,
@@ -57,6 +65,8 @@ def audit(
             pooling=pooling,
             space=space,
             batch_size=batch_size,
+            confidence=confidence,
+            num_resamples=num_resamples,
             seed=seed,
             allow_overlap=allow_overlap,
         )
