@@ -1,5 +1,6 @@
 """A published audit of real (small) models: what can be recomputed, what is flagged, and that nothing of the data leaves the house."""
 
+import base64
 import dataclasses
 import json
 import os
@@ -282,22 +283,19 @@ def test_nothing_of_the_data_is_published(
     monkeypatch.setenv("SOME_SECRET", f"{CANARY}-environment")
     publish(report, REPO, weights=folder, forgotten="invented persons", **there)
     everything = [request.body for request in hub.requests] + [request.path.encode() for request in hub.requests]
-    everything += list(hub.repository(REPO).files().values())
-    assert CANARY.encode() in b"".join(row["question"].encode() for row in data["forget"])
-    assert sum(len(part) for part in everything) > 100_000
-    for text in (
-        CANARY,
-        str(folder.parent),
-        *(row["answer"].split(CANARY)[1] for row in pocket.forget.select([])),
-        *map(str, data["forget"]["answer"][:6]),
-    ):
-        assert not [part for part in everything if text.encode() in part], text
-    import base64
-
     for request in hub.requests:  # small files travel as base64
-        for line in request.body.splitlines() if "/commit/" in request.path else []:
-            content = json.loads(line)["value"].get("content", "")
-            assert CANARY.encode() not in base64.b64decode(content)
+        lines = request.body.splitlines() if "/commit/" in request.path else []
+        everything += [base64.b64decode(json.loads(line)["value"].get("content", "")) for line in lines]
+    everything += list(hub.repository(REPO).files().values())
+    assert sum(len(part) for part in everything) > 100_000 and [
+        part for part in everything if b"invented persons" in part
+    ]
+    assert all(CANARY in text for row in data["forget"] for text in (row["question"], row["answer"]))
+    texts = {row[column] for row in pocket.forget for column in ("question", "answer", "paraphrased_answer")}
+    assert len(texts) > len(pocket.forget)
+    for text in (CANARY, str(folder.parent), *texts):
+        assert not [part for part in everything if text.encode() in part], text
+    assert report.provenance.data
     for sha in (described["sha256"] for described in report.provenance.data.values()):
         assert not [part for part in everything if str(sha).encode() in part]  # salted
     assert set(hub.repository(REPO).files()) & {"training_args.bin", "forgetting.jsonl", "unlearning.json"} == set()
