@@ -59,11 +59,15 @@ def test_commands_exist():
 
 def test_make_targets_exist():
     makefile = (Path(__file__).resolve().parents[1] / "Makefile").read_text()
-    for target in re.findall(r"^make (\w+)", "\n".join(blocks("bash")), re.MULTILINE):
+    targets = re.findall(r"^make (\w+)", "\n".join(blocks("bash")), re.MULTILINE)
+    assert {"demo", "test"} <= set(targets)
+    for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
 def test_links_lead_somewhere():
     root = Path(__file__).resolve().parents[1]
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert "examples/publish.py" in targets
+    for target in targets:
         assert (root / target).exists(), target

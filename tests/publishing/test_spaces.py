@@ -145,7 +145,7 @@ def test_the_wheel_is_the_library(tmp_path: Path):
 
 
 def test_what_cannot_be_pushed(hub: LoopbackHub, there: dict):
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="no metric 'nothing'"):
         push_metrics("me", names=["nothing"], **there)
     assert not hub.requests
     hub.fail("commit", status=403, times=9)
