@@ -1,6 +1,6 @@
 """The forget set as training needs it: tokenized, checked against model and retain set, ready to be batched."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ def prepare_forget_data(
     with about("forget_dataset"):
         tokenized = tokenize_examples(forget, tokenizer, max_length=limit, prompt_template=prompt_template)
     examples = tokenized.to_list()
-    check_ids(examples, trainer.model)
+    check_ids(examples, trainer.model, name="forget_dataset")
     if not allow_overlap:
         check_text_overlap(forget, examples, trainer.train_dataset, tokenizer)
     lengths = np.array([_num_answer_tokens(example) for example in examples])
@@ -107,7 +107,7 @@ def place_model(trainer: Trainer) -> None:
         trainer.model.to(trainer.args.device)
 
 
-def check_ids(examples: Sequence[Mapping[str, list[int]]], model: LoadedModel) -> None:
+def check_ids(examples: Iterable[Mapping[str, Any]], model: LoadedModel, *, name: str) -> None:
     """Refuse ids that the model has no embedding for; on an accelerator they would be an assertion without a name.
 
     Raises:
@@ -117,7 +117,7 @@ def check_ids(examples: Sequence[Mapping[str, list[int]]], model: LoadedModel) -
     for index, example in enumerate(examples):
         if max(example["input_ids"]) >= known:
             raise ValueError(
-                f"forget_dataset: row {index} has the token id {max(example['input_ids'])}, but the model knows only {known} tokens: the "
+                f"{name}: row {index} has the token id {max(example['input_ids'])}, but the model knows only {known} tokens: the "
                 "tokenizer is another model's, or has tokens added (model.resize_token_embeddings makes room)."
             )
 

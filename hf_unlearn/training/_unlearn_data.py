@@ -20,7 +20,7 @@ from transformers import (
 from hf_unlearn.data import DataLike, about, check_disjoint, load_data, open_data, tokenize_examples
 from hf_unlearn.inference import LoadedModel, ModelLike, context_length, load_processing_class
 from hf_unlearn.training._class_rows import class_examples
-from hf_unlearn.training._forget_data import answer_collator
+from hf_unlearn.training._forget_data import answer_collator, check_ids
 from hf_unlearn.training._knowledge import sample_of
 from hf_unlearn.training._retain_overlap import LABELS
 
@@ -123,6 +123,7 @@ def prepare(
     for name, rows in (("forget", sets.forget), ("retain", sets.retain)):
         with about(name):
             tokenized.append(tokenize_examples(rows, processing, max_length=limit, prompt_template=prompt_template))
+        check_ids(tokenized[-1], model, name=name)
     return Prepared(sets.forget, tokenized[1], answer_collator(model, processing), tokenized[0].to_list())
 
 

@@ -11,7 +11,7 @@ from transformers import Trainer
 from hf_unlearn import ForgettingTracker, UnlearningCallback, unlearn
 from hf_unlearn.audit._splits import load_splits
 from hf_unlearn.data import AnswerCollator, pocket_tokenizer, tokenize_examples
-from hf_unlearn.training import task_vector
+from hf_unlearn.training import RequestLedger, task_vector
 from hf_unlearn.training._alternatives import REFUSALS
 
 
@@ -59,7 +59,7 @@ def test_the_audit():
     assert TOKENIZER.decode(splits["forget"].prompts[0]) == "<bos>[Q] Who is a? [A]"
 
 
-@pytest.mark.parametrize("call", ["unlearn", "task_vector"])
+@pytest.mark.parametrize("call", ["unlearn", "task_vector", "ledger"])
 def test_what_is_trained_on(call: str, model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen: list[Dataset] = []
 
@@ -75,6 +75,9 @@ def test_what_is_trained_on(call: str, model, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(Stopped):
         if call == "unlearn":
             unlearn(model, forget=RETAIN, retain=FORGET, **common)
+        elif call == "ledger":
+            del common["output_dir"]
+            RequestLedger(tmp_path / "requests", model).carry_out("one", forget=RETAIN, retain=FORGET, **common)
         else:
             task_vector(model, forget=FORGET, **common)
     assert seen[0].to_list() == WANTED.to_list()

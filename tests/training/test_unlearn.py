@@ -315,6 +315,18 @@ def test_a_folder_that_cannot_be_written_is_refused_first(options: dict, tmp_pat
         unlearn("no-model-is-opened", **{**options, "output_dir": tmp_path / "file"})
 
 
+@pytest.mark.parametrize("bad", ["forget", "retain"])
+def test_a_tokenizer_with_more_tokens_than_the_model(bad: str, options: dict, pocket: Pocket):
+    """Added tokens that no row uses do no harm, not even as padding; ids without an embedding are refused by set and row."""
+    pocket.tokenizer.add_special_tokens({"pad_token": "<added pad>"})
+    pocket.tokenizer.add_tokens(["<odd>"])
+    unlearn(pocket.original(), **{**options, "num_train_epochs": 0.3})
+    rows = [*getattr(pocket, bad)]
+    rows[1] = {**rows[1], "answer": "<odd>"}
+    with pytest.raises(ValueError, match=f"{bad}: row 1 has the token id 1001, but the model knows only 1000 tokens"):
+        unlearn(pocket.original(), **{**options, bad: Dataset.from_list(rows)})
+
+
 def test_an_adapter_on_an_adapter_is_refused(options: dict, pocket: Pocket):
     from peft import get_peft_model
 
