@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
-from peft import PeftModel
+from peft import PeftModel, PeftType
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_unlearn.inference._loading import LoadedModel, ModelLike, saved_configs
@@ -20,11 +20,14 @@ from hf_unlearn.inference._loading import LoadedModel, ModelLike, saved_configs
 def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftModel:
     """The transformers model inside, with its adapters still at work.
 
-    Prompt-learning adapters work outside the inner model, so they keep their wrapper.
+    Some adapters work outside the inner model and keep their wrapper: prompt learning, adapters that begin at an invocation (aLoRA), and
+    those that are mixed by a first pass (X-LoRA).
     """
-    if isinstance(model, PeftModel) and not model.active_peft_config.is_prompt_learning:
-        return model.get_base_model()
-    return model
+    if not isinstance(model, PeftModel):
+        return model
+    config = model.active_peft_config
+    outside = config.is_prompt_learning or config.peft_type == PeftType.XLORA
+    return model if outside or getattr(config, "alora_invocation_tokens", None) else model.get_base_model()
 
 
 def vocabulary_size(model: ModelLike) -> int:

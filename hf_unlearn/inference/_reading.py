@@ -112,7 +112,8 @@ class LogitReader:
     def _try(self, input_ids: torch.Tensor) -> None:
         """See on one sequence that the model does not look ahead, and where its states can be taken."""
         if input_ids.shape[1] > 1:
-            check_causal(self.model, input_ids)
+            # Without a wrapper: where an adapter begins (aLoRA) may hang on later tokens without the model looking ahead.
+            check_causal(self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model, input_ids)
             self._tried = True
         if self.body is None or self._answer is not None:
             return

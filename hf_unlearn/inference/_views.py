@@ -92,6 +92,7 @@ def tell_apart(models: Mapping[str, Viewable]) -> dict[str, Viewable]:
             key = id(found[0] if found else _innermost(loaded))
             together.setdefault(key, {})[role], switches[key] = loaded, found
     for key, group in together.items():
+        _warn_of_stowaways(group, switches[key])
         adapters = _adapters_by_role(group, switches[key]) if len(group) > 1 else dict.fromkeys(group)
         views |= {role: View(model, adapters[role], switches[key]) for role, model in group.items()}
     return {role: views[role] for role in models}
@@ -111,6 +112,23 @@ def _adapters_by_role(
     if not switches:
         return dict.fromkeys(group)
     return {role: tuple(wrapped[role].active_adapters) if role in wrapped else () for role in group}
+
+
+def _warn_of_stowaways(group: Mapping[str, LoadedModel], switches: Sequence[torch.nn.Module]) -> None:
+    """A model from which adapters were made has them inside, also where the `PeftModel` is somewhere else."""
+    (role, model), *others = group.items()
+    if (
+        switches
+        and not others
+        and not isinstance(model, PeftModel)
+        and not getattr(model, "_hf_peft_config_loaded", False)
+    ):
+        logger.warning(
+            "%s is a %s with PEFT adapters inside, and answers with them: adapters are put into the model that they are made from. If the model "
+            "without them is meant, load it anew; otherwise pass the PeftModel.",
+            role,
+            type(model).__name__,
+        )
 
 
 def _why_inseparable(

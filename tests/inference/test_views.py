@@ -13,9 +13,11 @@ from hf_unlearn.audit import measure_fade
 from hf_unlearn.inference import (
     FeatureSettings,
     cross_score,
+    feature_rows,
     patching_effects,
     representation_moments,
     sample_completions,
+    score,
     share_starting_weights,
     tell_apart,
 )
@@ -139,6 +141,33 @@ def test_the_same_plain_model_twice_is_itself(caplog):
     with caplog.at_level(logging.WARNING, logger="hf_unlearn"):
         assert fade(reference=model, candidate=copy.deepcopy(model)) == 0
     assert not caplog.text
+
+
+def test_a_base_that_has_an_adapter_inside_says_so(caplog):
+    base = world.build("llama")
+    lora(base)
+    with caplog.at_level(logging.WARNING, logger="hf_unlearn"):
+        fade(reference=world.build("llama", seed=1), candidate=base)
+    assert "candidate is a LlamaForCausalLM with PEFT adapters inside, and answers with them" in caplog.text
+
+
+def test_adapters_that_begin_at_an_invocation_keep_their_wrapper():
+    """aLoRA: tokens before the invocation see the base."""
+    model = lora(world.build("llama"), alora_invocation_tokens=[7, 9], task_type="CAUSAL_LM")
+    ids = [1, 5, 6, 7, 9, 12, 13]
+    with torch.no_grad():
+        log_probs = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(-1)
+        inner = model.get_base_model()(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(-1)
+    expected = float(log_probs[torch.arange(4, 6), torch.tensor(ids[5:])].sum())
+    assert abs(expected - float(inner[torch.arange(4, 6), torch.tensor(ids[5:])].sum())) > 0.01
+    example = {"input_ids": ids, "labels": [-100] * 5 + ids[5:]}
+    assert score({"m": model}, [example], progress=False).column("log_prob")[0] == pytest.approx(expected, abs=1e-4)
+    completions = sample_completions(model, [ids[:5], [1, 7, 9]], num_samples=3, max_new_tokens=3, progress=False)
+    models = {"m": model, "plain": world.build("llama")}
+    assert len(cross_score(completions, sampled_from="m", models=models, progress=False)) == 6
+    with torch.no_grad():
+        states = model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[1][0, 5:].mean(0)
+    np.testing.assert_allclose(feature_rows(model, [example], progress=False)[1][0], states, atol=1e-4)
 
 
 def test_soft_prompts_beside_their_base():
