@@ -5,24 +5,30 @@ The model after some requests is the base with the sum of their adapters merged 
 
 import datetime
 import json
+import logging
 import os
 import re
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, concatenate_datasets
+from filelock import FileLock, Timeout
 from peft import LoraConfig, PeftConfig, PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_unlearn._files import write_atomically
 from hf_unlearn.data import DataLike, load_data
 from hf_unlearn.data._columns import COLUMN_SETS, column_format
-from hf_unlearn.inference import ModelLike, load_model, weights_fingerprint
+from hf_unlearn.inference import ModelLike, is_main_process, load_model, on_all_processes, weights_fingerprint
 from hf_unlearn.objectives import Objective, RetainTerm, get_retain_term
 from hf_unlearn.training._unlearn import UnlearnResult, unlearn
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ class ForgetRequest:
 class RequestLedger:
     """Requests on one base model, in a folder: `requests.json` and one adapter folder each.
 
+    Requests that are made at once, also by several programs, are carried out one after the other, each on top of those before it.
+
     Args:
         folder: Created with the first request.
         base: The model that all requests are about: loaded, path or Hub id.
@@ -63,13 +71,8 @@ class RequestLedger:
     def __init__(self, folder: str | os.PathLike, base: ModelLike):
         self.folder, self.base = Path(folder), base
         self._fingerprint = weights_fingerprint(load_model(base))
-        found = json.loads(self._path.read_text(encoding="utf-8")) if self._path.is_file() else {}
-        if found and found["base_sha256"] != self._fingerprint:
-            raise ValueError(
-                f"the requests in {str(self.folder)!r} were carried out on another base model (weights {found['base_sha256'][:12]}…, this "
-                f"one {self._fingerprint[:12]}…); adapters of one do not fit the other."
-            )
-        self.requests = tuple(ForgetRequest(**entry) for entry in found.get("requests", []))
+        self._lock = FileLock(self.folder / ".requests.lock")
+        self.requests = self._read()
 
     def carry_out(
         self,
@@ -105,29 +108,30 @@ class RequestLedger:
             raise ValueError(
                 f"a request's name becomes a folder: letters, digits, '-', '_' and '.' only, got {name!r}."
             )
-        if name in {request.name for request in self.requests}:
-            raise ValueError(f"there is a request {name!r} already; remove it first, or choose another name.")
         if keep_forgotten and get_retain_term(retain_term or "kl").name != "kl":
             raise ValueError(
                 "keep_forgotten works through the retain term 'kl'; with another one the answers would be learnt again."
             )
         kept = [_plain_rows(retain), *map(_plain_rows, keep_forgotten)]
         config = peft_config or LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
-        result = unlearn(
-            self.model(),
-            forget=forget,
-            retain=concatenate_datasets(kept) if keep_forgotten else retain,
-            objective=objective,
-            retain_term="kl" if keep_forgotten else retain_term,
-            peft_config=config,
-            processing_class=processing_class,
-            output_dir=self.adapter_folder(name),
-            **training,
-        )
-        date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        request = ForgetRequest(name, date, result.settings["objective"], result.settings["data"])
-        self._write((*self.requests, request))
-        return result
+        with self._alone():
+            if name in {request.name for request in self.requests}:
+                raise ValueError(f"there is a request {name!r} already; remove it first, or choose another name.")
+            result = unlearn(
+                self.model(),
+                forget=forget,
+                retain=concatenate_datasets(kept) if keep_forgotten else retain,
+                objective=objective,
+                retain_term="kl" if keep_forgotten else retain_term,
+                peft_config=config,
+                processing_class=processing_class,
+                output_dir=self.adapter_folder(name),
+                **training,
+            )
+            date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+            request = ForgetRequest(name, date, result.settings["objective"], result.settings["data"])
+            self._write((*self.requests, request))
+            return result
 
     def model(self, *, without: Collection[str] = ()) -> PreTrainedModel:
         """A new model: the base with every request's adapter merged in.
@@ -180,11 +184,12 @@ class RequestLedger:
         Raises:
             KeyError: No such request.
         """
-        rest = tuple(request for request in self.requests if request.name != name)
-        if len(rest) == len(self.requests):
-            raise KeyError(f"no request {name!r}; there are {[request.name for request in self.requests]}.")
-        self._write(rest)
-        shutil.rmtree(self.adapter_folder(name), ignore_errors=True)
+        with self._alone():
+            rest = tuple(request for request in self.requests if request.name != name)
+            if len(rest) == len(self.requests):
+                raise KeyError(f"no request {name!r}; there are {[request.name for request in self.requests]}.")
+            self._write(rest)
+            shutil.rmtree(self.adapter_folder(name), ignore_errors=True)
 
     def record(self, name: str, results: Mapping[str, float]) -> None:
         """Add numbers to a request, for example of an audit.
@@ -192,16 +197,17 @@ class RequestLedger:
         Raises:
             KeyError: No such request.
         """
-        if name not in {request.name for request in self.requests}:
-            raise KeyError(f"no request {name!r}; there are {[request.name for request in self.requests]}.")
-        self._write(
-            tuple(
-                ForgetRequest(**{**asdict(request), "results": {**request.results, **results}})
-                if request.name == name
-                else request
-                for request in self.requests
+        with self._alone():
+            if name not in {request.name for request in self.requests}:
+                raise KeyError(f"no request {name!r}; there are {[request.name for request in self.requests]}.")
+            self._write(
+                tuple(
+                    ForgetRequest(**{**asdict(request), "results": {**request.results, **results}})
+                    if request.name == name
+                    else request
+                    for request in self.requests
+                )
             )
-        )
 
     def adapter_folder(self, name: str) -> Path:
         """Where a request's adapter is."""
@@ -214,8 +220,36 @@ class RequestLedger:
     def _write(self, requests: tuple[ForgetRequest, ...]) -> None:
         content = {"base_sha256": self._fingerprint, "requests": [asdict(request) for request in requests]}
         text = json.dumps(content, indent=2, default=str) + "\n"
-        write_atomically(self._path, lambda path: path.write_text(text, encoding="utf-8"))
+        if is_main_process():
+            write_atomically(self._path, lambda path: path.write_text(text, encoding="utf-8"))
         self.requests = requests
+
+    def _read(self) -> tuple[ForgetRequest, ...]:
+        found = json.loads(self._path.read_text(encoding="utf-8")) if self._path.is_file() else {}
+        if found and found["base_sha256"] != self._fingerprint:
+            raise ValueError(
+                f"the requests in {str(self.folder)!r} were carried out on another base model (weights {found['base_sha256'][:12]}…, this "
+                f"one {self._fingerprint[:12]}…); adapters of one do not fit the other."
+            )
+        return tuple(ForgetRequest(**entry) for entry in found.get("requests", []))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The ledger as it is on disk now, and nobody else's until the block is left; waits for whoever has it."""
+        if is_main_process():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                logger.warning("waiting for another request in %s", self.folder)
+                self._lock.acquire()
+        on_all_processes(True)  # the other processes of this run wait until the main one has it
+        try:
+            self.requests = self._read()
+            yield
+        finally:
+            if is_main_process():
+                self._lock.release()
 
 
 def _plain_rows(data: DataLike) -> Dataset:

@@ -1,9 +1,11 @@
 """Task negation: learn the forget set with an adapter, then subtract it (Ilharco et al. 2023, arXiv 2212.04089)."""
 
+import copy
 import os
 import tempfile
 from pathlib import Path
 
+import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
 
@@ -11,8 +13,10 @@ from hf_unlearn.data import AnswerCollator, DataLike, load_data, pad_token_id, t
 from hf_unlearn.inference import ModelLike, context_length, load_model, load_processing_class
 
 
-FORGET, NEGATED = "forget", "negated"
-"""Names of the learnt adapter and of its negative."""
+FORGET, NEGATED = "forget", "default"
+"""Names of the learnt adapter and of its negative; PEFT saves the latter at the top of a folder, where it is looked for."""
+LEARNT = "_hf_unlearn_learnt"
+"""Attribute of the model that keeps the learnt B matrices after the first subtraction."""
 
 
 def task_vector(
@@ -48,7 +52,7 @@ def task_vector(
         The model with the adapter `"forget"`, in eval mode; pass it to `negate`.
 
     Raises:
-        ValueError: The model has an adapter already, or rows that cannot be tokenized.
+        ValueError: The model has an adapter already, rows that cannot be tokenized, or an adapter that could not be subtracted.
     """
     tokenizer = load_processing_class(model, processing_class)
     opened = load_model(model)
@@ -60,6 +64,7 @@ def task_vector(
         load_data(forget), tokenizer, max_length=context_length(opened), prompt_template=prompt_template
     )
     config = peft_config or LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+    refuse_beyond_matrices(config, "task negation")
     adapted = get_peft_model(opened, config, adapter_name=FORGET)
     with tempfile.TemporaryDirectory() as scratch:
         if args is None:
@@ -87,20 +92,65 @@ def negate(model: PeftModel, weight: float) -> PeftModel:
         weight: λ, above 0; the model becomes θ − λ (θ_forget − θ).
 
     Returns:
-        The same object, with the adapter `"negated"` active; exact for one adapter.
+        The same object, exact; its one adapter is now the negative, so that `save_pretrained` writes that and nothing of what was learnt.
+        (Whoever has the negative adapter can turn it round; `subtracted(model, λ).save_pretrained(…)` writes no adapter at all.)
 
     Raises:
-        ValueError: No adapter `"forget"`, or a weight that is not positive.
+        ValueError: No adapter `"forget"`, one that has more to it than LoRA matrices, or a weight that is not positive.
     """
-    if FORGET not in getattr(model, "peft_config", {}):
+    learnt: dict[str, torch.Tensor] | None = getattr(model, LEARNT, None)
+    if learnt is None and FORGET not in getattr(model, "peft_config", {}):
         raise ValueError(f"the model has no adapter {FORGET!r}; make it with task_vector(model, forget=…).")
     if not weight > 0:
         raise ValueError(f"weight must be above 0, got {weight}.")
-    if NEGATED in model.peft_config:
-        model.delete_adapter(NEGATED)
-    model.add_weighted_adapter([FORGET], [-weight], NEGATED, combination_type="linear")
-    model.set_adapter(NEGATED)
+    if learnt is None:
+        learnt = _as_only_adapter(model)
+        setattr(model, LEARNT, learnt)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in learnt:
+                parameter.copy_(-weight * learnt[name])
     return model.eval()
+
+
+def _as_only_adapter(model: PeftModel) -> dict[str, torch.Tensor]:
+    """Rename the learnt adapter, so that it is saved where it is looked for; gives its B matrices, which carry the sign."""
+    config = model.peft_config[FORGET]
+    refuse_beyond_matrices(config, "task negation")
+    renamed = copy.deepcopy(config)
+    renamed.inference_mode, renamed.init_lora_weights = False, True
+    model.add_adapter(NEGATED, renamed)
+    found = dict(model.named_parameters())
+    learnt = {}
+    with torch.no_grad():
+        for name, parameter in found.items():
+            if f".{FORGET}" in name and "lora_" in name:
+                new = name.replace(f".{FORGET}", f".{NEGATED}")
+                found[new].copy_(parameter)
+                if "_B." in name:
+                    learnt[new] = parameter.detach().clone()
+    model.set_adapter(NEGATED)
+    model.delete_adapter(FORGET)
+    return learnt
+
+
+def refuse_beyond_matrices(config: PeftConfig, what: str) -> None:
+    """Only products of two matrices can be subtracted.
+
+    Raises:
+        ValueError: Names the setting.
+    """
+    if not isinstance(config, LoraConfig):
+        raise ValueError(f"{what} needs a LoRA adapter, not {config.peft_type}.")
+    odd = [
+        name
+        for name in ("use_dora", "lora_bias", "modules_to_save", "trainable_token_indices")
+        if getattr(config, name, None)
+    ]
+    odd += ["bias"] if config.bias != "none" else []
+    odd += ["init_lora_weights"] if config.init_lora_weights not in (True, False, "gaussian", "orthogonal") else []
+    if odd:
+        raise ValueError(f"{what} cannot honour {', '.join(odd)} in the adapter's configuration; leave it out.")
 
 
 def subtracted(model: PeftModel, weight: float) -> PreTrainedModel:

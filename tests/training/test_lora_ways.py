@@ -1,6 +1,9 @@
 """What LoRA makes possible: task negation, requests one after the other, and FILA."""
 
 import json
+import time
+import types
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from hf_unlearn.data import Pocket, load_pocket, tokenize_examples
 from hf_unlearn.inference import load_model, score
 from hf_unlearn.training import (
     RequestLedger,
+    _requests,
     fila_factors,
     init_fila,
     negate,
@@ -46,21 +50,67 @@ def lora(**settings) -> LoraConfig:
     )
 
 
-def test_negation_is_exact_for_every_weight():
-    """W − λ·scaling·BA, matrix by matrix, and back to other weights without training."""
-    model = get_peft_model(tiny_llama(), lora(init_lora_weights=False), adapter_name="forget")
-    learnt = {name: module for name, module in model.named_modules() if hasattr(module, "get_delta_weight")}
+@pytest.mark.parametrize(
+    "settings", [{}, {"use_rslora": True}, {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"v_proj": 3}}],
+    ids=["plain", "rslora", "patterns"],
+)  # fmt: skip
+def test_negation_is_exact_for_every_weight(settings: dict, tmp_path: Path):
+    """W − λ·scaling·BA, matrix by matrix, and back to other weights without training; and so it is saved, alone."""
+    model = get_peft_model(tiny_llama(), lora(init_lora_weights=False, **settings), adapter_name="forget")
+    learnt = {
+        name.removeprefix("base_model.model.") + ".weight": module.get_delta_weight("forget").clone()
+        for name, module in model.named_modules()
+        if hasattr(module, "get_delta_weight")
+    }
     for weight in (0.5, 2.0, 1.0):
         by_hand = tiny_llama()
         matrices = dict(by_hand.named_parameters())
         with torch.no_grad():
-            for name, module in learnt.items():
-                key = name.removeprefix("base_model.model.") + ".weight"
-                matrices[key] -= weight * module.get_delta_weight("forget")
+            for name, delta in learnt.items():
+                matrices[name] -= weight * delta
         torch.testing.assert_close(logits(negate(model, weight)), logits(by_hand), rtol=1e-4, atol=1e-5)
+    negate(model, 1.0).save_pretrained(tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+    reloaded = PeftModel.from_pretrained(tiny_llama(), tmp_path)
+    torch.testing.assert_close(logits(reloaded), logits(by_hand), rtol=1e-4, atol=1e-5)
     plain = subtracted(model, 1.0)
     assert not isinstance(plain, PeftModel)
     torch.testing.assert_close(logits(plain), logits(by_hand), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"use_dora": True}, {"bias": "all"}, {"init_lora_weights": "pissa"}])
+def test_an_adapter_that_is_more_than_matrices_is_not_subtracted(settings: dict):
+    model = get_peft_model(tiny_llama(), lora(**settings), adapter_name="forget")
+    with pytest.raises(ValueError, match=f"task negation cannot honour {next(iter(settings))}"):
+        negate(model, 1.0)
+
+
+def test_requests_at_once_are_carried_out_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two programs open the ledger when it is empty; none is lost, and the later one trains on top of the earlier one."""
+    starts, running = [], []
+
+    def training_that_takes_time(model, *, peft_config, output_dir, **settings):
+        running.append(1)
+        assert len(running) == 1
+        starts.append(logits(model))
+        torch.manual_seed(len(starts))
+        get_peft_model(model, peft_config).save_pretrained(output_dir)
+        time.sleep(0.3)
+        running.pop()
+        return types.SimpleNamespace(settings={"objective": {"name": "npo"}, "data": {}})
+
+    monkeypatch.setattr(_requests, "unlearn", training_that_takes_time)
+    base = tiny_llama()
+    ledgers = [RequestLedger(tmp_path, base) for _ in range(2)]
+    options = {"forget": None, "retain": examples(2, seed=0), "peft_config": lora(init_lora_weights=False)}
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda at: ledgers[at].carry_out(f"request-{at}", **options), range(2)))
+    merged = RequestLedger(tmp_path, base)
+    assert {request.name for request in merged.requests} == {"request-0", "request-1"}
+    assert torch.equal(starts[0], logits(base)) and not torch.allclose(starts[1], starts[0], atol=1e-3)
+    ledgers[0].record("request-1", {"fade": 1.0})  # which it has not seen so far
+    with pytest.raises(ValueError, match="there is a request 'request-0' already"):
+        ledgers[1].carry_out("request-0", **options)
 
 
 def test_a_task_vector_makes_forget_and_its_negative_unlearn(pocket: Pocket):
