@@ -13,6 +13,10 @@ from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenize
 from hf_unlearn._files import fill_atomically
 
 
+ADAPTER_FILES = ("adapter_config.json", "adapter_model*.safetensors", "adapter_model*.bin")
+MODEL_FILES = ("config.json", "generation_config.json", "model*.safetensors", "model*.safetensors.index.json", "pytorch_model*.bin")  # fmt: skip
+
+
 @dataclass(frozen=True)
 class UnlearnResult:
     """What `unlearn` leaves.
@@ -37,7 +41,9 @@ class UnlearnResult:
     after: Mapping[str, float]
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Write model (or adapter), tokenizer and `unlearning.json` into a folder: all of it, or nothing.
+        """Write model (or adapter), tokenizer and `unlearning.json` into a folder; what a kill leaves unfinished cannot be opened.
+
+        An earlier model or adapter in the folder goes, unless it is the base that this adapter is on.
 
         Raises:
             OSError: The folder cannot be written to.
@@ -51,7 +57,15 @@ class UnlearnResult:
             text = json.dumps(self.settings, indent=2, default=str) + "\n"
             (target / "unlearning.json").write_text(text, encoding="utf-8")
 
-        fill_atomically(Path(folder), write)
+        fill_atomically(Path(folder), write, stale=self._stale(Path(folder)))
+
+    def _stale(self, folder: Path) -> tuple[str, ...]:
+        """What another run has left there, and would be opened instead of this result or with it."""
+        if not isinstance(self.model, PeftModel):
+            return (*ADAPTER_FILES, *MODEL_FILES)
+        base = self.model.active_peft_config.base_model_name_or_path
+        on_this_folder = base is not None and Path(base).is_dir() and Path(base).resolve() == folder.resolve()
+        return ADAPTER_FILES if on_this_folder else (*ADAPTER_FILES, *MODEL_FILES)
 
 
 class ResultNotSavedError(OSError):
