@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from hf_unlearn._arguments import whole_number
 from hf_unlearn.audit._checked import check_arguments, check_roles
 from hf_unlearn.audit._subjects import common_tokenizer
 from hf_unlearn.functional import (
@@ -283,7 +284,7 @@ def _by_layer(features: Features) -> dict[int, np.ndarray]:
     if isinstance(features, Mapping):
         if not features:
             raise ValueError("features by layer must name at least one layer.")
-        layers = {int(layer): np.asarray(rows, np.float64) for layer, rows in features.items()}
+        layers = {_layer_number(layer): np.asarray(rows, np.float64) for layer, rows in features.items()}
     else:
         layers = {0: np.asarray(features, np.float64)}
     for layer, rows in layers.items():
@@ -292,6 +293,11 @@ def _by_layer(features: Features) -> dict[int, np.ndarray]:
                 f"features of layer {layer} have no width: expected (examples, width) with a width of at least 1, got {rows.shape}."
             )
     return layers
+
+
+def _layer_number(layer: object) -> int:
+    """JSON knows texts only as keys."""
+    return int(layer) if isinstance(layer, str) and layer.isdecimal() else whole_number("a layer", layer, minimum=0)
 
 
 def _take(rows: np.ndarray, at: Sequence[int], count: int) -> np.ndarray:

@@ -40,9 +40,12 @@ _BOOKKEEPING = frozenset(vars(torch.nn.Module())) | {
     *("generation_config", "gradient_checkpointing", "_gradient_checkpointing_func", "warnings_issued", "model_tags"),
     *("hf_device_map", "_hf_hook", "_is_hf_initialized", "_hf_peft_config_loaded", "is_parallelizable", "loss_type"),
     *("_loss_function", "base_model_torch_dtype", "_tp_size", "_tp_plan", "_pp_plan", "_ep_plan", "_device_mesh"),
+    "_output_capturing_hooks_installed",
     *("_use_kernels", "_weight_conversions"),  # loading notes them; kernels that are in use are modules or a forward
     *("_require_grads_hook", "_require_grads_hooks", "_model_input_names", "hf_quantizer"),
 }
+# Hooks that transformers leaves on a model when hidden states are asked for the first time; they change nothing.
+_LISTENING = "transformers.utils.output_capturing"
 
 
 def describe_behaviour(model: torch.nn.Module) -> Iterator[str]:
@@ -63,6 +66,8 @@ def describe_behaviour(model: torch.nn.Module) -> Iterator[str]:
                 yield f"attribute {name}.{key} {described([value] if one else value)}"
         for kind in ("_forward_pre_hooks", "_forward_hooks"):
             for hook in getattr(module, kind).values():
+                if getattr(hook, "__module__", None) == _LISTENING:
+                    continue
                 yield f"hook {name}{kind} {described(hook)}"
     for hooks in (torch.nn.modules.module._global_forward_pre_hooks, torch.nn.modules.module._global_forward_hooks):
         for hook in hooks.values():

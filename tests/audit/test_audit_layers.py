@@ -253,6 +253,13 @@ def test_bad_features_are_refused(change: dict, message: str):
         representation_from_features(**{**good, **change})
 
 
+def test_layers_of_features_are_whole_numbers():
+    rows = np.random.default_rng(0).normal(size=(10, 2))
+    assert list(representation_from_features({"3": rows}, {3: rows}).layers["forget"]) == [3]
+    with pytest.raises(TypeError, match=r"a layer must be a whole number, got 1.5"):
+        representation_from_features({1.5: rows}, {1.5: rows})
+
+
 def test_bad_texts_are_refused():
     model = tiny_llama()
     with pytest.raises(ValueError, match="no examples"):

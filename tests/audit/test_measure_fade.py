@@ -235,3 +235,11 @@ def test_models_saved_with_different_tokenizers_are_refused(tmp_path: Path):
             reference=str(tmp_path / "reference"),
             progress=False,
         )
+
+
+def test_a_model_in_data_parallel_or_frozen_is_measured_as_it_is():
+    candidate, reference = tiny_llama(0), tiny_llama(1)
+    options = {"prompts": [[1, 5], [1, 6]], "max_new_tokens": 3, "reference": reference, "progress": False}
+    expected = measure_fade(candidate=candidate, **options).estimate.fade
+    assert measure_fade(candidate=torch.nn.DataParallel(candidate), **options).estimate.fade == expected
+    assert measure_fade(candidate=candidate.requires_grad_(False), **options).estimate.fade == expected
