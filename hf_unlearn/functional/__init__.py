@@ -15,6 +15,7 @@ from hf_unlearn.functional._fade import ESTIMATORS as ESTIMATORS
 from hf_unlearn.functional._fade import DirectedDivergence as DirectedDivergence
 from hf_unlearn.functional._fade import FadeEstimate as FadeEstimate
 from hf_unlearn.functional._fade import fade as fade
+from hf_unlearn.functional._gumbel import gumbel_draw as gumbel_draw
 from hf_unlearn.functional._gumbel import gumbel_sample as gumbel_sample
 from hf_unlearn.functional._layer_metrics import REPRESENTATION_METRICS as REPRESENTATION_METRICS
 from hf_unlearn.functional._layer_metrics import RESAMPLED as RESAMPLED

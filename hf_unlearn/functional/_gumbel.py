@@ -37,6 +37,23 @@ def gumbel_sample(logits: torch.Tensor, *, seed: int, rows: list[int], position:
         >>> gumbel_sample(torch.tensor([[-torch.inf, 0.0, -torch.inf]]), seed=0, rows=[5], position=0)
         tensor([1])
     """
+    return gumbel_draw(logits, seed=seed, rows=rows, position=position)[0]
+
+
+def gumbel_draw(
+    logits: torch.Tensor, *, seed: int, rows: list[int], position: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`gumbel_sample`, and the log-probability of each draw, which the blocks know nearly for nothing.
+
+    Returns:
+        The draws; and their log-probabilities, nats, at least float32, shape `(rows,)`.
+
+    Example:
+        One of two equally likely tokens has log-probability log ½ = −0.6931:
+
+        >>> gumbel_draw(torch.zeros(1, 2), seed=0, rows=[5], position=0)[1]
+        tensor([-0.6931])
+    """
     size, vocabulary = logits.shape
     block = math.isqrt(vocabulary - 1) + 1
     num_blocks = -(-vocabulary // block)
@@ -53,7 +70,8 @@ def gumbel_sample(logits: torch.Tensor, *, seed: int, rows: list[int], position:
     noise = torch.from_numpy(_noise(seed, rows, position, num_blocks + block)).to(logits.device, logits.dtype)
     chosen = (block_log_probs + noise[:, :num_blocks]).argmax(-1)
     within = blocks[torch.arange(size, device=logits.device), chosen] + noise[:, num_blocks:]
-    return chosen * block + within.argmax(-1)
+    tokens = chosen * block + within.argmax(-1)
+    return tokens, logits.gather(1, tokens[:, None])[:, 0] - largest - block_log_probs.logsumexp(-1)
 
 
 def _noise(seed: int, rows: list[int], position: int, count: int) -> np.ndarray:

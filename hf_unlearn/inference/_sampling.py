@@ -16,7 +16,7 @@ import torch
 from peft import PeftModel
 from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_unlearn.functional import gumbel_sample
+from hf_unlearn.functional import gumbel_draw
 from hf_unlearn.inference._completions import Completions
 from hf_unlearn.inference._consistency import tolerance
 from hf_unlearn.inference._models import base_model, generation_holders, rope_switch, undisturbed
@@ -110,10 +110,10 @@ class _GumbelChoice(LogitsProcessor):
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         position = input_ids.shape[1] - self.prompt_length
-        chosen = gumbel_sample(scores, seed=self.seed, rows=self.rows, position=position)[:, None]
-        self.chosen.append(chosen)
-        self.log_probs.append(scores.gather(1, chosen).float() - scores.float().logsumexp(-1, keepdim=True))
-        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+        chosen, log_probs = gumbel_draw(scores, seed=self.seed, rows=self.rows, position=position)
+        self.chosen.append(chosen[:, None])
+        self.log_probs.append(log_probs[:, None].float())
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
 
 
 def _plan(

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import stats
 
-from hf_unlearn.functional import gumbel_sample
+from hf_unlearn.functional import gumbel_draw, gumbel_sample
 
 
 def test_draws_follow_the_distribution():
@@ -55,3 +55,14 @@ def test_every_vocabulary_size_works(vocabulary: int):
 def test_no_distribution_is_an_error(value: float):
     with pytest.raises(ValueError, match="cannot sample"):
         gumbel_sample(torch.full((1, 3), value), seed=0, rows=[0], position=0)
+
+
+@pytest.mark.parametrize("vocabulary", [1, 2, 8, 97, 1000])
+def test_log_probabilities_of_the_draws(vocabulary: int):
+    logits = torch.randn(50, vocabulary, generator=torch.Generator().manual_seed(0)) * 20 - 300
+    logits[:, 1::3] = -torch.inf
+    rows = list(range(50))
+    tokens, log_probs = gumbel_draw(logits, seed=1, rows=rows, position=2)
+    assert torch.equal(tokens, gumbel_sample(logits, seed=1, rows=rows, position=2))
+    expected = logits.double().log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+    torch.testing.assert_close(log_probs.double(), expected, atol=1e-4, rtol=0)
