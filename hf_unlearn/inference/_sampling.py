@@ -10,16 +10,15 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import GenerationConfig, LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_unlearn.functional import gumbel_draw
 from hf_unlearn.inference._completions import Completions
-from hf_unlearn.inference._consistency import tolerance
-from hf_unlearn.inference._models import base_model, generation_holders, rope_switch, undisturbed
+from hf_unlearn.inference._generation import guard, neutralise, pads_well
+from hf_unlearn.inference._models import base_model, rope_switch, undisturbed
 from hf_unlearn.inference._prefix import left_padded, shared_prefix_cache
 from hf_unlearn.inference._prompts import Prompts, check_room, default_stop_token_ids, encode_prompts
 from hf_unlearn.inference._sharding import gather, my_share
@@ -87,11 +86,11 @@ def sample_completions(
     stops = tuple(stop_token_ids) if stop_token_ids is not None else default_stop_token_ids(model, processing_class)
     keys = _noise_keys(prompt_ids)
     with undisturbed(model), view.active():
-        _neutralise(model, max_new_tokens, stops)
+        neutralise(model, max_new_tokens, stops)
         shortest = min(prompt_ids, key=len)
-        step = _guard(model, shortest)
+        step = guard(model, shortest)
         groups = _plan(
-            prompt_ids, num_samples, batch_size, pads=_pads(model, shortest, step), switch=rope_switch(model)
+            prompt_ids, num_samples, batch_size, pads=pads_well(model, shortest, step), switch=rope_switch(model)
         )
         blocks = [
             _generate(model, prompt_ids, group, keys=keys, num_samples=num_samples, seed=seed, stops=stops)
@@ -162,73 +161,6 @@ def _noise_keys(prompts: Sequence[Sequence[int]]) -> list[int]:
         keys.append(int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big"))
         seen[prompt] += 1
     return keys
-
-
-def _neutralise(model: PreTrainedModel | PeftModel, max_new_tokens: int, stops: Sequence[int]) -> None:
-    """Set all generation settings aside; `undisturbed` brings them back.
-
-    A fresh configuration passed to `generate` is not enough: `generate` fills its gaps from the model's own.
-    """
-    settings = GenerationConfig(
-        do_sample=False,
-        use_cache=True,
-        max_new_tokens=max_new_tokens,
-        eos_token_id=list(stops) or None,
-        pad_token_id=0,
-    )
-    for holder in generation_holders(model):
-        holder.generation_config = settings
-
-
-def _guard(model: PreTrainedModel | PeftModel, prompt: Sequence[int]) -> torch.Tensor:
-    """One step with the settings set aside: what is sampled from must be what the model gave.
-
-    Returns:
-        Its logits, shape `(1, vocabulary)`.
-
-    Raises:
-        RuntimeError: It is not; says what changed it as far as can be known.
-        ValueError: The model gives NaN.
-    """
-    step = _one_step(model, prompt)
-    if step.logits[0].isnan().any():
-        raise ValueError(f"{type(base_model(model)).__name__} gives NaN logits; its weights are broken.")
-    if torch.equal(step.scores[0], step.logits[0].to(step.scores[0].dtype)):
-        return step.logits[0]
-    owner = type(base_model(model))
-    overridden = [name for name in ("_get_logits_processor", "generate", "_sample") if name in _overridden(owner)]
-    changed = int((step.scores[0] != step.logits[0]).sum())
-    raise RuntimeError(
-        f"{owner.__name__} changes {changed} of {step.logits[0].shape[-1]} logits while generating, although every setting of "
-        f"its generation_config is set aside; the cause is {' and '.join(overridden) or 'a logits processor of its own'} in "
-        f"{owner.__module__}. Samples would not come from the model's distribution, so nothing is sampled."
-    )
-
-
-def _pads(model: PreTrainedModel | PeftModel, prompt: Sequence[int], alone: torch.Tensor) -> bool:
-    """Whether the model answers behind padding as it does alone; old models and soft prompts count their positions otherwise."""
-    padded = _one_step(model, prompt, padding=3).logits[0]
-    size = max(1.0, float(alone.abs().max()))
-    return bool((padded - alone).abs().max() <= tolerance(model) / 4 * size)
-
-
-def _one_step(model: PreTrainedModel | PeftModel, prompt: Sequence[int], *, padding: int = 0) -> Any:
-    ids = torch.tensor([[*[0] * padding, *prompt]], device=model.device)
-    attention_mask = torch.ones_like(ids)
-    attention_mask[:, :padding] = 0
-    return base_model(model).generate(
-        input_ids=ids,
-        attention_mask=attention_mask,
-        max_new_tokens=1,
-        output_scores=True,
-        output_logits=True,
-        return_dict_in_generate=True,
-    )
-
-
-def _overridden(owner: type) -> set[str]:
-    own = [vars(cls) for cls in owner.__mro__ if not cls.__module__.startswith("transformers.")]
-    return {name for namespace in own for name in namespace}
 
 
 def _generate(
