@@ -262,7 +262,7 @@ def test_layers_of_features_are_whole_numbers():
 
 def test_bad_texts_are_refused():
     model = tiny_llama()
-    with pytest.raises(ValueError, match="no examples"):
+    with pytest.raises(ValueError, match="texts must be a non-empty list"):
         measure_representation(texts=[], candidate=model, reference=model)
     with pytest.raises(ValueError, match="2 forget examples are too few"):
         measure_representation(texts=[{"input_ids": [1, 2]}] * 2, candidate=model, reference=model)
