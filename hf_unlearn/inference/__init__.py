@@ -45,9 +45,11 @@ from hf_unlearn.inference._scoring import cross_score as cross_score
 from hf_unlearn.inference._scoring import score as score
 from hf_unlearn.inference._sharding import OtherProcessError as OtherProcessError
 from hf_unlearn.inference._sharding import agreed as agreed
+from hf_unlearn.inference._sharding import gather as gather
 from hf_unlearn.inference._sharding import is_main_process as is_main_process
 from hf_unlearn.inference._sharding import join_processes as join_processes
 from hf_unlearn.inference._sharding import leave_processes as leave_processes
+from hf_unlearn.inference._sharding import my_share as my_share
 from hf_unlearn.inference._sharding import on_all_processes as on_all_processes
 from hf_unlearn.inference._sharding import together as together
 from hf_unlearn.inference._views import View as View

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn.data import tokenize_examples
 from hf_unlearn.functional import (
+    IGNORE_INDEX,
     PairedMoments,
     clusters_by_content,
     exact_memorization,
@@ -58,7 +59,7 @@ class AnswerProbe:
         batch_size: int,
         prompt_template: str | None = None,
     ):
-        self.name, self.batch_size = name, batch_size
+        self.name, self.rows, self.batch_size = name, rows, batch_size
         self.examples = tokenize_examples(rows, tokenizer, prompt_template=prompt_template).to_list()
         self._wrong: list[int] = []
         self._variants: list[dict[str, list[int]]] = []
@@ -166,6 +167,12 @@ class ReferenceProbe:
             self._rows["original"] = feature_rows(opened, examples, self._features, progress=self._progress)
             self._space = "feature" if share_starting_weights(self.reference.model, opened.model) else "gram"
         self._progress = self._settings["progress"] = False
+
+    @property
+    def mean_log_probs(self) -> np.ndarray:
+        """Mean token log-probability of each forget answer under the reference, nats."""
+        counts = [sum(label != IGNORE_INDEX for label in example["labels"][1:]) for example in self.examples]
+        return self._log_probs / np.array(counts)
 
     def __call__(self, model: LoadedModel, readings: Sequence[AnswerReading]) -> dict[str, float]:
         """Values under their names; `layer_<number>_<metric>` for single layers."""

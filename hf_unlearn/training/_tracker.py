@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from datasets import Dataset
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -22,12 +20,13 @@ from transformers import (
 
 from hf_unlearn import _arguments as checked
 from hf_unlearn._files import check_writable
-from hf_unlearn.data import DataLike, load_data
-from hf_unlearn.inference import ModelLike, agreed, is_main_process, together, undisturbed
+from hf_unlearn.data import DataLike
+from hf_unlearn.inference import ModelLike, agreed, is_classifier, is_main_process, together, undisturbed
 from hf_unlearn.training._curves import draw_curves
 from hf_unlearn.training._printers import filter_printers
 from hf_unlearn.training._table import TerminalTable
 from hf_unlearn.training._tracked import AnswerProbe, ReferenceProbe
+from hf_unlearn.training._tracked_sets import ClassProbe, open_probes, say_if_unknown
 from hf_unlearn.training._tracker_file import ForgettingFile
 from hf_unlearn.training._tracker_rule import KeepThenForget
 
@@ -35,6 +34,8 @@ from hf_unlearn.training._tracker_rule import KeepThenForget
 logger = logging.getLogger(__name__)
 TRAINERS_OWN = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 """What an evaluation calls its own values."""
+NEED_TEXT = ("FADE", "exposure", "hidden states", "extraction strength", "exact memorization", "truth ratio")
+"""What a classifier's tracker leaves out."""
 Probe = Callable[[PreTrainedModel], Mapping[str, float]]
 
 
@@ -47,11 +48,12 @@ class ForgettingTracker(TrainerCallback):
     tracker equals training without it, bit for bit. On several processes a measurement that fails on one is left out on all.
 
     Tracked without a reference: probability, exact memorization, extraction strength, and truth ratio (where the columns are) on forget
-    and retain examples. With one: FADE with its interval, generalized exposure, and hidden states; with original and twin `fade_relative`.
+    and retain examples (of a classifier probability and accuracy, nothing else). With one: FADE with its interval, generalized exposure, and hidden states; with original and twin `fade_relative`.
 
     Args:
         trainer: Whose training is watched; add the callback to it.
-        forget_dataset: What must go, or what one wants to see forgotten.
+        forget_dataset: What must go, or what one wants to see forgotten; of a classifier in the form of the `train_dataset`. Whether the
+            model knows it at all is asked first: if not, a warning says so and shows one row as the model sees it.
         retain_dataset: Held-out examples of what must stay.
         reference: A model that never saw the forget set: loaded, path or Hub id.
         original: The model before unlearning; gives start, and what representation metrics are measured from.
@@ -119,15 +121,25 @@ class ForgettingTracker(TrainerCallback):
         self._table = TerminalTable(table if is_main_process() else False)
         tokenizer = processing_class or trainer.processing_class
         sets = {"forget": forget_dataset, "retain": retain_dataset}
+        is_class = is_classifier(trainer.model)
         self._answers = together(
-            lambda: [
-                AnswerProbe(name, _subset(load_data(data), max_examples, seed), tokenizer, batch_size, prompt_template)
-                for name, data in sets.items()
-                if data is not None
-            ]
+            lambda: open_probes(
+                trainer,
+                sets,
+                tokenizer=tokenizer,
+                prompt_template=prompt_template,
+                is_class=is_class,
+                max_examples=max_examples,
+                batch_size=batch_size,
+                seed=seed,
+            )
         )
+        self._asked = {"tokenizer": tokenizer, "prompt_template": prompt_template}
         self._reference: ReferenceProbe | None = None
-        if reference is not None:
+        if is_class:
+            say = logger.info if reference is None else logger.warning
+            say("the model is a classifier: probability and accuracy are tracked; %s are not.", ", ".join(NEED_TEXT))
+        elif reference is not None:
             self._reference = together(
                 lambda: ReferenceProbe(
                     reference,
@@ -165,6 +177,7 @@ class ForgettingTracker(TrainerCallback):
         self._is_training = True
         filter_printers(self.trainer, self._to_print, self._filtered)
         if not lines:
+            self._say_if_unknown()
             self._measure_and_log(state, control)
             self._table.flush()  # nothing else belongs to the start
 
@@ -231,7 +244,7 @@ class ForgettingTracker(TrainerCallback):
         with undisturbed(model), self.trainer.accelerator.autocast():
             for answers in self._answers:
 
-                def read(answers: AnswerProbe = answers) -> dict[str, float]:
+                def read(answers: AnswerProbe | ClassProbe = answers) -> dict[str, float]:
                     found, mine = answers(model)
                     if answers.name == "forget":
                         readings.extend(mine)
@@ -298,6 +311,13 @@ class ForgettingTracker(TrainerCallback):
             self._table.flush()
         return {name: value for name, value in logs.items() if not name.startswith("eval_layer_")}
 
+    def _say_if_unknown(self) -> None:
+        if self.trainer.is_deepspeed_enabled or self.trainer.is_fsdp_enabled:
+            return  # the weights lie in pieces
+        theirs = None if self._reference is None else self._reference.mean_log_probs
+        with undisturbed(self.trainer.model), self.trainer.accelerator.autocast():
+            say_if_unknown(self.trainer, self._answers, reference_log_probs=theirs, **self._asked)
+
     def _say_what_was_kept(self) -> None:
         scored = {step: values for step, values in self._tracked.items() if step and "forgetting_score" in values}
         if said := self.rule.unsatisfied(scored, self._start):
@@ -325,9 +345,3 @@ def _own_values(probe: Probe, model: PreTrainedModel, taken: Mapping[str, float]
         if name in taken or name in TRAINERS_OWN or name == "forgetting_score":
             raise ValueError(f"a probe may not call a value {name!r}: that name is taken.")
     return found
-
-
-def _subset(rows: Dataset, count: int, seed: int) -> Dataset:
-    if len(rows) <= count:
-        return rows
-    return rows.select(sorted(np.random.default_rng(seed).choice(len(rows), count, replace=False).tolist()))
