@@ -19,7 +19,11 @@ CHUNK_TOKENS = 256
 
 
 def chunk_texts(
-    dataset: Dataset, processing_class: PreTrainedTokenizerBase | ProcessorMixin, *, max_tokens: int = CHUNK_TOKENS
+    dataset: Dataset,
+    processing_class: PreTrainedTokenizerBase | ProcessorMixin,
+    *,
+    max_tokens: int = CHUNK_TOKENS,
+    prompts: bool = True,
 ) -> tuple[Dataset, list[int]]:
     """Cut texts into consecutive chunks, and each chunk into a prompt and the answer that follows it.
 
@@ -31,6 +35,7 @@ def chunk_texts(
         dataset: With a column `text`.
         processing_class: The tokenizer, or a processor that holds one.
         max_tokens: Of a chunk, start token included.
+        prompts: False leaves the prompts out: every token of a chunk but its first is answer, as training on running text wants it.
 
     Returns:
         Rows with `input_ids` and `labels`, in the order of the texts; and for each the index of its text.
@@ -66,7 +71,8 @@ def chunk_texts(
                 f"Row {index} has a text without a token to ask for: there is nothing to score. Drop the row."
             )
         for piece in _pieces([*ids, *end], room):
-            whole, prompt = [*start, *piece], len(start) + len(piece) // 2
+            whole = [*start, *piece]
+            prompt = len(start) + len(piece) // 2 if prompts else 1
             rows["input_ids"].append(whole)
             rows["labels"].append([IGNORE_INDEX] * prompt + whole[prompt:])
             origin.append(index)

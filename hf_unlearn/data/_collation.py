@@ -68,7 +68,7 @@ def tokenize_examples(
         encoded = _encode(dataset, bare_tokenizer(processing_class), prompt_template)
         rows = [(row.prompt + row.answer, [IGNORE_INDEX] * len(row.prompt) + row.answer) for row in encoded]
     for index, (ids, labels) in enumerate(rows):
-        _check_length(index, ids, labels, max_length)
+        _check_length(index, ids, labels, max_length, cut=column_format(dataset.column_names) == "text")
     features = Features({"input_ids": List(Value("int64")), "labels": List(Value("int64"))})
     return Dataset.from_dict(
         {"input_ids": [ids for ids, _ in rows], "labels": [x for _, x in rows]}, features=features
@@ -216,11 +216,12 @@ def _first_label(labels: list[int]) -> int:
     return next(i for i, label in enumerate(labels) if i > 0 and label != IGNORE_INDEX)
 
 
-def _check_length(index: int, ids: list[int], labels: list[int], max_length: int | None) -> None:
+def _check_length(index: int, ids: list[int], labels: list[int], max_length: int | None, *, cut: bool) -> None:
     if max_length is None or len(ids) <= max_length:
         return
     answer = sum(label != IGNORE_INDEX for label in labels)
     raise ValueError(
         f"Row {index} has {len(ids)} tokens (prompt {len(ids) - answer}, answer {answer}), more than max_length="
-        f"{max_length}. Nothing is cut silently: raise max_length, shorten the row, or drop it."
+        f"{max_length}. Nothing is cut silently: raise max_length, shorten the row, "
+        f"or drop it{'; `data.chunk_texts(…, prompts=False)` cuts texts' if cut else ''}."
     )

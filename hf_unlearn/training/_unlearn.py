@@ -266,9 +266,8 @@ def _check_resumable(resume_from_checkpoint: bool | str, args: TrainingArguments
 def _save(result: UnlearnResult, checkpoints: Path) -> None:
     try:
         result.save(result.output_dir)
-    except (
-        Exception
-    ) as error:  # whatever it is (safetensors' own errors are no OSError): hours of training must not be lost
+    except Exception as error:
+        # Whatever it is: hours of training must not be lost.
         raise ResultNotSavedError(result, error) from error
     if checkpoints.parent == result.output_dir and checkpoints.is_dir() and not any(checkpoints.iterdir()):
         checkpoints.rmdir()  # the Trainer makes the folder whether or not it keeps anything there

@@ -38,6 +38,17 @@ def test_a_short_text_is_one_chunk_with_the_tokens_of_training():
     assert chunk["input_ids"] == tokenize_examples(rows, SHARED)[0]["input_ids"]
 
 
+def test_for_training_every_token_but_the_first_is_answer():
+    rows = Dataset.from_dict({"text": ["one two three four five six seven eight nine ten " * 3]})
+    with pytest.raises(
+        ValueError, match=r"more than max_length=20.*`data\.chunk_texts\(…, prompts=False\)` cuts texts"
+    ):
+        tokenize_examples(rows, SHARED, max_length=20)
+    chunks, _ = chunk_texts(rows, SHARED, max_tokens=20, prompts=False)
+    assert len(tokenize_examples(chunks, SHARED, max_length=20)) == len(chunks) > 1
+    assert all(row["labels"] == [-100, *row["input_ids"][1:]] for row in chunks)
+
+
 @pytest.mark.parametrize(
     ("rows", "max_tokens", "message"),
     [

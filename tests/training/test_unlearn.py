@@ -136,14 +136,15 @@ def test_a_result_that_cannot_be_saved_is_not_lost(
     )
 
 
-def test_an_error_of_safetensors_does_not_lose_the_model_either(
-    pocket: Pocket, options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [SafetensorError, RuntimeError])
+def test_no_error_of_saving_loses_the_model(
+    error: type, pocket: Pocket, options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """On a full disk safetensors raises an error of its own, which is no OSError."""
+    """On a full disk safetensors raises an error of its own, which is no OSError; shared tensors give yet another one."""
     model = pocket.original()
 
     def full(*args, **kwargs):
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise error("Error while serializing: I/O error: No space left on device (os error 28)")
 
     with monkeypatch.context() as patch:
         patch.setattr(type(model), "save_pretrained", full)
