@@ -47,7 +47,7 @@ def test_an_unknown_name_is_an_attribute_error():
         exec("from hf_unlearn import audits")
 
 
-@pytest.mark.parametrize("first", ["import hf_unlearn.audit", "from hf_unlearn.audit import AuditReport", "pass"])
+@pytest.mark.parametrize("first", ["import hf_unlearn.audit", "from hf_unlearn.audit import AuditReport"])
 def test_audit_is_the_function_whatever_was_imported_first(first: str):
     """Importing a package makes it an attribute of its parent, under the name that the function has."""
     program = f"import hf_unlearn\n{first}\nfrom hf_unlearn import audit\nassert callable(audit) and callable(hf_unlearn.audit)"

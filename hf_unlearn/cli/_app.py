@@ -59,7 +59,8 @@ def readable_errors(kept: Callable[[], str] = lambda: "nothing was written") -> 
     try:
         yield
     except KeyboardInterrupt as error:
-        errors.print(f"[bold red]interrupted:[/bold red] {escape(kept())}.", highlight=False, soft_wrap=True)
+        if not console.quiet:  # one process speaks
+            errors.print(f"[bold red]interrupted:[/bold red] {escape(kept())}.", highlight=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from error
     except (ValueError, TypeError, OSError, KeyError) as error:
         _fail(_rescued(error), error)
