@@ -29,9 +29,9 @@ from hf_unlearn.objectives import Objective, RetainTerm, get_objective, get_reta
 from hf_unlearn.training._forget_data import place_model, prepare_forget_data
 from hf_unlearn.training._forget_stream import ForgetStream
 from hf_unlearn.training._forget_term import ForgetTerm, trained_alone
-from hf_unlearn.training._resume import Run, described, forget_set_sha256, last_whole_checkpoint, starting_weights
+from hf_unlearn.training._resume import Run, last_whole_checkpoint, run_settings, starting_weights
 from hf_unlearn.training._retain_part import RetainPart
-from hf_unlearn.training._step import Step, Window, missing_gradients
+from hf_unlearn.training._step import Step, Window, micro_batch_scale, missing_gradients
 from hf_unlearn.training._vacuity import warn_if_unknown_in
 
 
@@ -134,7 +134,10 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         self._step: Step | None = None
         self._window = Window()
         compares = self.retain.original is not None or any("original" in need for need in self.objective.needs)
-        self._run = Run(self._described(), starting_weights(trainer.model), compares)
+        numbers = {"forget_weight": self.forget_weight, "retain_weight": self.retain_weight, "saliency": saliency}
+        numbers |= {"forget_batch_size": self._wanted_per_step, "seed": order_seed}
+        settings = run_settings(self.objective, self.retain_term, self.forget, **numbers)
+        self._run = Run(settings, starting_weights(trainer.model), compares)
         trainer.train = self._that_lets_go(trainer.train)
 
     # The Trainer's events.
@@ -223,7 +226,7 @@ class UnlearningCallback(TrainerCallback, ExportableState):
             if self._step is None or not (model.training and torch.is_grad_enabled()):
                 return compute_loss(model, inputs, return_outputs, num_items_in_batch)
             indices = self._step.take()
-            scale = self._micro_batch_scale(num_items_in_batch)
+            scale = micro_batch_scale(self.trainer, num_items_in_batch)
             retain, outputs = None, None
             if self.retain_weight:
                 retained = self.retain.loss(compute_loss, model, inputs, return_outputs, num_items_in_batch)
@@ -294,15 +297,6 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         # The gradients' mean over processes turns each process's share into a part of the whole sum only if scaled up first.
         return weight * losses.sum().float() / self._step.normaliser * self.trainer.args.world_size
 
-    def _micro_batch_scale(self, num_items_in_batch: Any) -> int:
-        """By what the Trainer will divide the loss: 1, or the accumulation steps; the rule is `Trainer.training_step`'s."""
-        trainer = self.trainer
-        scaled = getattr(trainer, "loss_is_scaled_for_ga", None)
-        if scaled is None:
-            counted = trainer.model_accepts_loss_kwargs and num_items_in_batch is not None
-            scaled = counted or trainer.compute_loss_func is not None
-        return 1 if scaled else trainer.current_gradient_accumulation_steps
-
     # Which weights train, and how training goes.
 
     def _choose_parameters(self) -> ExitStack:
@@ -329,7 +323,6 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         self.stream = replace(self.stream, per_step=per_step)
 
     def _fault(self, step: int) -> Exception | None:
-        """What forbids a step on this process."""
         assert self._step is not None
         fault = self._step.fault({"forget_loss": self.objective.name, "retain_loss": self.retain_term.name}, step)
         if fault is None and not self._gradients_seen:
@@ -355,16 +348,3 @@ class UnlearningCallback(TrainerCallback, ExportableState):
             self._run.check(saved["attributes"], self.trainer)
             if hasattr(self.objective, "next_retain_weight"):
                 self.retain_weight = float(saved["attributes"]["retain_weight"])
-
-    def _described(self) -> dict[str, Any]:
-        """What makes this run another one than the next."""
-        return {
-            "objective": described(self.objective),
-            "retain_term": described(self.retain_term),
-            "forget_weight": self.forget_weight,
-            "retain_weight": self.retain_weight,
-            "forget_set": forget_set_sha256(self.forget),
-            "forget_batch_size": self._wanted_per_step,
-            "seed": self.stream.seed,
-            "saliency": self.saliency,
-        }

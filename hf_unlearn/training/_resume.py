@@ -17,6 +17,7 @@ from transformers import Trainer
 from transformers.trainer_utils import sort_checkpoints
 
 from hf_unlearn.data import data_fingerprint
+from hf_unlearn.objectives import Objective, RetainTerm
 from hf_unlearn.training._forget_data import ForgetData
 
 
@@ -76,11 +77,16 @@ def _is_whole(path: Path) -> bool:
     return path.stat().st_size == 8 + length + end
 
 
-def described(part: Any) -> dict[str, Any]:
-    """An objective or retain term with its settings, as JSON keeps it."""
+def run_settings(objective: Objective, retain_term: RetainTerm, forget: ForgetData, **numbers: Any) -> dict[str, Any]:
+    """What makes a run another one than the next, as JSON keeps it."""
+    parts = {"objective": _described(objective), "retain_term": _described(retain_term)}
+    settings = {**parts, "forget_set": forget_set_sha256(forget), **numbers}
+    return json.loads(json.dumps(settings, default=str))
+
+
+def _described(part: Any) -> dict[str, Any]:
     fields = asdict(part) if is_dataclass(part) and not isinstance(part, type) else {"name": part.name}
-    kept = {name: value for name, value in fields.items() if name not in ("reduction", "needs", "needs_original")}
-    return json.loads(json.dumps(kept, default=str))
+    return {name: value for name, value in fields.items() if name not in ("reduction", "needs", "needs_original")}
 
 
 def forget_set_sha256(forget: ForgetData) -> str | None:

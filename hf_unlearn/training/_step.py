@@ -100,6 +100,15 @@ class Window:
         return found
 
 
+def micro_batch_scale(trainer: Trainer, num_items_in_batch: torch.Tensor | int | None) -> int:
+    """By what the Trainer will divide the loss: 1, or the accumulation steps; the rule is `Trainer.training_step`'s."""
+    scaled = getattr(trainer, "loss_is_scaled_for_ga", None)
+    if scaled is None:
+        counted = trainer.model_accepts_loss_kwargs and num_items_in_batch is not None
+        scaled = counted or trainer.compute_loss_func is not None
+    return 1 if scaled else trainer.current_gradient_accumulation_steps
+
+
 def missing_gradients(trainer: Trainer, step: int) -> Exception | None:
     """A training that reaches no weight would look like one that runs."""
     if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
