@@ -135,6 +135,7 @@ def test_the_wheel_is_the_library(tmp_path: Path):
     package = Path(sys.modules["hf_unlearn"].__file__).parent
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
+        assert {part.date_time[0] for part in archive.infolist()} == {1980}  # not the time of building
         assert {f"hf_unlearn/{path.relative_to(package).as_posix()}" for path in package.rglob("*.py")} <= names
         assert "hf_unlearn/publishing/card_section.md.jinja" in names and "hf_unlearn/py.typed" in names
         info = next(name for name in names if name.endswith("RECORD"))
