@@ -305,7 +305,7 @@ def test_language_objectives_are_refused_for_classifiers(tmp_path: Path):
     for name in ("rmu", "dpo", "idk"):
         with pytest.raises(ValueError, match=f"objective '{name}' is for language models"):
             UnlearningCallback(trainer, forget_dataset=classification_rows(8, 1), objective=name, allow_overlap=True)
-    with pytest.raises(ValueError, match="forget rows for a classifier need a label"):
+    with pytest.raises(ValueError, match="forget_dataset: rows for a classifier need a label"):
         UnlearningCallback(trainer, forget_dataset=Dataset.from_dict({"text": ["a"] * 9}), objective="npo")
     with pytest.raises(ValueError, match="20 of 20 forget rows are also in"):
         UnlearningCallback(trainer, forget_dataset=classification_rows(20, 0), objective="npo")
