@@ -125,9 +125,10 @@ def test_the_report_holds_no_text_of_the_data(options: dict, pocket, models: dic
         for row in pocket.forget
     ]
     audit(models["original"], **{**options, "forget": Dataset.from_list(rows), "num_samples": 1}, output_dir=tmp_path)
-    for file in tmp_path.rglob("*"):
-        if file.is_file():
-            assert canary.encode() not in file.read_bytes(), file
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {"report.json"} < {file.name for file in files} and any("evidence" in file.parts for file in files)
+    for file in files:
+        assert canary.encode() not in file.read_bytes(), file
 
 
 def test_local_folders_of_models_are_not_told(options: dict, models: dict, tmp_path: Path):

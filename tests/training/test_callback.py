@@ -103,6 +103,7 @@ def test_accumulation_classes_give_one_trajectory(options: dict, tmp_path: Path)
         assert trainer.state.global_step == 6
         assert largest_difference(start, weights(trainer.model)) > 1e-3
         results.append((weights(trainer.model), [log for log in trainer.state.log_history if "loss" in log]))
+        assert results[-1][1], "nothing was logged"
     for other, logs in results[1:]:
         assert largest_difference(results[0][0], other) < 1e-5
         for mine, theirs in zip(results[0][1], logs, strict=True):

@@ -19,6 +19,7 @@ def test_two_processes_give_the_trajectory_of_one(tmp_path: Path):
         assert largest_difference(one, two) < 1e-5
         logs = [json.loads((tmp_path / f"{count}-{retain_term}.json").read_text()) for count in ("one", "two")]
         for mine, theirs in zip(*logs, strict=True):
+            assert mine.keys() == theirs.keys() and ("forget_loss" in mine) == ("loss" in mine)
             for key in {"forget_loss", "retain_loss"} & mine.keys():
                 assert mine[key] == pytest.approx(theirs[key], rel=1e-3, abs=1e-4)
     for objective in OBJECTIVES:

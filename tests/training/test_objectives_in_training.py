@@ -82,7 +82,9 @@ def test_under_lora_only_the_adapter_moves(name: str, tmp_path: Path):
     _, callback, gradients = run(tmp_path, name, model=model, options={"forget_weight": 1.0, "retain_weight": 0.1})
     moved = {key for key, p in model.named_parameters() if not torch.equal(p, before[key])}
     assert moved and all("lora_" in key for key in moved)
-    assert set(gradients) == {key for key in before if "lora_" in key} or name == "rmu"
+    adapter = {key for key in before if "lora_" in key}
+    # RMU's forward pass stops at a layer, so what lies behind it may stay without a gradient.
+    assert set(gradients) <= adapter and gradients if name == "rmu" else set(gradients) == adapter
     if callback.term._kept is not None:
         assert callback.term._kept.way == "first adapter weights"
 

@@ -34,4 +34,4 @@ def test_a_4_bit_base_unlearns_through_its_adapter(tmp_path: Path):
     trainer.train()
     logs = [log["forget_loss"] for log in trainer.state.log_history if "forget_loss" in log]
     assert logs[-1] < logs[0]
-    assert all(not torch.equal(p, before[name]) for name, p in model.named_parameters() if name in before)
+    assert before and all(not torch.equal(p, before[name]) for name, p in model.named_parameters() if name in before)
