@@ -91,3 +91,10 @@ def test_nothing_heavy_is_imported_before_there_is_work(arguments: str | None):
 
 def test_the_public_functions_carry_their_documentation():
     assert all(inspect.getdoc(getattr(hf_unlearn, name)) for name in hf_unlearn.__all__ if name != "OBJECTIVES")
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "hf_unlearn", "--version"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip().endswith(version("hf-unlearn")), done.stderr
