@@ -4,6 +4,7 @@ Does not know how they are opened or what is measured.
 """
 
 import contextlib
+import inspect
 import itertools
 import os
 import random
@@ -22,12 +23,45 @@ def base_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel | PeftMode
 
     Some adapters work outside the inner model and keep their wrapper: prompt learning, adapters that begin at an invocation (aLoRA), and
     those that are mixed by a first pass (X-LoRA).
+
+    Raises:
+        ValueError: Something sits on the wrapper that is left out (a hook, a `forward` of its own), so that the model inside is not it.
     """
     if not isinstance(model, PeftModel):
         return model
     config = model.active_peft_config
     outside = config.is_prompt_learning or config.peft_type == PeftType.XLORA
-    return model if outside or getattr(config, "alora_invocation_tokens", None) else model.get_base_model()
+    if outside or getattr(config, "alora_invocation_tokens", None):
+        return model
+    for wrapper in (model, model.base_model):
+        _refuse_passing_over(wrapper)
+    return model.get_base_model()
+
+
+def _refuse_passing_over(wrapper: torch.nn.Module) -> None:
+    """PEFT itself generates with the model inside, so what a wrapper adds would be in some of its answers only."""
+    if wrapper._forward_hooks or wrapper._forward_pre_hooks:
+        found = "a forward hook"
+    elif not _runs_as_peft_made_it(wrapper):
+        found = "a forward of its own"
+    else:
+        return
+    raise ValueError(
+        f"{type(wrapper).__name__} has {found}, which the model inside it does not have and which generation goes around. Put it on the "
+        "model inside (model.get_base_model()), or take it off."
+    )
+
+
+def _runs_as_peft_made_it(wrapper: torch.nn.Module) -> bool:
+    own = vars(wrapper).get("forward")
+    if own is not None and not {"_original_forward", "_hf_hook"} & vars(wrapper).keys():
+        return False
+    # Accelerate's is around the class's own; it changes precision or devices and nothing else.
+    innermost = inspect.unwrap(own) if own is not None else None
+    if innermost is not None and getattr(innermost, "__func__", innermost) is not type(wrapper).forward:
+        return False
+    owner = next(cls for cls in type(wrapper).__mro__ if "forward" in vars(cls))
+    return owner.__module__.split(".")[0] == "peft"
 
 
 def vocabulary_size(model: ModelLike) -> int:

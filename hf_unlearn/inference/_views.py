@@ -18,6 +18,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 
 from hf_unlearn.inference._loading import LoadedModel, ModelLike, load_model
+from hf_unlearn.inference._models import base_model
 
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def tell_apart(models: Mapping[str, Viewable]) -> dict[str, Viewable]:
         A `View` for every loaded model, in the same order; paths and ids as they are.
 
     Raises:
-        ValueError: Roles that cannot be told apart, with the way to load them apart.
+        ValueError: Roles that cannot be told apart, with the way to load them apart; or a wrapper with a hook or `forward` of its own.
     """
     views = {role: model for role, model in models.items() if isinstance(model, (str, os.PathLike, View))}
     together: dict[int, dict[str, LoadedModel]] = {}
@@ -88,6 +89,7 @@ def tell_apart(models: Mapping[str, Viewable]) -> dict[str, Viewable]:
     for role, model in models.items():
         if role not in views:
             loaded = load_model(model, kind="any")
+            base_model(loaded)  # what cannot be read as it is, is refused before anything runs
             found = _switches(loaded)
             key = id(found[0] if found else _innermost(loaded))
             together.setdefault(key, {})[role], switches[key] = loaded, found
@@ -108,7 +110,12 @@ def _adapters_by_role(
     if reason:
         raise ValueError(f"{roles} share weights and cannot be told apart: {reason}. {LOAD_APART}")
     if not wrapped:
-        logger.warning("%s are one and the same model object, so every distance between them is 0.", roles)
+        logger.warning(
+            "%s are one and the same model object, so every distance between them is 0 WHATEVER THEY WERE MEANT TO BE. PEFT's merge_and_unload "
+            "changes the model that the adapter was made from and returns that very object. %s",
+            roles,
+            LOAD_APART,
+        )
     if not switches:
         return dict.fromkeys(group)
     return {role: tuple(wrapped[role].active_adapters) if role in wrapped else () for role in group}
