@@ -82,6 +82,21 @@ ARCHITECTURES: dict[str, Architecture] = {
     "gpt_neox": Architecture(
         "GPTNeoXConfig", {**_WIDE, "intermediate_size": 48}, dropout=("attention_dropout", "hidden_dropout")
     ),
+    # Its states are four streams wide, in front of the batch, and its layers share what they cache.
+    "gemma3n": Architecture(
+        "Gemma3nTextConfig",
+        {
+            **{name: value for name, value in _GEMMA.items() if name != "query_pre_attn_scalar"},
+            "num_hidden_layers": 4,
+            "num_kv_shared_layers": 2,
+            "layer_types": ["sliding_attention", "full_attention"] * 2,
+            "intermediate_size": [48] * 4,
+            "activation_sparsity_pattern": [0.0] * 4,
+            "laurel_rank": 4,
+            "hidden_size_per_layer_input": 8,
+            "vocab_size_per_layer_input": VOCABULARY,
+        },
+    ),
     # Models that scale or cap their logits, or cache in ways of their own.
     "granite": Architecture(
         "GraniteConfig", {**_MODERN, "logits_scaling": 2.0, "embedding_multiplier": 2.0, "residual_multiplier": 0.7}

@@ -101,7 +101,7 @@ class LayerReader:
                 self.evidence.features.setdefault(name, {})[subject.role] = self._features(subject, split)
             self._depth(subject)
         except NoHiddenStatesError as error:
-            self.skipped = str(error)
+            self.skipped = str(error).removesuffix(".")
             return
         if subject.role in ("reference", "original"):
             self._opened[subject.role] = subject

@@ -38,7 +38,7 @@ class HiddenReader:
         has_blocks: Whether block outputs are read (and can be replaced); else `hidden_states` as the model gives them.
 
     Raises:
-        NoHiddenStatesError: The model gives no hidden states.
+        NoHiddenStatesError: The model gives no hidden states, or none of shape `(batch, tokens, width)`.
     """
 
     def __init__(self, model: Viewable, sample: Mapping[str, torch.Tensor]):
@@ -50,7 +50,10 @@ class HiddenReader:
         if isinstance(body, torch.nn.Module) and not isinstance(whole, PeftModel):
             self.body = body
         self.device = self.view.model.device
+        soft = self.view.model.active_peft_config if isinstance(self.view.model, PeftModel) else None
+        self._virtual = int(soft.num_virtual_tokens) if soft is not None and soft.is_prompt_learning else 0
         self._arguments = {"use_cache": False} if hasattr(whole.config.get_text_config(), "use_cache") else {}
+        self._maps = "pixel_values" in sample and "input_ids" not in sample
         self.blocks, self.depth = self._find(sample)
         self.has_blocks = self.blocks is not None
 
@@ -61,13 +64,16 @@ class HiddenReader:
             inputs: Of a batch, as the model's `forward` takes them.
             layers: Numbers from 0 to `depth`.
             consume: Receives them.
+
+        Raises:
+            NoHiddenStatesError: States that are not of the tokens that were given.
         """
         if self.blocks is None:
             states = self._forward(inputs, output_hidden_states=True).hidden_states
             for layer in sorted(layers):
-                consume(layer, _as_tokens(states[layer]))
+                consume(layer, self._of_tokens(layer, states[layer], inputs))
             return
-        with self.listening(layers, consume):
+        with self.listening(layers, lambda layer, states: consume(layer, self._of_tokens(layer, states, inputs))):
             self._forward(inputs)
 
     @contextmanager
@@ -76,7 +82,7 @@ class HiddenReader:
         assert self.blocks is not None
         with ExitStack() as hooks:
             for layer in layers:
-                hooks.enter_context(_tap(self.blocks, layer, consume))
+                hooks.enter_context(_tap(self.blocks, layer, consume, maps=self._maps))
             yield
 
     @contextmanager
@@ -122,7 +128,7 @@ class HiddenReader:
             for number, blocks in enumerate(lists):
                 outputs = seen.setdefault(number, {})
                 for layer in range(1, len(blocks) + 1):
-                    hooks.enter_context(_tap(blocks, layer, outputs.__setitem__))
+                    hooks.enter_context(_tap(blocks, layer, outputs.__setitem__, maps=self._maps))
             try:
                 states = getattr(self._forward(sample, output_hidden_states=True), "hidden_states", None)
             except TypeError:  # a forward that does not know the argument
@@ -136,7 +142,23 @@ class HiddenReader:
             if len(blocks) == depth and _are_hidden_states(seen[number], states):
                 return blocks, depth
         logger.info("the blocks of %s were not found; its hidden_states are used.", type(self.body).__name__)
+        for layer, layer_states in enumerate(states):
+            self._of_tokens(layer, layer_states, sample)
         return None, depth
+
+    def _of_tokens(self, layer: int, states: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """States of shape `(batch, tokens, width)`, of the very tokens that were given; a soft prompt adds its own in front."""
+        tokens = _as_tokens(states, maps=self._maps)
+        text = "input_ids" in inputs
+        given = inputs["input_ids"].shape if text else next(iter(inputs.values())).shape
+        lengths = {given[1], given[1] + self._virtual} if text else None
+        if tokens is None or len(tokens) != given[0] or (lengths is not None and tokens.shape[1] not in lengths):
+            expected = (given[0], given[1] if text else "tokens", "width")
+            raise NoHiddenStatesError(
+                f"layer {layer} of {type(self.body).__name__} has states of shape {tuple(states.shape)}, not {expected} as one state per "
+                "token would have, so its layers cannot be compared; pass features instead."
+            )
+        return tokens
 
 
 def _are_hidden_states(outputs: Mapping[int, torch.Tensor], states: Sequence[torch.Tensor]) -> bool:
@@ -153,11 +175,14 @@ def _are_hidden_states(outputs: Mapping[int, torch.Tensor], states: Sequence[tor
 
 
 @contextmanager
-def _tap(blocks: torch.nn.ModuleList, layer: int, consume: Consume) -> Iterator[None]:
+def _tap(blocks: torch.nn.ModuleList, layer: int, consume: Consume, *, maps: bool) -> Iterator[None]:
+    """Hands over what is of the shape of hidden states, and nothing else."""
     if layer == 0:
 
         def before(module: torch.nn.Module, arguments: tuple, named: dict[str, torch.Tensor]) -> None:
-            consume(0, _as_tokens(arguments[0] if arguments else named["hidden_states"]))
+            received = arguments[0] if arguments else named["hidden_states"]
+            tokens = _as_tokens(received, maps=maps)
+            consume(0, received if tokens is None else tokens)
 
         handle = blocks[0].register_forward_pre_hook(before, with_kwargs=True)
     else:
@@ -170,8 +195,9 @@ def _tap(blocks: torch.nn.ModuleList, layer: int, consume: Consume) -> Iterator[
                 if isinstance(output, (tuple, list))
                 else None
             )
-            if isinstance(states, torch.Tensor) and states.dim() >= 3:
-                consume(layer, _as_tokens(states))
+            tokens = _as_tokens(states, maps=maps) if isinstance(states, torch.Tensor) else None
+            if tokens is not None:
+                consume(layer, tokens)
 
         handle = blocks[layer - 1].register_forward_hook(after)
     try:
@@ -180,6 +206,8 @@ def _tap(blocks: torch.nn.ModuleList, layer: int, consume: Consume) -> Iterator[
         handle.remove()
 
 
-def _as_tokens(states: torch.Tensor) -> torch.Tensor:
-    """Feature maps `(batch, channels, height, width)` are tokens too."""
-    return states.flatten(2).transpose(1, 2) if states.dim() == 4 else states
+def _as_tokens(states: torch.Tensor, *, maps: bool) -> torch.Tensor | None:
+    """States of shape `(batch, tokens, width)`, or None; of images feature maps `(batch, channels, height, width)` are tokens too."""
+    if maps and states.dim() == 4:
+        return states.flatten(2).transpose(1, 2)
+    return states if states.dim() == 3 else None

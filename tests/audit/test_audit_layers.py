@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import world
 from toys import markov_lm, tiny_llama
 
 from hf_unlearn.audit import (
@@ -145,6 +146,20 @@ def test_models_whose_layers_cannot_be_compared_are_still_audited(options: dict,
     chains = markov_lm(1, vocab_size=len(pocket.tokenizer)), markov_lm(2, vocab_size=len(pocket.tokenizer))
     found = audit(chains[0], **{**given, "reference": chains[1]}, max_examples=3, max_new_tokens=3)
     assert any("MarkovLM gives no hidden_states" in note for note in found.notes)
+
+
+def test_models_whose_states_are_not_of_tokens_are_still_audited(options: dict, pocket):
+    size = {"vocab_size": len(pocket.tokenizer), "vocab_size_per_layer_input": len(pocket.tokenizer)}
+    models = {
+        role: world.build("gemma3n", seed=seed, **size)
+        for seed, role in enumerate(("candidate", "reference", "original"))
+    }
+    chosen = {key: value for key, value in options.items() if key not in ("twin", "retain", "holdout")}
+    report = audit(**{**chosen, **models, "max_new_tokens": 3})
+    assert report.metrics["fade"].value > 1
+    assert "progress" not in report.metrics and "unlearning_depth_score" not in report.metrics
+    said = [note for note in report.notes if note.startswith("Hidden states were not compared: layer 0 of Gemma3n")]
+    assert len(said) == 1 and not said[0].endswith("..")
 
 
 def test_a_few_examples_are_too_few(options: dict):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from launch import torchrun
@@ -247,3 +248,13 @@ def test_the_lens_at_the_last_layer_is_the_model():
         log_probs = model.lm_head(model.model.norm(states))[0].log_softmax(-1)
     expected = np.mean([float(log_probs[at - 1, row["input_ids"][at]]) for at in range(3, len(row["input_ids"]))])
     assert float(read[2, 0]) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_states_that_are_not_of_tokens_are_refused_by_name(count: int):
+    """Gemma 3n keeps four streams of states, which lie where another model has its batch: four rows would mix silently."""
+    model = world.build("gemma3n")
+    rows = [{"input_ids": [1, 3, 4, 5, at + 6]} for at in range(count)]
+    for read in (feature_rows, lens_log_probs):
+        with pytest.raises(NoHiddenStatesError, match=r"Gemma3n.* shape \(4, 1, 5, 32\), not \(1, 5, 'width'\)"):
+            read(model, rows, progress=False)
