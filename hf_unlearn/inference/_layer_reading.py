@@ -5,7 +5,9 @@ Causal language models only. Gives log-probabilities per layer and example; does
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 
 import torch
 from peft import PeftModel
@@ -14,8 +16,8 @@ from hf_unlearn.functional import answer_positions
 from hf_unlearn.inference._consistency import resolution
 from hf_unlearn.inference._features import batches
 from hf_unlearn.inference._hidden import HiddenReader, NoHiddenStatesError
-from hf_unlearn.inference._models import base_model, undisturbed
-from hf_unlearn.inference._reading import LogitReader, chunk_length
+from hf_unlearn.inference._models import base_model, rope_switch, undisturbed
+from hf_unlearn.inference._reading import LogitReader, Pass, chunk_length, joined, passes
 from hf_unlearn.inference._scoring import Example, _right_padded
 from hf_unlearn.inference._sharding import gather, my_share
 from hf_unlearn.inference._views import View, Viewable, open_view, tell_apart
@@ -144,14 +146,16 @@ def _states_at(
     reader: HiddenReader, inputs: Mapping[str, torch.Tensor], rows: torch.Tensor, positions: torch.Tensor
 ) -> dict[int, torch.Tensor]:
     """Block outputs at the places that predict answer tokens, shape `(places, width)` each."""
-    kept: dict[int, torch.Tensor] = {}
-    length = inputs["input_ids"].shape[1]
+    kept: dict[int, list[torch.Tensor]] = {layer: [] for layer in range(1, reader.depth + 1)}
+    parts = passes(inputs["input_ids"], inputs["attention_mask"], rows, positions, rope_switch(reader.view.model))
+    for part in parts:
 
-    def keep(layer: int, hidden: torch.Tensor) -> None:
-        kept[layer] = hidden[:, -length:][rows.to(hidden.device), positions.to(hidden.device)]
+        def keep(layer: int, hidden: torch.Tensor, part: Pass = part) -> None:
+            own = hidden[:, -part.input_ids.shape[1] :]
+            kept[layer].append(own[part.rows.to(hidden.device), part.positions.to(hidden.device)])
 
-    reader.read(inputs, range(1, reader.depth + 1), keep)
-    return kept
+        reader.read({"input_ids": part.input_ids, "attention_mask": part.attention_mask}, kept, keep)
+    return {layer: joined(parts, values) for layer, values in kept.items()}
 
 
 def _patch_batch(logits: LogitReader, readers: Sequence[HiddenReader], examples: Sequence[Example]) -> torch.Tensor:
@@ -161,24 +165,27 @@ def _patch_batch(logits: LogitReader, readers: Sequence[HiddenReader], examples:
     places = [tensor.to(device) for tensor in (rows, positions)]
     moved = [inputs[name].to(device) for name in ("input_ids", "attention_mask")]
 
-    def answer() -> torch.Tensor:
-        return _mean_log_prob(logits.logits, logits.states(*moved, *places), targets, rows, len(examples))
+    def answer(around: Callable[[Pass], AbstractContextManager[None]] | None = None) -> torch.Tensor:
+        states = logits.states(*moved, *places, around=around)
+        return _mean_log_prob(logits.logits, states, targets, rows, len(examples))
 
     untouched = answer()
-    length = moved[0].shape[1]
-    columns = []
-    for layer, states in given.items():
+    drops = [untouched - answer(partial(_patched, readers[0], layer, states)) for layer, states in given.items()]
+    return torch.stack(drops, 1)
 
-        def change(hidden: torch.Tensor, states: torch.Tensor = states) -> torch.Tensor:
-            if hidden.shape[-1] != states.shape[-1]:
-                raise ValueError(f"patching needs equal widths, got {hidden.shape[-1]} and {states.shape[-1]}.")
-            hidden = hidden.clone()
-            hidden[:, -length:][tuple(places)] = states.to(hidden)
-            return hidden
 
-        with readers[0].replacing(layer, change):
-            columns.append(untouched - answer())
-    return torch.stack(columns, 1)
+def _patched(reader: HiddenReader, layer: int, states: torch.Tensor, part: Pass) -> AbstractContextManager[None]:
+    """A pass in which a block gives these states at the places that are read from it."""
+
+    def change(hidden: torch.Tensor) -> torch.Tensor:
+        if hidden.shape[-1] != states.shape[-1]:
+            raise ValueError(f"patching needs equal widths, got {hidden.shape[-1]} and {states.shape[-1]}.")
+        hidden = hidden.clone()
+        wanted = states[part.places.to(states.device)]
+        hidden[:, -part.input_ids.shape[1] :][part.rows, part.positions] = wanted.to(hidden)
+        return hidden
+
+    return reader.replacing(layer, change)
 
 
 def _mean_log_prob(

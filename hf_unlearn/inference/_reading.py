@@ -5,7 +5,9 @@ what is computed from logits.
 """
 
 import logging
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,6 +26,61 @@ CPU_CHUNK = 1 << 21
 ACCELERATOR_CHUNK = 1 << 25
 LOOKED_AT = 16
 """Tokens of the first sequence on which a model is tried before it is read."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass over rows of a batch, and the places that are read from it.
+
+    Attributes:
+        input_ids: Shape `(rows, length)`.
+        attention_mask: Of the same shape.
+        rows: Of the places, counted in this pass; shape `(places,)`.
+        positions: Shape `(places,)`.
+        places: Which of all places these are; shape `(places,)`.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    rows: torch.Tensor
+    positions: torch.Tensor
+    places: torch.Tensor
+
+
+def passes(
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    rows: torch.Tensor,
+    positions: torch.Tensor,
+    switch: int | None,
+) -> list[Pass]:
+    """How a batch is read so that each prefix is met as in generation: where the model turns positions otherwise beyond a length
+    (`rope_switch`), no longer row may change how a shorter prefix is read.
+
+    Args:
+        input_ids: Right-padded, shape `(batch, length)`.
+        attention_mask: Of the same shape.
+        rows: Shape `(places,)`.
+        positions: Shape `(places,)`.
+        switch: That length.
+    """
+    everything = torch.arange(len(rows), device=rows.device)
+    if switch is None or input_ids.shape[1] <= switch or not len(rows):
+        return [Pass(input_ids, attention_mask, rows, positions, everything)]
+    early, found = positions < switch, []
+    if early.any():
+        short = (input_ids[:, :switch], attention_mask[:, :switch])
+        found.append(Pass(*short, rows[early], positions[early], everything[early]))
+    if not early.all():
+        kept, renumbered = rows[~early].unique(return_inverse=True)
+        found.append(Pass(input_ids[kept], attention_mask[kept], renumbered, positions[~early], everything[~early]))
+    return found
+
+
+def joined(parts: Sequence[Pass], values: Sequence[torch.Tensor]) -> torch.Tensor:
+    """What the passes gave, in the order of all places."""
+    order = torch.cat([part.places for part in parts]).argsort()
+    return torch.cat(list(values))[order.to(values[0].device)]
 
 
 class LogitReader:
@@ -55,7 +112,13 @@ class LogitReader:
         self._tried = False
 
     def states(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, rows: torch.Tensor, positions: torch.Tensor
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        rows: torch.Tensor,
+        positions: torch.Tensor,
+        *,
+        around: Callable[[Pass], AbstractContextManager[None]] | None = None,
     ) -> torch.Tensor:
         """What the output layer receives at the given places.
 
@@ -64,6 +127,7 @@ class LogitReader:
             attention_mask: Of the same shape.
             rows: Shape `(positions,)`.
             positions: Shape `(positions,)`; as from `functional.answer_positions`.
+            around: What each forward pass happens in.
 
         Returns:
             Shape `(positions, width)`: hidden states, or logits where the two cannot be told apart safely.
@@ -71,16 +135,11 @@ class LogitReader:
         with self.view.active():
             if not self._tried:
                 self._try(input_ids[:1, : min(LOOKED_AT, int(attention_mask[0].sum()))])
-            if self._switch is None or input_ids.shape[1] <= self._switch:
-                return self._all_states(input_ids, attention_mask)[rows, positions]
-            # Each prefix as the model meets it when it generates: no longer row may change how a shorter one is read.
-            early = positions < self._switch
-            short = self._all_states(input_ids[:, : self._switch], attention_mask[:, : self._switch])
-            states = short[rows, positions.clamp_max(self._switch - 1)]
-            if not early.all():
-                kept, places = rows[~early].unique(return_inverse=True)
-                states[~early] = self._all_states(input_ids[kept], attention_mask[kept])[places, positions[~early]]
-            return states
+            parts, values = passes(input_ids, attention_mask, rows, positions, self._switch), []
+            for part in parts:
+                with around(part) if around is not None else nullcontext():
+                    values.append(self._all_states(part.input_ids, part.attention_mask)[part.rows, part.positions])
+            return joined(parts, values)
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Logits for some of the states, shape `(states, vocabulary)`."""

@@ -82,3 +82,42 @@ def test_patching_the_last_block_of_a_model_with_the_same_end_gives_the_donors_a
     np.testing.assert_allclose(effects[:, 1], means(original) - means(donor), atol=1e-4)
     np.testing.assert_allclose(effects[:, 0], 0, atol=1e-5)
     assert np.abs(means(original) - means(donor)).max() > 0.01
+
+
+def longrope(seed: int = 0):
+    rope = {"rope_type": "longrope", "rope_theta": 100.0, "short_factor": [1.0] * 4, "long_factor": [8.0] * 4}
+    return world.build("phi3", seed=seed, rope_parameters=rope, original_max_position_embeddings=6)
+
+
+# One row below the switch, one whose answer lies across it, one beyond it.
+ACROSS = [
+    {"input_ids": [1, 5, 6, 7], "labels": [-100, -100, 6, 7]},
+    {"input_ids": [1, 3, 4, 5, 6, 7, 8, 9, 10], "labels": [-100] * 4 + [6, 7, 8, 9, 10]},
+    {"input_ids": [1, 12, 4, 15, 6, 17, 8, 9, 4, 3], "labels": [-100] * 8 + [4, 3]},
+]
+
+
+def test_the_lens_follows_a_switch_of_positions():
+    """longrope: each prefix is read as it is met in generation, so that the last layer is the model on every row."""
+    model = longrope()
+    rows = score({"model": model}, ACROSS, progress=False)
+    expected = rows.column("log_prob") / rows.column("num_tokens")
+    for batch_size in (1, 3):
+        read = lens_log_probs(model, ACROSS, batch_size=batch_size, progress=False)
+        np.testing.assert_allclose(read[:, -1], expected, atol=1e-4)
+
+
+def test_patching_follows_a_switch_of_positions():
+    """The donor's last layer is all of the donor that the output layer sees; patched whole, only the shared head is left to differ."""
+    original, donor = longrope(0), longrope(1)
+    donor.lm_head.load_state_dict(original.lm_head.state_dict())
+    donor.model.norm.load_state_dict(original.model.norm.state_dict())
+    rows = score({"original": original, "donor": donor}, ACROSS, progress=False)
+    means_of = rows.column("log_prob") / rows.column("num_tokens")
+    expected = means_of[: len(ACROSS)] - means_of[len(ACROSS) :]
+    for batch_size in (1, 3):
+        drops = patching_effects(original, donor, ACROSS, batch_size=batch_size, progress=False)
+        np.testing.assert_allclose(drops[:, -1], expected, atol=1e-4)
+    assert torch.equal(
+        patching_effects(original, original, ACROSS, progress=False), torch.zeros(3, 2, dtype=torch.float64)
+    )
