@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from hf_unlearn.audit import AuditReport
 from hf_unlearn.cli import app
+from hf_unlearn.cli._show import number
 from hf_unlearn.data import load_pocket
 
 
@@ -148,3 +149,8 @@ def _interrupted(monkeypatch: pytest.MonkeyPatch, module: str, name: str, folder
         raise KeyboardInterrupt
 
     monkeypatch.setattr(importlib.import_module(module), name, stop)
+
+
+@pytest.mark.parametrize("value, shown", [(-0.0004, "0.00"), (-0.006, "-0.01"), (0.125, "0.12"), (None, "–")])
+def test_numbers_have_two_decimals_and_zero_no_sign(value: float | None, shown: str):
+    assert number(value) == shown

@@ -77,8 +77,8 @@ def _print_layers(report: "AuditReport") -> None:
 
 
 def number(value: float | None) -> str:
-    """Two decimals, or a dash."""
-    return "–" if value is None else f"{value:.2f}"
+    """Two decimals, or a dash; what rounds to 0 has no sign."""
+    return "–" if value is None else f"{round(value, 2) + 0.0:.2f}"
 
 
 def _interval(result: "MetricResult") -> str:
@@ -87,4 +87,4 @@ def _interval(result: "MetricResult") -> str:
 
 def bounds(interval: tuple[float, float] | None) -> str:
     """Of an interval, or a dash."""
-    return "–" if interval is None else f"{interval[0]:.2f} … {interval[1]:.2f}"
+    return "–" if interval is None else " … ".join(map(number, interval))
