@@ -16,7 +16,7 @@ from hf_unlearn.audit._checked import check_arguments, check_roles
 from hf_unlearn.audit._evidence import EvidenceStore, content_key
 from hf_unlearn.audit._layers import LayerReader, check_layers, feature_settings
 from hf_unlearn.audit._metrics import AuditRows, audit_metrics, audit_notes
-from hf_unlearn.audit._provenance import describe_data, describe_model, library_versions
+from hf_unlearn.audit._provenance import describe_data, describe_model, library_versions, notes_on_equals
 from hf_unlearn.audit._representation_results import representation_results
 from hf_unlearn.audit._results import AuditReport, Provenance, ReportNotSavedError
 from hf_unlearn.audit._splits import Split, load_splits, longest_answer
@@ -109,7 +109,8 @@ def audit(
         `unlearning_depth_score` and `logit_lens_erasure`; with `retain` the same with `retain_` in front (not the last two),
         `forget_retain_asymmetry`, `cka_asymmetry` and `representation_unlearning_score`; with `holdout` also `holdout_probability`
         and `probe_auc`; with `twin` and `original` `excess_over_twins`. Where the original does not clearly know the forget answers
-        better than the reference, its reading says this alone (a wrong template or tokenizer, other data).
+        better than the reference, its reading says this alone (a wrong template or tokenizer, other data). Roles of
+        equal weights are named in the first notes.
 
     Raises:
         TypeError: An argument of the wrong kind; said before anything is opened, nothing is coerced.
@@ -180,7 +181,8 @@ def audit(
     }
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     provenance = Provenance(described, describe_data(splits), settings, library_versions())
-    notes = (*audit_notes(models, splits, metrics), *reader.notes(), *layer_notes)
+    about_models = notes_on_equals(views, described)
+    notes = (*about_models, *audit_notes(models, splits, metrics), *reader.notes(), *layer_notes)
     report = AuditReport(metrics, provenance, notes, created)
     if folder is not None and is_main_process():
         _save(report, folder)

@@ -1,5 +1,6 @@
 """Where an audit's numbers come from: models, data and versions, without paths and without texts."""
 
+import itertools
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -11,7 +12,7 @@ from huggingface_hub.utils import HFValidationError
 from hf_unlearn.audit._splits import Split
 from hf_unlearn.audit._subjects import Subject
 from hf_unlearn.data import data_fingerprint
-from hf_unlearn.inference import ModelLike
+from hf_unlearn.inference import ModelLike, View, Viewable
 
 
 def describe_model(model: ModelLike, subject: Subject) -> dict[str, str]:
@@ -31,6 +32,26 @@ def describe_model(model: ModelLike, subject: Subject) -> dict[str, str]:
         return {**described, "name": Path(name).name, "source": "local" if given else "memory"}
     revision = getattr(config, "_commit_hash", None)
     return {**described, "source": "hub", **({"revision": revision} if revision else {})}
+
+
+def notes_on_equals(models: Mapping[str, Viewable], described: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Roles that were given one model: what an audit says of them is true and says nothing.
+
+    Args:
+        models: By role, as they are at work there.
+        described: By role, as from `describe_model`.
+    """
+    what = {
+        role: (described[role]["weights_sha256"], model.adapters if isinstance(model, View) else None)
+        for role, model in models.items()
+    }
+    return [
+        f"{first} and {second} have equal weights: unless their settings differ they are one and the same model, and every distance between "
+        "them is 0, whatever they were meant to be. Where that was not meant: PEFT's merge_and_unload changes the model that the adapter "
+        "was made from and returns it; load each model for itself."
+        for first, second in itertools.combinations(what, 2)
+        if what[first] == what[second]
+    ]
 
 
 def _of_hub(name: str) -> bool:

@@ -102,7 +102,18 @@ def check_drawn(
         f"what was sampled from {name} ({type(model).__name__}) is not what is scored: {wrong} of {len(completions)} completions have another "
         f"log-probability than they were drawn with (completion {worst}: drawn {float(drawn[worst]):.4f}, scored {float(scored[worst]):.4f} "
         f"nats; a token differs by {float(differences[worst]):.2g} of its logit, where rounding allows {allowed:.2g}; on average a token "
-        f"was drawn with {float(excess.mean()):.2g} nats more). The model answers otherwise when it generates (a cache that changes its "
-        "logits, positions that follow the batch, half precision that adds up: try float32), or it has changed in between; no divergence "
-        "can be measured from its samples."
+        f"was drawn with {float(excess.mean()):.2g} nats more). {_likely_cause(model)}; no divergence can be measured from its samples."
+    )
+
+
+def _likely_cause(model: PreTrainedModel | PeftModel) -> str:
+    config = model.active_peft_config if isinstance(model, PeftModel) else None
+    if getattr(config, "alora_invocation_tokens", None):
+        return (
+            "It has an aLoRA adapter, which begins at its invocation: that of the prompt when it generates, the last one in prompt and "
+            "completion when it is scored, so completions that contain the invocation are answered otherwise"
+        )
+    return (
+        "The model answers otherwise when it generates (a cache that changes its logits, positions that follow the batch, half precision "
+        "that adds up: try float32), or it has changed in between"
     )

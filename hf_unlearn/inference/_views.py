@@ -109,11 +109,12 @@ def _adapters_by_role(
     reason = _why_inseparable(group, wrapped, switches)
     if reason:
         raise ValueError(f"{roles} share weights and cannot be told apart: {reason}. {LOAD_APART}")
-    if not wrapped:
+    plain = [role for role in group if role not in wrapped]
+    if len(plain) > 1:
         logger.warning(
             "%s are one and the same model object, so every distance between them is 0 WHATEVER THEY WERE MEANT TO BE. PEFT's merge_and_unload "
             "changes the model that the adapter was made from and returns that very object. %s",
-            roles,
+            " and ".join(plain),
             LOAD_APART,
         )
     if not switches:

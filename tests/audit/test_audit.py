@@ -71,6 +71,18 @@ def test_a_twin_cannot_be_told_from_retraining(options: dict, models: dict):
     assert report.reading()[0].startswith("On the forget prompts the candidate cannot be told from another retraining")
 
 
+def test_one_model_in_two_roles_is_a_note(options: dict, models: dict, tmp_path: Path):
+    """As one object, which a merged adapter leaves behind, and as a copy: a distance of 0 that nobody may read as forgetting."""
+    chosen = {name: value for name, value in options.items() if name not in ("original", "retain")}
+    models["reference"].save_pretrained(tmp_path)
+    for candidate in (models["reference"], tmp_path):
+        report = audit(candidate, **{**chosen, "num_samples": 1, "max_examples": 2})
+        assert report.metrics["fade"].value == pytest.approx(0, abs=1e-6)
+        said = [note for note in report.notes if "equal weights" in note]
+        assert len(said) == 1 and said[0].startswith("reference and candidate have equal weights")
+        assert report.notes[0] == said[0]
+
+
 def test_probability_is_the_geometric_mean_of_token_probabilities(options: dict, pocket, models: dict):
     """Recomputed by hand with the model's own loss, which is the mean NLL of the labelled tokens."""
     report = audit(models["original"], **{**options, "max_examples": 1000, "num_samples": 1})

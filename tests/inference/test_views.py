@@ -137,10 +137,18 @@ def test_the_same_plain_model_twice_is_itself(caplog):
     with caplog.at_level(logging.WARNING, logger="hf_unlearn"):
         assert fade(reference=model, candidate=model) == 0
     assert "reference and candidate are one and the same model object" in caplog.text
+    assert "merge_and_unload" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING, logger="hf_unlearn"):
         assert fade(reference=model, candidate=copy.deepcopy(model)) == 0
     assert not caplog.text
+
+
+def test_the_base_twice_beside_its_adapter_says_so(caplog):
+    base = world.build("llama")
+    with caplog.at_level(logging.WARNING, logger="hf_unlearn"):
+        tell_apart({"reference": base, "candidate": lora(base), "original": base})
+    assert "reference and original are one and the same model object" in caplog.text
 
 
 def test_a_base_that_has_an_adapter_inside_says_so(caplog):
@@ -168,6 +176,16 @@ def test_adapters_that_begin_at_an_invocation_keep_their_wrapper():
     with torch.no_grad():
         states = model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[1][0, 5:].mean(0)
     np.testing.assert_allclose(feature_rows(model, [example], progress=False)[1][0], states, atol=1e-4)
+
+
+def test_an_invocation_that_is_drawn_is_named():
+    """aLoRA looks for it in the prompt when it generates, and in all of the text when it is scored."""
+    model = lora(world.build("llama", vocab_size=6), alora_invocation_tokens=[4], task_type="CAUSAL_LM")
+    completions = sample_completions(model, [[1, 3, 5]], num_samples=32, max_new_tokens=4, progress=False)
+    assert (completions.token_ids == 4).any()
+    models = {"m": model, "plain": world.build("llama", vocab_size=6)}
+    with pytest.raises(RuntimeError, match="aLoRA adapter, which begins at its invocation"):
+        cross_score(completions, sampled_from="m", models=models, progress=False)
 
 
 def test_soft_prompts_beside_their_base():
