@@ -43,15 +43,19 @@ _BOOKKEEPING = frozenset(vars(torch.nn.Module())) | {
     "_output_capturing_hooks_installed",
     *("_use_kernels", "_weight_conversions"),  # loading notes them; kernels that are in use are modules or a forward
     *("_require_grads_hook", "_require_grads_hooks", "_model_input_names", "hf_quantizer"),
+    *("recurrent_states", "conv1d_state"),  # RecurrentGemma's, of its last step of generation
 }
+# Chosen ways to compute, which a configuration does not show in `to_dict`.
+_IMPLEMENTATIONS = ("_attn_implementation", "_experts_implementation")
 # Hooks that transformers leaves on a model when hidden states are asked for the first time; they change nothing.
 _LISTENING = "transformers.utils.output_capturing"
 
 
 def describe_behaviour(model: torch.nn.Module) -> Iterator[str]:
-    """Lines that say how the model computes; equal lines and equal weights mean equal outputs.
+    """Lines that say how the model computes.
 
-    Not seen: library functions that were replaced in their own module, and globals that a forward of one's own reads.
+    Not seen: what is replaced outside the model (library functions, attributes of classes, modules that hooks reach), unless the code of a hook
+    or of a forward of one's own shows it. `probe` sees what of that moves the answers.
     """
     described = _Describer()
     persistent = model.state_dict().keys()
@@ -64,14 +68,28 @@ def describe_behaviour(model: torch.nn.Module) -> Iterator[str]:
             if key not in _BOOKKEEPING:
                 one = key == "active_adapter" and isinstance(value, str)  # PEFT says it either way
                 yield f"attribute {name}.{key} {described([value] if one else value)}"
-        for kind in ("_forward_pre_hooks", "_forward_hooks"):
-            for hook in getattr(module, kind).values():
-                if getattr(hook, "__module__", None) == _LISTENING:
-                    continue
-                yield f"hook {name}{kind} {described(hook)}"
-    for hooks in (torch.nn.modules.module._global_forward_pre_hooks, torch.nn.modules.module._global_forward_hooks):
-        for hook in hooks.values():
-            yield f"global hook {described(hook)}"
+        for kind, hook in _hooks(module):
+            yield f"hook {name}{kind} {described(hook)}"
+    for hook in _global_hooks():
+        yield f"global hook {described(hook)}"
+
+
+def is_altered(model: torch.nn.Module) -> bool:
+    """Whether somebody has put hooks, or a forward of their own, onto the model."""
+    modules = list(model.modules())
+    return bool(_global_hooks()) or any("forward" in vars(module) or any(_hooks(module)) for module in modules)
+
+
+def _hooks(module: torch.nn.Module) -> Iterator[tuple[str, Any]]:
+    for kind in ("_forward_pre_hooks", "_forward_hooks"):
+        for hook in getattr(module, kind).values():
+            if getattr(hook, "__module__", None) != _LISTENING:
+                yield kind, hook
+
+
+def _global_hooks() -> list[Any]:
+    kinds = torch.nn.modules.module
+    return [*kinds._global_forward_pre_hooks.values(), *kinds._global_forward_hooks.values()]
 
 
 class _Describer:
@@ -89,8 +107,11 @@ class _Describer:
             return repr(value)
         if isinstance(value, torch.device):  # where it computes is not what it computes
             return "device"
-        if isinstance(value, (torch.Tensor, np.ndarray)):
-            return _bytes(torch.as_tensor(value))
+        if isinstance(value, np.ndarray):
+            plain = value.dtype.kind in "biufc"
+            return f"{value.dtype}{value.shape} {_sha256(value.tobytes()) if plain else self(value.tolist())}"
+        if isinstance(value, torch.Tensor):
+            return _bytes(value)
         if isinstance(value, type):
             return _class(value, self)
         if id(value) in self._inside:
@@ -109,12 +130,13 @@ class _Describer:
         if isinstance(value, (set, frozenset)):
             return "{" + ",".join(sorted(map(self, value))) + "}"
         if isinstance(value, (PreTrainedConfig, PeftConfig)):
-            return self(_without_bookkeeping(value.to_dict()))
+            said = _without_bookkeeping(value.to_dict())
+            return self([said, *(getattr(value, name, None) for name in _IMPLEMENTATIONS)])
         if isinstance(value, Mapping):
             return "{" + ",".join(sorted(f"{self(key)}:{self(part)}" for key, part in value.items())) + "}"
         if isinstance(value, torch.nn.Module):  # kept in a list, so that the model itself does not know it
             weights = [f"{name} {_bytes(tensor)}" for name, tensor in sorted(value.state_dict().items())]
-            return self([*weights, *describe_behaviour(value)]) if len(self._inside) < 4 else type(value).__qualname__
+            return self([_class(type(value), self), *weights])
         if isinstance(value, functools.partial):
             return self([value.func, value.args, value.keywords])
         if isinstance(value, types.MethodType):
@@ -199,9 +221,22 @@ def _code(code: types.CodeType) -> str:
 
 
 def _bytes(tensor: torch.Tensor) -> str:
-    flat = tensor.detach().contiguous().reshape(-1)
-    data = flat.view(torch.uint8).cpu().numpy().tobytes() if flat.numel() and not flat.is_meta else b""
-    return f"{tuple(tensor.shape)}|{tensor.dtype}|{hashlib.sha256(data).hexdigest()}"
+    try:
+        data = b"" if tensor.is_meta else raw_bytes(tensor).tobytes()
+        return f"{tuple(tensor.shape)}|{tensor.dtype}|{_sha256(data)}"
+    except (TypeError, RuntimeError):  # of a kind whose bytes nobody gives out
+        return _unlike()
+
+
+def raw_bytes(tensor: torch.Tensor) -> np.ndarray:
+    """What a tensor holds, row by row; of a sparse one with its zeros."""
+    dense = tensor.detach() if tensor.layout == torch.strided else tensor.detach().to_dense()
+    flat = dense.contiguous().reshape(-1)
+    return flat.view(torch.uint8).cpu().numpy() if flat.numel() else np.zeros(0, dtype=np.uint8)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _without_bookkeeping(values: Mapping[Any, Any]) -> dict[Any, Any]:

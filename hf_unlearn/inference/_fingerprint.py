@@ -2,17 +2,19 @@
 
 import hashlib
 import sys
+import uuid
 from importlib.metadata import version
 
 import numpy as np
 import torch
 from peft import PeftModel
 
-from hf_unlearn.inference._behaviour import describe_behaviour
+from hf_unlearn.inference._behaviour import describe_behaviour, is_altered, raw_bytes
 from hf_unlearn.inference._loading import LoadedModel
+from hf_unlearn.inference._probe import probe
 
 
-FINGERPRINT_VERSION = 2
+FINGERPRINT_VERSION = 3
 """Counted up whenever what is described, or how this library runs a model, changes: what was kept before is then not used."""
 
 
@@ -25,8 +27,7 @@ def weights_fingerprint(model: LoadedModel) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}|{tuple(tensor.shape)}|{tensor.dtype}\n".encode())
-        flat = tensor.detach().contiguous().reshape(-1)
-        digest.update(flat.view(torch.uint8).cpu().numpy() if flat.numel() else b"")
+        digest.update(raw_bytes(tensor))
     return digest.hexdigest()
 
 
@@ -34,8 +35,11 @@ def model_fingerprint(model: LoadedModel, *, weights_sha256: str | None = None) 
     """SHA-256 over everything that decides what the model computes: the key of whatever is kept of a model's outputs.
 
     Weights and all buffers, configuration, the adapters that are active with their scaling, attributes of every module (epsilons, head
-    counts, activation functions), forward code, hooks, and the versions of the libraries. A model with a part that cannot be described
-    gets another fingerprint each time, so that nothing is ever taken for its own.
+    counts, activation functions), forward code, hooks, the versions of the libraries, and what the model answers on a fixed input, so that
+    no change of its logits goes unseen, wherever it was made. A model with a part that cannot be described, or one with hooks that does
+    not run on the fixed input, gets another fingerprint each time, so that nothing is ever taken for its own.
+
+    Runs the model once; where its weights lie in pieces, every process must call it.
 
     Args:
         model: Loaded.
@@ -43,7 +47,9 @@ def model_fingerprint(model: LoadedModel, *, weights_sha256: str | None = None) 
     """
     digest = hashlib.sha256(f"{FINGERPRINT_VERSION} {weights_sha256 or weights_fingerprint(model)}\n".encode())
     libraries = [f"{name} {version(name)}" for name in ("torch", "transformers", "peft", "hf-unlearn")]
-    for line in (*libraries, f"python {sys.version_info[:2]}", *describe_behaviour(model)):
+    described = list(describe_behaviour(model))
+    answer = probe(model) or (uuid.uuid4().hex if is_altered(model) else "not run")
+    for line in (*libraries, f"python {sys.version_info[:2]}", *described, f"answer {answer}"):
         digest.update(f"{line}\n".encode())
     return digest.hexdigest()
 

@@ -158,16 +158,15 @@ def model_depth(model: ModelLike) -> int | None:
 
 @contextlib.contextmanager
 def undisturbed(*models: PreTrainedModel | PeftModel) -> Iterator[None]:
-    """Evaluate models without leaving a trace: modes, random state, generation settings and rotary frequencies (which longrope follows the last
-    batch with) come back as they were.
+    """Evaluate models without leaving a trace: modes, random state, generation settings, rotary frequencies (which longrope follows the last
+    batch with) and what else a pass leaves behind (RWKV's rescaled weights, BigBird's kind of attention, RecurrentGemma's states, PEFT's
+    way of generating) come back as they were.
 
     Inside, every module is in eval mode and no gradients are recorded. (Not `torch.inference_mode`: what a model caches under it,
     such as rotary tables, could not be trained with afterwards.)
     """
     modes = [(module, module.training) for model in models for module in model.modules()]
-    settings = [
-        (holder, vars(holder).get("generation_config")) for model in models for holder in generation_holders(model)
-    ]
+    left = [_state_left_behind(module) for model in models for module in model.modules()]
     rotary = [_rotary_state(module) for model in models if rope_switch(model) for module in model.modules()]
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
@@ -178,14 +177,38 @@ def undisturbed(*models: PreTrainedModel | PeftModel) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-        for holder, generation_config in settings:
-            vars(holder).pop("generation_config", None)
-            if generation_config is not None:
-                holder.generation_config = generation_config
-        for restore in filter(None, rotary):
+        for restore in filter(None, (*left, *rotary)):
             restore()
         random.setstate(python_state)
         np.random.set_state(numpy_state)
+
+
+_LEFT_BEHIND = (
+    *("generation_config", "prepare_inputs_for_generation"),  # PEFT, on the model inside
+    "attention_type",  # BigBird, from its first short input on
+    *("recurrent_states", "conv1d_state"),  # RecurrentGemma
+)
+"""Attributes that a forward or a step of generation sets on modules."""
+
+
+def _state_left_behind(module: torch.nn.Module) -> Callable[[], None]:
+    """What puts back the attributes that a pass changes, and the parts and weights that go with them."""
+    before = {name: vars(module)[name] for name in _LEFT_BEHIND if name in vars(module)}
+    attention = module._modules.get("self")  # BigBird replaces it with its kind of attention
+    rescaled = getattr(module, "layers_are_rescaled", None)
+
+    def restore() -> None:
+        for name in _LEFT_BEHIND:
+            vars(module).pop(name, None)
+        vars(module).update(before)
+        if attention is not None:
+            module._modules["self"] = attention
+        if rescaled is not None and rescaled != module.layers_are_rescaled:  # RWKV, whose weights follow its mode
+            mode, module.training = module.training, not rescaled
+            module._rescale_layers()
+            module.training = mode
+
+    return restore
 
 
 def _rotary_state(module: torch.nn.Module) -> Callable[[], None] | None:

@@ -40,7 +40,8 @@ def original_log_probs(
     read = (
         forget.batches(1) if forget.is_classification else examples
     )  # of a classifier whatever its collator makes of it
-    path = cache_root() / "original" / f"{_key(trainer, read)}.json"
+    with trainer.accelerator.autocast():  # as it will be scored
+        path = cache_root() / "original" / f"{_key(trainer, read)}.json"
     kept = _read(path)
     if on_all_processes(kept is not None):
         logger.info("the original's log-probabilities come from %s", path)

@@ -1,5 +1,6 @@
 """What the original said is kept for the same model, computing in the same way, and for no other."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 from runs import examples, trainer_with_callback
 from toys import tiny_llama
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from hf_unlearn.inference import score
 from hf_unlearn.training import _original_scores
@@ -37,6 +41,14 @@ def widen_epsilon(model):
             module.variance_epsilon = 0.5
 
 
+def weak_attention(module, query, key, value, mask, **options):
+    return 0.2 * sdpa_attention_forward(module, query, key, value, mask, **options)[0], None
+
+
+AttentionInterface.register("weak", weak_attention)
+AttentionMaskInterface.register("weak", sdpa_mask)
+
+
 def hook(model):
     model.get_base_model().lm_head.register_forward_hook(lambda module, arguments, output: 2 * output)
 
@@ -50,6 +62,7 @@ EDITS = {
         setattr(module, "act_fn", torch.nn.Tanh()) for module in model.modules() if hasattr(module, "act_fn")
     ],
     "hook": hook,
+    "attention": lambda model: model.get_base_model().set_attn_implementation("weak"),
 }
 
 
@@ -66,6 +79,22 @@ def test_another_way_to_compute_is_another_original(edit, tmp_path: Path):
         assert callback.term._original_log_probs.tolist() == pytest.approx(list(expected), rel=1e-5)
         found.append(callback.term._original_log_probs)
     assert not torch.allclose(*found, atol=1e-3)
+
+
+def test_what_a_hook_reaches_outside_the_model_counts(tmp_path: Path):
+    """NPO starts at (2/β) log 2, where model and original agree, with every strength of the steering."""
+    steering = torch.nn.Linear(32, 32)
+    first = []
+    for strength in (0.0, 3.0):
+        steering.strength = strength
+        model = tiny_llama()
+        model.lm_head.register_forward_pre_hook(
+            lambda module, arguments: (arguments[0] + steering.strength * steering.bias.detach(),)
+        )
+        trainer, _ = trainer_with_callback(tmp_path, model=model, options={"objective": "npo"}, max_steps=1)
+        trainer.train()
+        first += [row["forget_loss"] for row in trainer.state.log_history if "forget_loss" in row]
+    assert first == pytest.approx([2 / 0.1 * math.log(2)] * 2, rel=1e-4)
 
 
 @pytest.mark.parametrize("settings", [{"bf16": True}, {"per_device_eval_batch_size": 3}])
