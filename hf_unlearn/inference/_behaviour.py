@@ -222,20 +222,20 @@ def _code(code: types.CodeType) -> str:
 
 def _bytes(tensor: torch.Tensor) -> str:
     try:
-        data = b"" if tensor.is_meta else raw_bytes(tensor).tobytes()
+        data = b"" if tensor.is_meta else raw_bytes(tensor)
         return f"{tuple(tensor.shape)}|{tensor.dtype}|{_sha256(data)}"
     except (TypeError, RuntimeError):  # of a kind whose bytes nobody gives out
         return _unlike()
 
 
-def raw_bytes(tensor: torch.Tensor) -> np.ndarray:
+def raw_bytes(tensor: torch.Tensor) -> memoryview:
     """What a tensor holds, row by row; of a sparse one with its zeros."""
     dense = tensor.detach() if tensor.layout == torch.strided else tensor.detach().to_dense()
     flat = dense.contiguous().reshape(-1)
-    return flat.view(torch.uint8).cpu().numpy() if flat.numel() else np.zeros(0, dtype=np.uint8)
+    return flat.view(torch.uint8).cpu().numpy().data if flat.numel() else memoryview(b"")
 
 
-def _sha256(data: bytes) -> str:
+def _sha256(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 

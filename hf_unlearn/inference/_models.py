@@ -9,6 +9,7 @@ import itertools
 import os
 import random
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -191,7 +192,7 @@ _LEFT_BEHIND = (
 """Attributes that a forward or a step of generation sets on modules."""
 
 
-def _state_left_behind(module: torch.nn.Module) -> Callable[[], None]:
+def _state_left_behind(module: Any) -> Callable[[], None]:
     """What puts back the attributes that a pass changes, and the parts and weights that go with them."""
     before = {name: vars(module)[name] for name in _LEFT_BEHIND if name in vars(module)}
     attention = module._modules.get("self")  # BigBird replaces it with its kind of attention

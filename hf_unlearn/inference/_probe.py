@@ -70,10 +70,11 @@ def _inputs(model: LoadedModel) -> dict[str, object] | None:
 
 
 def _known_tokens(model: LoadedModel) -> int:
-    """Ids below this have an embedding; asked of the module, since weights in pieces have no shape."""
-    named = getattr(model.config.get_text_config(), "vocab_size", None)
+    """Ids below this have an embedding in every table (Gemma has two); asked of the module, since weights in pieces have no shape."""
+    settings = model.config.get_text_config().to_dict()
+    named = [value for name, value in settings.items() if name.startswith("vocab_size")]
     rows = getattr(model.get_input_embeddings(), "num_embeddings", None)
-    return min(int(count) for count in (named, rows) if count)
+    return min(count for count in (*named, rows) if isinstance(count, int) and count > 0)
 
 
 def _told(values: torch.Tensor, step: float) -> str:
