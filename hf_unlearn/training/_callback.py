@@ -5,7 +5,6 @@ in for two bound methods while training runs, `compute_loss` and `log`, and take
 """
 
 import logging
-import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -26,11 +25,13 @@ from transformers.trainer_callback import ExportableState
 
 from hf_unlearn.data import DataLike
 from hf_unlearn.objectives import Objective, RetainTerm, get_objective, get_retain_term
+from hf_unlearn.training._collapse import Collapse
 from hf_unlearn.training._forget_data import place_model, prepare_forget_data
 from hf_unlearn.training._forget_stream import ForgetStream
 from hf_unlearn.training._forget_term import ForgetTerm, trained_alone
 from hf_unlearn.training._resume import Run, last_whole_checkpoint, run_settings, starting_weights
 from hf_unlearn.training._retain_part import RetainPart
+from hf_unlearn.training._run_checks import check_trainable
 from hf_unlearn.training._step import Step, Window, micro_batch_scale, missing_gradients
 from hf_unlearn.training._vacuity import warn_if_unknown_in
 
@@ -79,7 +80,7 @@ class UnlearningCallback(TrainerCallback, ExportableState):
 
     Raises:
         ValueError: An unknown objective, weights out of range, a forget set that is empty, smaller than a step, overlaps with the
-            retain set, or does not fit the model; all before the model runs.
+            retain set, or does not fit the model, or a model whose weights are all frozen; all before the model runs.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         saliency: float | None = None,
         stop_on_collapse: bool = False,
     ):
+        check_trainable(trainer.model)
         self.objective, self.retain_term = get_objective(objective), get_retain_term(retain_term, objective)
         if not forget_weight > 0 or not retain_weight >= 0:
             raise ValueError(
@@ -128,7 +130,9 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         self.saliency, self.stop_on_collapse = saliency, stop_on_collapse
         self._masks = self._saliency_masks()
         self._frozen: ExitStack | None = None
-        self._warned = self._gradients_seen = False
+        self._name = objective if isinstance(objective, str) else self.objective.name
+        self._collapse = Collapse(self._name, self.term.num_outputs(), self.forget.is_classification)
+        self._gradients_seen = False
         self._mean_answer: float | None = None
         self._found: dict[str, Any] = {}
         self._step: Step | None = None
@@ -201,17 +205,8 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         if following is not None and self._step is not None and "retain_loss" in self._step.sums:
             shared = self.trainer.accelerator.reduce(self._step.sums["retain_loss"], reduction="mean")
             self.retain_weight = float(following(self.retain_weight, float(shared)))
-        if self._collapsed():
-            if not self._warned:
-                logger.warning(
-                    "step %d: the forget answers are far less likely than guessing; %s is destroying the model rather than making "
-                    "it forget. Use fewer steps, a smaller learning rate or forget weight, or a bounded objective such as npo.",
-                    state.global_step,
-                    self.objective.name,
-                )
-            self._warned = True
-            if self.stop_on_collapse:
-                control.should_training_stop = True
+        if self._collapse.has_come(self._mean_answer, state.global_step) and self.stop_on_collapse:
+            control.should_training_stop = True
 
     # The two methods that stand in.
 
@@ -293,7 +288,7 @@ class UnlearningCallback(TrainerCallback, ExportableState):
             indices, weight = np.array([0]), 0.0
         losses, answers = self.term.losses(model, indices)
         if answers is not None and weight:
-            self._step.add_answers(answers)
+            self._step.add_answers(self._collapse.counted(answers))
         # The gradients' mean over processes turns each process's share into a part of the whole sum only if scaled up first.
         return weight * losses.sum().float() / self._step.normaliser * self.trainer.args.world_size
 
@@ -324,15 +319,11 @@ class UnlearningCallback(TrainerCallback, ExportableState):
 
     def _fault(self, step: int) -> Exception | None:
         assert self._step is not None
-        fault = self._step.fault({"forget_loss": self.objective.name, "retain_loss": self.retain_term.name}, step)
+        fault = self._step.fault({"forget_loss": self._name, "retain_loss": self.retain_term.name}, step)
         if fault is None and not self._gradients_seen:
             fault = missing_gradients(self.trainer, step)
             self._gradients_seen = fault is None
         return fault
-
-    def _collapsed(self) -> bool:
-        """Mean log-probability of the step's answer tokens, of all processes, below twice that of guessing."""
-        return self._mean_answer is not None and self._mean_answer < -2 * math.log(self.term.num_outputs())
 
     # Going on from a checkpoint.
 

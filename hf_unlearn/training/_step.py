@@ -19,7 +19,7 @@ class Step:
         micro_batches: Indices of this process's forget examples, one array per micro-batch.
         normaliser: Over what the sum of the forget losses of the whole step is divided.
         sums: By part of the loss, its value over this process's micro-batches.
-        answers: Sum and number of the log-probabilities of this process's answer tokens.
+        answers: Sum and number of what counts of this process's answer tokens, see `Collapse.counted`.
     """
 
     micro_batches: list[np.ndarray]
@@ -37,9 +37,9 @@ class Step:
         """One micro-batch's share of a part of the loss."""
         self.sums[part] = self.sums.get(part, torch.zeros_like(value)) + value
 
-    def add_answers(self, log_probs: torch.Tensor) -> None:
-        """Log-probabilities of answer tokens, as the step has found them."""
-        self.answers = (self.answers[0] + float(log_probs.float().sum()), self.answers[1] + log_probs.numel())
+    def add_answers(self, counted: torch.Tensor) -> None:
+        """One number per answer token, as the step has found them."""
+        self.answers = (self.answers[0] + float(counted.float().sum()), self.answers[1] + counted.numel())
 
     def fault(self, names: Mapping[str, str], step: int) -> Exception | None:
         """A part of the loss that is not a number.
@@ -66,7 +66,7 @@ class Step:
             fault: What is wrong on this process.
 
         Returns:
-            Mean log-probability of the step's answer tokens over all processes; None if there were none.
+            Mean of what counts of the step's answer tokens over all processes; None if there were none.
 
         Raises:
             Exception: The first process's fault, on every process.

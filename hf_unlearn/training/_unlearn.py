@@ -23,6 +23,7 @@ from hf_unlearn.objectives import Objective, RetainTerm, get_objective, get_reta
 from hf_unlearn.training._callback import UnlearningCallback
 from hf_unlearn.training._fila import init_fila, restore_base
 from hf_unlearn.training._knowledge import answer_probabilities, say_what_changed
+from hf_unlearn.training._run_checks import refuse_own_folder
 from hf_unlearn.training._unlearn_data import Prepared, load_processing, open_sets, prepare
 from hf_unlearn.training._unlearn_result import ResultNotSavedError, UnlearnResult
 
@@ -68,7 +69,7 @@ def unlearn(
         forget: What must go: dataset, `load_dataset` spec or file. Of a classifier `text` or `image` and `label`, what the model takes
             and `label`, or a dataset with a transform that gives these.
         retain: What must stay.
-        output_dir: Where the result goes; checked for writing before anything else.
+        output_dir: Where the result goes, not the folder of the model; checked before anything else.
         objective: An objective, or its name.
         objective_options: Of an objective given by name, for example `{"beta": 0.5}`.
         retain_term: "nll", "kl", "hidden", or an object; default: what the objective's name says, else "nll".
@@ -107,8 +108,11 @@ def unlearn(
             training, and before the model is opened where that can be.
         ResultNotSavedError: All is trained but could not be written; it is in the exception.
     """
-    folder = check_writable(checked.folder_path("output_dir", output_dir))
-    retain_term, objective = get_retain_term(retain_term, objective), get_objective(objective, objective_options)
+    folder = checked.folder_path("output_dir", output_dir)
+    refuse_own_folder(model, folder)
+    check_writable(folder)
+    retain_term, named = get_retain_term(retain_term, objective), objective
+    objective = get_objective(objective, objective_options)
     _check_switches(allow_overlap=allow_overlap, stop_on_collapse=stop_on_collapse, fila=fila, bf16=bf16)
     _check_weights(forget_weight, retain_weight)
     if max_length is not None:
@@ -164,7 +168,7 @@ def unlearn(
     callback = UnlearningCallback(
         trainer,
         forget_dataset=prepared.forget,
-        objective=objective,
+        objective=objective if objective_options else named,
         retain_term=retain_term,
         forget_weight=forget_weight,
         retain_weight=retain_weight,
