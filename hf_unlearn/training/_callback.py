@@ -4,7 +4,7 @@ The Trainer's own run on its own data is the retain term; the callback adds the 
 in for two bound methods while training runs, `compute_loss` and `log`, and takes its hands off afterwards.
 """
 
-import logging
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -29,14 +29,18 @@ from hf_unlearn.training._collapse import Collapse
 from hf_unlearn.training._forget_data import place_model, prepare_forget_data
 from hf_unlearn.training._forget_stream import ForgetStream
 from hf_unlearn.training._forget_term import ForgetTerm, trained_alone
-from hf_unlearn.training._resume import Run, last_whole_checkpoint, run_settings, starting_weights
+from hf_unlearn.training._resume import (
+    Run,
+    last_whole_checkpoint,
+    run_settings,
+    saved_state,
+    say_if_done,
+    starting_weights,
+)
 from hf_unlearn.training._retain_part import RetainPart
 from hf_unlearn.training._run_checks import check_trainable
 from hf_unlearn.training._step import Step, Window, micro_batch_scale, missing_gradients
 from hf_unlearn.training._vacuity import warn_if_unknown_in
-
-
-logger = logging.getLogger(__name__)
 
 
 class UnlearningCallback(TrainerCallback, ExportableState):
@@ -51,7 +55,7 @@ class UnlearningCallback(TrainerCallback, ExportableState):
 
     **The original** (for objectives and retain terms that need it) is the model as it is when the callback is made. So make the callback
     before training, also when you resume: the Trainer loads the checkpoint later. A checkpoint of another run (objective, retain term,
-    weights, forget set, model) is refused, and one that was not written to its end is passed over. A warning says when the original does
+    weights, data, optimiser's settings, adapter, model) is refused, and one that was not written to its end is passed over. A warning says when the original does
     not know the forget answers (another prompt format or tokenizer, data it has never seen): then there is nothing to forget.
 
     **Noise**: forget examples, and retain examples where the retain term compares with the original, pass through the model as in eval
@@ -140,7 +144,8 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         compares = self.retain.original is not None or any("original" in need for need in self.objective.needs)
         numbers = {"forget_weight": self.forget_weight, "retain_weight": self.retain_weight, "saliency": saliency}
         numbers |= {"forget_batch_size": self._wanted_per_step, "seed": order_seed}
-        settings = run_settings(self.objective, self.retain_term, self.forget, **numbers)
+        numbers["retain_batch_size"] = self._retain_rows_per_step
+        settings = run_settings(trainer, self.objective, self.retain_term, self.forget, **numbers)
         self._run = Run(settings, starting_weights(trainer.model), compares)
         trainer.train = self._that_lets_go(trainer.train)
 
@@ -268,6 +273,8 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         def train_and_let_go(resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
             if resume_from_checkpoint is True:
                 resume_from_checkpoint = last_whole_checkpoint(self.trainer.args.output_dir) or True
+            if isinstance(resume_from_checkpoint, (str, os.PathLike)):
+                self._run.check_checkpoint(resume_from_checkpoint)
             try:
                 return train(resume_from_checkpoint, *args, **kwargs)
             finally:
@@ -333,9 +340,10 @@ class UnlearningCallback(TrainerCallback, ExportableState):
 
     def _restore(self, state: TrainerState) -> None:
         """A resumed run goes on with the retain weight of its checkpoint, if it is the same run."""
-        saved = state.stateful_callbacks.get(type(self).__name__) if state.global_step else None
-        saved = saved[-1] if isinstance(saved, list) else saved
-        if saved:
-            self._run.check(saved["attributes"], self.trainer)
-            if hasattr(self.objective, "next_retain_weight"):
-                self.retain_weight = float(saved["attributes"]["retain_weight"])
+        saved = saved_state(state.stateful_callbacks) if state.global_step else None
+        if saved is None:
+            return
+        self._run.check(saved, self.trainer)
+        if hasattr(self.objective, "next_retain_weight"):
+            self.retain_weight = float(saved["retain_weight"])
+        say_if_done(state)

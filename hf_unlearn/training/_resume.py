@@ -12,16 +12,38 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 from peft import PeftModel
-from transformers import Trainer
+from transformers import Trainer, TrainerState
 from transformers.trainer_utils import sort_checkpoints
 
 from hf_unlearn.data import data_fingerprint
+from hf_unlearn.inference import is_main_process
 from hf_unlearn.objectives import Objective, RetainTerm
 from hf_unlearn.training._forget_data import ForgetData
+from hf_unlearn.training._knowledge import sample_of
 
 
 logger = logging.getLogger(__name__)
+OPTIMISATION = (
+    "learning_rate",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_steps",
+    "weight_decay",
+    "optim",
+    "max_grad_norm",
+)
+"""Arguments of the Trainer that weights depend on. A checkpoint brings its optimizer's along: others given now would not be used."""
+_NO_PART_OF_ADAPTER = {
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "peft_version",
+    "revision",
+    "task_type",
+}
+MAX_RETAIN_ROWS = 10_000
 SAMPLED = 64
 """Numbers of each weight that tell one model from another; training moves all of them."""
 
@@ -77,11 +99,49 @@ def _is_whole(path: Path) -> bool:
     return path.stat().st_size == 8 + length + end
 
 
-def run_settings(objective: Objective, retain_term: RetainTerm, forget: ForgetData, **numbers: Any) -> dict[str, Any]:
-    """What makes a run another one than the next, as JSON keeps it."""
+def run_settings(
+    trainer: Trainer, objective: Objective, retain_term: RetainTerm, forget: ForgetData, **numbers: Any
+) -> dict[str, Any]:
+    """What makes a run another one than the next, as JSON keeps it.
+
+    Not how a step is cut into micro-batches, which changes no trajectory, nor how long the training is to be: it may be prolonged.
+
+    Args:
+        trainer: Before training.
+        objective: With its options.
+        retain_term: With its options.
+        forget: The forget set.
+        **numbers: Weights, seeds and batches.
+    """
     parts = {"objective": _described(objective), "retain_term": _described(retain_term)}
-    settings = {**parts, "forget_set": forget_set_sha256(forget), **numbers}
+    settings = {**parts, "forget_set": forget_set_sha256(forget), "retain_set": _retain_set(trainer.train_dataset)}
+    settings |= {name: getattr(trainer.args, name) for name in OPTIMISATION} | _adapter(trainer.model) | numbers
     return json.loads(json.dumps(settings, default=str))
+
+
+def _retain_set(dataset: Any) -> dict[str, Any]:
+    """Rows and content, of a large set of evenly spread rows; what has no content that could be hashed counts by its length alone."""
+    found: dict[str, Any] = {"rows": len(dataset) if hasattr(dataset, "__len__") else None, "sha256": None}
+    if isinstance(dataset, Dataset):
+        try:
+            found["sha256"] = data_fingerprint(dataset.select(sample_of(range(len(dataset)), MAX_RETAIN_ROWS)))
+        except (TypeError, OSError):
+            logger.info(
+                "the retain set has no content that could be hashed; a resumed run is told by its length alone."
+            )
+    return found
+
+
+def _adapter(model: torch.nn.Module) -> dict[str, Any]:
+    """Kind and configuration of the adapter that trains, one setting each, so that what differs is named alone."""
+    if not isinstance(model, PeftModel):
+        return {"adapter": None}
+    found = {
+        name: value for name, value in model.active_peft_config.to_dict().items() if name not in _NO_PART_OF_ADAPTER
+    }
+    kind = found.pop("peft_type")
+    sets = {name: sorted(value) if isinstance(value, set) else value for name, value in found.items()}
+    return {"adapter": kind, **{f"adapter's {name}": value for name, value in sets.items()}}
 
 
 def _described(part: Any) -> dict[str, Any]:
@@ -120,12 +180,29 @@ def starting_weights(model: torch.nn.Module) -> dict[str, str]:
     return {"trained": digests[True].hexdigest(), "frozen": digests[False].hexdigest()}
 
 
+def saved_state(stateful_callbacks: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the callback left in a checkpoint; None if there was none. With several in one Trainer, the last one's."""
+    found = stateful_callbacks.get("UnlearningCallback")
+    found = found[-1] if isinstance(found, list) else found
+    return found["attributes"] if found else None
+
+
+def say_if_done(state: TrainerState) -> None:
+    """A warning where training goes on from a checkpoint after its last step."""
+    if state.global_step >= state.max_steps and is_main_process():
+        logger.warning(
+            "the checkpoint has done %d of %d optimisation steps: nothing is left to train, the result is the checkpoint's.",
+            state.global_step,
+            state.max_steps,
+        )
+
+
 @dataclass(frozen=True)
 class Run:
     """What makes a run another one than the next.
 
     Attributes:
-        settings: Objective, retain term, weights, forget set, as JSON keeps them.
+        settings: Those of `run_settings`.
         weights: `starting_weights` of the model before unlearning.
         compares: Whether anything is compared with that model.
     """
@@ -138,12 +215,24 @@ class Run:
         """What a checkpoint keeps."""
         return {"run": dict(self.settings), "weights": dict(self.weights)}
 
-    def check(self, saved: Mapping[str, Any], trainer: Trainer) -> None:
-        """Refuse to go on with another run than the checkpoint's.
+    def check_checkpoint(self, checkpoint: str | os.PathLike) -> None:
+        """`check_settings` of a checkpoint's folder, before anything of it is loaded: an adapter of another rank does not even fit.
+
+        Raises:
+            ValueError: Names what differs, and how.
+        """
+        try:
+            text = (Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8")
+            callbacks = json.loads(text).get("stateful_callbacks", {})
+        except (OSError, ValueError):
+            return  # the Trainer says what is wrong with the folder
+        self.check_settings(saved_state(callbacks) or {})
+
+    def check_settings(self, saved: Mapping[str, Any]) -> None:
+        """Refuse the settings of another run.
 
         Args:
             saved: The checkpoint's `state`; what older ones lack is not compared.
-            trainer: Whose model has the checkpoint's weights by now.
 
         Raises:
             ValueError: Names what differs, and how.
@@ -155,6 +244,18 @@ class Run:
             raise ValueError(
                 f"the checkpoint belongs to another run: {said}. Go on with what it was made with, or start anew in another output_dir."
             )
+
+    def check(self, saved: Mapping[str, Any], trainer: Trainer) -> None:
+        """Refuse to go on with another run than the checkpoint's.
+
+        Args:
+            saved: The checkpoint's `state`.
+            trainer: Whose model has the checkpoint's weights by now.
+
+        Raises:
+            ValueError: Names what differs, and how.
+        """
+        self.check_settings(saved)
         if "weights" in saved and not (trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled):
             self._check_start(saved["weights"], trainer.model)
 

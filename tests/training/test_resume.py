@@ -24,9 +24,10 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "run" / "checkpoint-1"
 
 
-def resume(checkpoint: Path, *, model=None, forget=None, **options):
+def resume(checkpoint: Path, *, model=None, forget=None, retain=None, arguments=None, **options):
+    options = {"objective": NPO(beta=0.3), **options}
     trainer, _ = trainer_with_callback(
-        checkpoint.parent, model=model, forget=forget, options={"objective": NPO(beta=0.3), **options}, **KEPT
+        checkpoint.parent, model=model, forget=forget, retain=retain, options=options, **{**KEPT, **(arguments or {})}
     )
     trainer.train(resume_from_checkpoint=str(checkpoint))
     return trainer
@@ -44,6 +45,15 @@ def resume(checkpoint: Path, *, model=None, forget=None, **options):
         ({"forget_batch_size": 4}, "forget_batch_size was 8 and is 4"),
         ({"seed": 7}, "seed was 3 and is 7"),
         ({"saliency": 0.5}, "saliency was None and is 0.5"),
+        ({"retain": examples(20, seed=8)}, "retain_set was .*'rows': 20.* and is .*'rows': 20"),
+        ({"retain": examples(19, seed=1)}, "retain_set was .*'rows': 20.* and is .*'rows': 19"),
+        ({"arguments": {"learning_rate": 0.001}}, "learning_rate was 0.01 and is 0.001"),
+        ({"arguments": {"lr_scheduler_type": "linear"}}, "lr_scheduler_type was constant and is linear"),
+        ({"arguments": {"weight_decay": 0.5}}, "weight_decay was 0.0 and is 0.5"),
+        (
+            {"arguments": {"per_device_train_batch_size": 4}, "forget_batch_size": 8},
+            "retain_batch_size was 8 and is 4",
+        ),
         ({"model": tiny_llama(5)}, "it started from another model"),
     ],
 )
@@ -73,6 +83,42 @@ def test_an_adapter_goes_on_from_its_base_but_from_no_other(tmp_path: Path):
     assert resume(tmp_path / "checkpoint-1", model=adapted(1)).state.global_step == 2
     with pytest.raises(ValueError, match="started from another model"):
         resume(tmp_path / "checkpoint-1", model=adapted(1, base=5))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"lora_alpha": 99}, "run: adapter's lora_alpha was 8 and is 99[.]"),
+        ({"r": 4}, "run: adapter's r was 2 and is 4[.]"),
+        ({"target_modules": ["v_proj"]}, r"adapter's target_modules was \['q_proj'\] and is \['v_proj'\]"),
+        (None, "run: adapter was LORA and is None[.]"),
+    ],
+)
+def test_another_adapter_is_refused_before_it_is_loaded(changed: dict | None, message: str, tmp_path: Path):
+    def adapted(**changed: object):
+        return get_peft_model(tiny_llama(), LoraConfig(**{"r": 2, "target_modules": ["q_proj"], **changed}))
+
+    trainer, _ = trainer_with_callback(tmp_path, model=adapted(), options={"objective": NPO(beta=0.3)}, **KEPT)
+    trainer.train()
+    with pytest.raises(ValueError, match=message):
+        resume(tmp_path / "checkpoint-1", model=tiny_llama() if changed is None else adapted(**changed))
+
+
+def test_smaller_micro_batches_are_the_same_run(checkpoint: Path):
+    """Where memory ran out one goes on with less of it, to the same weights but for rounding."""
+    whole, cut = (
+        resume(checkpoint, arguments={"per_device_train_batch_size": size, "gradient_accumulation_steps": 8 // size})
+        for size in (8, 4)
+    )
+    assert largest_difference(weights(whole.model), weights(cut.model)) < 1e-5
+
+
+def test_a_run_that_is_done_says_that_nothing_is_left(checkpoint: Path, caplog: pytest.LogCaptureFixture):
+    resume(checkpoint)
+    assert "nothing is left to train" not in caplog.text
+    last = checkpoint.with_name("checkpoint-2")
+    resume(last)
+    assert "the checkpoint has done 2 of 2 optimisation steps: nothing is left to train" in caplog.text
 
 
 def test_a_model_that_is_the_checkpoint_is_said_to_be_no_original(checkpoint: Path, caplog: pytest.LogCaptureFixture):
