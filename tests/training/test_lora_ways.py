@@ -68,7 +68,7 @@ def test_negation_is_exact_for_every_weight(settings: dict, tmp_path: Path):
         with torch.no_grad():
             for name, delta in learnt.items():
                 matrices[name] -= weight * delta
-        torch.testing.assert_close(logits(negate(model, weight)), logits(by_hand), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(logits(negate(model, weight)), logits(by_hand), rtol=1e-3, atol=1e-4)
     negate(model, 1.0).save_pretrained(tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
     reloaded = PeftModel.from_pretrained(tiny_llama(), tmp_path)
