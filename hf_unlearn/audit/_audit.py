@@ -19,6 +19,7 @@ from hf_unlearn.audit._metrics import AuditRows, audit_metrics, audit_notes
 from hf_unlearn.audit._provenance import describe_data, describe_model, library_versions, notes_on_equals
 from hf_unlearn.audit._representation_results import representation_results
 from hf_unlearn.audit._results import AuditReport, Provenance, ReportNotSavedError
+from hf_unlearn.audit._roles import known_worse, mark_equal, warn_if_not_retrained
 from hf_unlearn.audit._splits import Split, load_splits, longest_answer
 from hf_unlearn.audit._subjects import (
     ReferenceSide,
@@ -156,8 +157,13 @@ def audit(
     store = EvidenceStore(folder and folder / "evidence")
     reader = LayerReader(splits, settings_of_layers, space, store, progress, skipped=unlike)
 
-    def look(answers: Mapping[str, AnswerRows]) -> None:
-        warn_of_vacuity(known_before(answers, splits["forget"], options["confidence"]), splits["forget"], tokenizer)
+    def look(role: str, answers: Mapping[str, Mapping[str, AnswerRows]]) -> None:
+        if role == "original":
+            found = known_before(answers["forget"], splits["forget"], options["confidence"])
+            warn_of_vacuity(found, splits["forget"], tokenizer)
+        if role in ("original", "twin") and "retain" in splits:
+            behind = known_worse(answers["retain"], splits["retain"], options["confidence"])
+            warn_if_not_retrained(behind, "twin" if role == "twin" else "reference")
 
     stops = common_stop_token_ids(models, tokenizer)
     rows, described = _run(views, splits, sampling, stops, store, progress, reader, look)
@@ -182,7 +188,7 @@ def audit(
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     provenance = Provenance(described, describe_data(splits), settings, library_versions())
     about_models = notes_on_equals(views, described)
-    notes = (*about_models, *audit_notes(models, splits, metrics), *reader.notes(), *layer_notes)
+    notes = (*about_models, *audit_notes(described, splits, metrics), *reader.notes(), *layer_notes)
     report = AuditReport(metrics, provenance, notes, created)
     if folder is not None and is_main_process():
         _save(report, folder)
@@ -197,11 +203,11 @@ def _run(
     store: EvidenceStore,
     progress: bool,
     reader: LayerReader,
-    before_sampling: Callable[[Mapping[str, AnswerRows]], None],
+    before_sampling: Callable[[str, Mapping[str, Mapping[str, AnswerRows]]], None],
 ) -> tuple[AuditRows, dict[str, dict[str, str]]]:
     """Open the reference, then each other model once, and take all rows and layers that need it.
 
-    `before_sampling` sees the forget answers of reference and original before anything is sampled.
+    `before_sampling` sees the answers of a role, and of those before it, before that role is sampled from; the original comes first.
     """
     reference = open_subject("reference", models["reference"])
     compared = [splits[name] for name in ("forget", "retain") if name in splits]
@@ -212,14 +218,15 @@ def _run(
         for split in compared
     }
     rows, described = AuditRows({split.name: {} for split in compared}, {name: {} for name in splits}), {}
+    fingerprints: dict[str, str] = {}
     for role in sorted(models, key=("reference", "original", "candidate", "twin").index):
         model = models[role]
         subject = reference if role == "reference" else open_subject(role, model)
         described[role] = describe_model(model.model if isinstance(model, View) else model, subject)
+        mark_equal(described, fingerprints, subject)
         for split in splits.values():
             rows.answers[split.name][role] = _answers(subject, split, sampling.batch_size, store, progress)
-        if role == "original":
-            before_sampling(rows.answers["forget"])
+        before_sampling(role, rows.answers)
         if role != "reference":
             for split in compared:
                 rows.completions[split.name][role] = sides[split.name].against(subject)

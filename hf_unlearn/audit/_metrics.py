@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from hf_unlearn.audit._fade import FadeMeasurement, fade_measurement
 from hf_unlearn.audit._metric_result import MetricResult
+from hf_unlearn.audit._roles import behind_as_details, behind_sentences, known_worse
 from hf_unlearn.audit._splits import Split
 from hf_unlearn.audit._vacuity import as_details, known_before, vacuity_notes
 from hf_unlearn.functional import FadeEstimate, bootstrap_means, percentile_interval
@@ -54,9 +55,16 @@ def audit_metrics(
             unit="exp(mean token log-probability) of the answer",
             direction="reference",
             others={role: float(value.mean()) for role, value in values.items() if role != "candidate"},
-            details=as_details(known_before(rows.answers[name], splits[name], confidence)) if name == "forget" else {},
+            details=_of_roles(name, rows.answers[name], splits[name], confidence),
         )
     return metrics
+
+
+def _of_roles(name: str, answers: Mapping[str, AnswerRows], split: Split, confidence: float) -> dict[str, float]:
+    """Whether original, reference and twin are what they should be, as far as this set tells."""
+    if name == "forget":
+        return as_details(known_before(answers, split, confidence))
+    return behind_as_details(known_worse(answers, split, confidence)) if name == "retain" else {}
 
 
 def _fade_result(measured: FadeMeasurement) -> MetricResult:
@@ -102,6 +110,7 @@ def audit_notes(
         metrics: The results.
     """
     notes = vacuity_notes(models, metrics)
+    notes += [sentence[0].upper() + sentence[1:] for sentence in behind_sentences(metrics)]
     if "twin" not in models:
         notes.append(
             "No twin was given: there is no noise floor, so small distances cannot be told from retraining noise."

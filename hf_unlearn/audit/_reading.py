@@ -3,22 +3,52 @@
 from collections.abc import Mapping
 
 from hf_unlearn.audit._metric_result import MetricResult
+from hf_unlearn.audit._roles import void_sentences
 from hf_unlearn.audit._vacuity import vacuity_sentence
 
 
-def read_metrics(metrics: Mapping[str, MetricResult]) -> list[str]:
-    """Sentences about outputs, then about hidden states; one only where there was nothing to forget."""
+NO_YARDSTICK = (
+    "nothing can be said: the twin is at least as far from the reference (floor) as the original is (start), so that it does not show what "
+    "another retraining would be."
+)
+
+
+def read_metrics(
+    metrics: Mapping[str, MetricResult], models: Mapping[str, Mapping[str, str]] | None = None
+) -> list[str]:
+    """Sentences about outputs, then about hidden states; others alone where there was nothing to forget or the models are not what they
+    should be.
+
+    Args:
+        metrics: The results.
+        models: Per role, as in `Provenance.models`.
+    """
+    void = void_sentences(metrics, models or {})
     nothing = vacuity_sentence(metrics)
-    if nothing is not None:
-        return [nothing]
+    if nothing is not None or void:
+        said = [f"Nothing can be said about unlearning: {sentence}" for sentence in void]
+        return said if nothing is None else [nothing, *said]
+    # A twin that is none on the forget prompts is none anywhere. (On the retain prompts floor may well be above start.)
+    misled = "fade" in metrics and _floor_reaches(metrics["fade"])
     places = {"fade": "On the forget prompts", "retain_fade": "On the retain prompts"}
-    sentences = [f"{place} {_fade_reading(metrics[name])}" for name, place in places.items() if name in metrics]
+    sentences = [
+        f"{place} {NO_YARDSTICK if misled else _fade_reading(metrics[name])}"
+        for name, place in places.items()
+        if name in metrics
+    ]
     for name, place in {"residual_ratio": "forget", "retain_residual_ratio": "retain"}.items():
         if name in metrics:
-            sentences += [f"In the hidden states on the {place} examples {part}" for part in _layers(metrics[name])]
+            parts = [NO_YARDSTICK] if misled else _layers(metrics[name], doubt_twin=place == "forget")
+            sentences += [f"In the hidden states on the {place} examples {part}" for part in parts]
     if "probe_auc" in metrics:
         sentences.append(_probe_reading(metrics["probe_auc"]))
     return sentences
+
+
+def _floor_reaches(result: MetricResult, start: float | None = None) -> bool:
+    """Whether the twin is as far from the reference as the original is, or further."""
+    start = result.start if start is None else start
+    return result.floor is not None and start is not None and result.floor >= start
 
 
 def _fade_reading(result: MetricResult) -> str:
@@ -38,17 +68,20 @@ def _fade_reading(result: MetricResult) -> str:
     return f"it cannot be said that unlearning brought the candidate closer to the reference ({shown})."
 
 
-def _layers(result: MetricResult) -> list[str]:
+def _layers(result: MetricResult, *, doubt_twin: bool) -> list[str]:
     """Which layers lie where between retrained (0) and original (1), by the residual ratio."""
-    groups: dict[str, list[str]] = {"far": [], "near": [], "between": [], "beyond": [], "unknown": []}
+    groups: dict[str, list[str]] = {
+        name: [] for name in ("far", "near", "between", "beyond", "unknown", "no_yardstick")
+    }
     for layer, part in result.by_layer.items():
-        groups[_place(part)].append(layer)
+        groups["no_yardstick" if doubt_twin and _floor_reaches(part, 1.0) else _place(part)].append(layer)
     sentences = {
         "near": "{layers} cannot be told from another retraining: the intervals of residual ratio and floor overlap.",
         "between": "{layers} lie part of the way from the retrained model (0) to the original (1): residual ratio {value}.",
         "far": "{layers} cannot be shown to be closer to the retrained model than the original was (residual ratio {value}).",
         "beyond": "{layers} ended further from the retrained model than the original was (residual ratio {value}).",
         "unknown": "{layers}: residual ratio {value}; without an interval that cannot be judged.",
+        "no_yardstick": "{layers}: " + NO_YARDSTICK,
     }
     return [
         sentences[name].format(layers=_ranges(layers), value=_mean([result.by_layer[layer] for layer in layers]))

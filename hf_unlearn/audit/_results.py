@@ -30,7 +30,8 @@ class Provenance:
     """What would be needed to compute the report again, and to see that it is about these models and data.
 
     Attributes:
-        models: Per role: `name` (Hub id, or the folder's own name), `weights_sha256`, `dtype`.
+        models: Per role: `name` (Hub id, or the folder's own name), `weights_sha256`, `dtype`; `same_as`, a role before it that
+            the very same model has.
         data: Per split: `sha256` of the rows used, and how many.
         settings: Sampling, estimator, seeds, intervals.
         versions: Of the libraries.
@@ -62,7 +63,7 @@ class AuditReport:
 
     def reading(self) -> list[str]:
         """What the intervals allow to say, in plain sentences; never more than the numbers."""
-        return read_metrics(self.metrics)
+        return read_metrics(self.metrics, self.provenance.models)
 
     def to_json(self) -> str:
         """The report as JSON text."""

@@ -16,9 +16,10 @@ from hf_unlearn.inference import AnswerRows, is_main_process
 
 
 logger = logging.getLogger(__name__)
+LEAKED = "The reference has seen the data, or original and reference are swapped."
 CAUSES = (
-    "Usual causes: another chat template or prompt_template than in training, another tokenizer, or rows that the original was not "
-    "trained on."
+    "Usual causes: another chat template or prompt_template than in training, another tokenizer, rows that the original was not "
+    "trained on, or a reference that was."
 )
 _SHOWN = 300
 
@@ -38,7 +39,7 @@ def warn_of_vacuity(found: PriorKnowledge | None, forget: Split, tokenizer: PreT
         logger.warning(
             "there was nothing to forget: %s. What this audit finds about forgetting means nothing. %s One prompt as the models see it: %r",
             found.describe("the reference gives them"),
-            CAUSES,
+            LEAKED if found.reverse else CAUSES,
             prompt if len(prompt) <= _SHOWN else f"…{prompt[-_SHOWN:]}",
         )
 
@@ -62,6 +63,11 @@ def vacuity_sentence(metrics: Mapping[str, MetricResult]) -> str | None:
     if result is None or result.details.get("known_before") != 0:
         return None
     value, low, high = (result.details.get(f"original_over_reference{end}", 0.0) for end in ("", "_low", "_high"))
+    if high < 0:
+        return (
+            "Nothing can be said about forgetting: the reference knows the forget answers better than the original does "
+            f"({-value:.2f} nats per token, interval {-high:.2f} to {-low:.2f}, n = {result.n}), so all distances here mean nothing. {LEAKED}"
+        )
     return (
         "Nothing can be said about forgetting: the original does not clearly know the forget answers better than the reference does "
         f"({value:.2f} nats per token, interval {low:.2f} to {high:.2f}, n = {result.n}), so all distances here mean nothing. {CAUSES}"

@@ -132,14 +132,17 @@ def relative(
         >>> relative(2.0, floor=1.0, start=5.0).value
         0.25
         >>> relative(2.0, floor=5.0, start=5.0).reason
-        'start (5) does not lie above floor (5): on these data the original cannot be told from a retrained model'
+        'start (5) does not lie above floor (5): either the original cannot be told from a retrained model on these data, or the twin is none'
     """
     if not all(np.isfinite([value, floor, start])):
         return Relative(None, reason=f"value ({value:g}), floor ({floor:g}) and start ({start:g}) must all be finite")
     side = -1.0 if higher_is_better else 1.0
     if side * start <= side * floor:
         reason = f"start ({start:g}) does not lie {'below' if higher_is_better else 'above'} floor ({floor:g})"
-        return Relative(None, reason=f"{reason}: on these data the original cannot be told from a retrained model")
+        return Relative(
+            None,
+            reason=f"{reason}: either the original cannot be told from a retrained model on these data, or the twin is none",
+        )
     result = (value - floor) / (start - floor)
     if resamples is None:
         return Relative(result)

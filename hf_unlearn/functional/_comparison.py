@@ -88,8 +88,8 @@ def _with_relative(
     if not room.value > 0:
         return Comparison(
             *parts,
-            reason=f"start is no further from the ideal ({ends[1]:g}) than floor is ({ends[0]:g}): on these data the original cannot be told "
-            "from a retrained model",
+            reason=f"start is no further from the ideal ({ends[1]:g}) than floor is ({ends[0]:g}): either the original cannot be told from "
+            "a retrained model on these data, or the twin is none",
         )
     place = over_floor.over(room)
     if found.start_over_floor is None:

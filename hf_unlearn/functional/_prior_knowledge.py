@@ -40,23 +40,31 @@ class PriorKnowledge:
             return None
         return self.confidence_interval[0] > 0 and self.advantage >= CLEAR_ADVANTAGE
 
-    def describe(self, baseline: str) -> str:
+    @property
+    def reverse(self) -> bool:
+        """Whether what the original is compared with clearly knows more: all of the interval below 0."""
+        return self.confidence_interval is not None and self.confidence_interval[1] < 0
+
+    def describe(self, baseline: str, *, unit: str = "nats per token") -> str:
         """The numbers as a phrase.
 
         Args:
             baseline: What the original is compared with, for example "the reference gives them".
+            unit: Of the difference; a classifier's answer has no tokens.
 
         Example:
             >>> PriorKnowledge(0.01, (-0.2, 0.22), 18).describe("the reference gives them")
             'the original gives the forget answers 0.01 nats per token more than the reference gives them (95% interval -0.20 to 0.22, n = 18)'
+            >>> PriorKnowledge(-2.0, (-2.5, -1.5), 18).describe("guessing gives them", unit="nats")
+            'the original gives the forget answers 2.00 nats less than guessing gives them (95% interval 1.50 to 2.50, n = 18)'
         """
+        value, bounds, word = self.advantage, self.confidence_interval, "more"
+        if self.reverse and bounds is not None:
+            value, bounds, word = -value, (-bounds[1], -bounds[0]), "less"
         shown = f"n = {self.n}"
-        if self.confidence_interval is not None:
-            low, high = self.confidence_interval
-            shown = f"{self.confidence:.0%} interval {low:.2f} to {high:.2f}, {shown}"
-        return (
-            f"the original gives the forget answers {self.advantage:.2f} nats per token more than {baseline} ({shown})"
-        )
+        if bounds is not None:
+            shown = f"{self.confidence:.0%} interval {bounds[0]:.2f} to {bounds[1]:.2f}, {shown}"
+        return f"the original gives the forget answers {value:.2f} {unit} {word} than {baseline} ({shown})"
 
 
 def prior_knowledge(

@@ -1,5 +1,6 @@
 """The audit on the pocket benchmark: what it finds, what it refuses, and that nothing is lost or leaks."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -66,8 +67,12 @@ def test_an_original_is_found_where_it_started(options: dict, pocket, tmp_path: 
 
 
 def test_a_twin_cannot_be_told_from_retraining(options: dict, models: dict):
-    report = audit(models["twin"], **options)
-    assert report.metrics["fade"].relative == pytest.approx(0)
+    """One that is another number further away by rounding only, since one model in two roles is no comparison."""
+    other = copy.deepcopy(models["twin"])
+    with torch.no_grad():
+        other.model.norm.weight.mul_(1 + 1e-6)
+    report = audit(other, **options)
+    assert report.metrics["fade"].relative == pytest.approx(0, abs=1e-3)
     assert report.reading()[0].startswith("On the forget prompts the candidate cannot be told from another retraining")
 
 

@@ -1,0 +1,142 @@
+"""Models that are not what their role says: one in two roles, never trained, or swapped. Said in the log, the notes and the reading."""
+
+import logging
+
+import pytest
+from world import build
+
+from hf_unlearn.audit import AuditReport, MetricResult, Provenance, audit
+from hf_unlearn.data import load_pocket
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    return load_pocket("nano")
+
+
+@pytest.fixture(scope="module")
+def paths(pocket, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("models")
+    for role in ("reference", "original", "twin", "stranger"):
+        getattr(pocket, role)().save_pretrained(folder / role)
+    pocket.reference().save_pretrained(folder / "copy")
+    untrained = build("llama", vocab_size=len(pocket.tokenizer), max_position_embeddings=128)
+    untrained.save_pretrained(folder / "untrained")
+    return {path.name: str(path) for path in folder.iterdir()}
+
+
+@pytest.fixture
+def run(pocket, paths: dict[str, str]):
+    def run(candidate: str, **roles: str) -> AuditReport:
+        """Roles by the names of the folders; by default each is itself."""
+        given = {"reference": "reference", "original": "original", "twin": "twin", **roles}
+        return audit(
+            paths[candidate],
+            **{role: paths[name] for role, name in given.items()},
+            forget=pocket.forget,
+            retain=pocket.retain,
+            processing_class=pocket.tokenizer,
+            num_samples=1,
+            max_examples=12,
+            progress=False,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("candidate", ["original", "stranger"])
+def test_honest_roles_are_not_doubted(candidate: str, run, caplog: pytest.LogCaptureFixture):
+    """Another retraining, too, knows the retain answers about as well as the original: within .2 nats where 1 is asked for."""
+    report = run(candidate, **({"reference": "stranger"} if candidate == "original" else {}))
+    assert "retrained" not in caplog.text
+    assert report.reading()[0].startswith("On the forget prompts")
+    assert not any("behind" in name for name in report.metrics["retain_probability"].details)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "roles", "sentence"),
+    [
+        (
+            "copy",
+            {},
+            "reference and candidate are equal (weights, settings, answers), so the audit compares a model with itself",
+        ),
+        (
+            "original",
+            {"twin": "reference"},
+            "reference and twin are equal (weights, settings, answers), but the twin must be a second",
+        ),
+        ("twin", {}, "candidate and twin are equal (weights, settings, answers), but the twin must be"),
+        (
+            "stranger",
+            {"twin": "original"},
+            "original and twin are equal (weights, settings, answers), but the twin must be",
+        ),
+    ],
+)
+def test_one_model_in_two_roles(candidate: str, roles: dict, sentence: str, run, caplog: pytest.LogCaptureFixture):
+    """Given as paths, so that no two are one object."""
+    with caplog.at_level(logging.WARNING):
+        report = run(candidate, **roles)
+    assert sentence in caplog.text
+    assert "have equal weights" in report.notes[0]
+    (said,) = report.reading()
+    assert said.startswith(f"Nothing can be said about unlearning: {sentence}")
+
+
+def test_an_original_as_candidate_is_noted_and_still_judged(run, caplog: pytest.LogCaptureFixture):
+    report = run("original")
+    assert "original and candidate are equal (weights, settings, answers), so nothing was unlearned" in caplog.text
+    assert report.reading()[0].startswith("On the forget prompts it cannot be said that unlearning brought")
+
+
+@pytest.mark.parametrize("role", ["reference", "twin"])
+def test_a_model_that_was_never_trained_on_the_retain_set(role: str, run, caplog: pytest.LogCaptureFixture):
+    report = run("original", **{role: "untrained"})
+    sentence = f"the {role} is no model retrained on the retain set"
+    assert caplog.text.count(sentence) == 1
+    assert any(sentence[1:] in note for note in report.notes)
+    assert report.reading()[0].startswith(f"Nothing can be said about unlearning: {sentence}")
+    assert report.metrics["retain_probability"].details[f"{role}_behind_low"] > 1
+    again = AuditReport.from_json(report.to_json())
+    assert again.reading() == report.reading()
+
+
+def test_a_reference_that_has_seen_the_data(run, caplog: pytest.LogCaptureFixture):
+    report = run("stranger", reference="original", original="reference")
+    assert "less than the reference gives them" in caplog.text
+    assert "original and reference are swapped" in caplog.text
+    assert "chat template" not in caplog.text
+    assert "the reference knows the forget answers better than the original does" in report.reading()[0]
+    assert "The reference has seen the data" in report.notes[0]
+
+
+def placed(value: float, spread: float, **more: float) -> MetricResult:
+    return MetricResult(
+        value,
+        (value - spread, value + spread),
+        12,
+        "nats per sequence",
+        "lower",
+        floor=more["floor"],
+        floor_confidence_interval=(more["floor"] - spread, more["floor"] + spread),
+        start=more["start"],
+        by_layer={},
+    )
+
+
+@pytest.mark.parametrize(("floor", "near"), [(5.0, True), (45.0, False), (69.0, False)])
+def test_a_twin_at_or_beyond_the_start_is_no_yardstick(floor: float, near: bool):
+    """The value is where the floor is, so the intervals overlap; without a yardstick that says nothing, nowhere."""
+    layer = placed(0.9, 0.2, floor=1.3, start=1.0)
+    metrics = {
+        "fade": placed(floor, 1.0, floor=floor, start=45.0),
+        "retain_fade": placed(2.0, 1.0, floor=2.0, start=1.0),
+    }
+    metrics["residual_ratio"] = MetricResult(0.9, None, 12, "ratio", "lower", by_layer={"1": layer})
+    report = AuditReport(metrics, Provenance({}, {}, {}, {}), (), "2026-01-01T00:00:00+00:00")
+    forget, retain, hidden = report.reading()
+    for sentence in (forget, retain):
+        assert ("cannot be told from another retraining" in sentence) is near
+        assert ("at least as far from the reference" in sentence) is not near
+    assert "at least as far from the reference" in hidden
