@@ -75,7 +75,7 @@ def warn_if_not_retrained(found: Mapping[str, PriorKnowledge], role: str) -> Non
 
 def behind_as_details(found: Mapping[str, PriorKnowledge]) -> dict[str, float]:
     """For the details of `retain_probability`; nothing where reference and twin are what they should be."""
-    details = {}
+    details: dict[str, float] = {}
     for role, gap in found.items():
         assert gap.confidence_interval is not None  # or it would not be clear
         low, high = gap.confidence_interval
