@@ -69,6 +69,12 @@ def test_flags_arrive(called):
     assert "forget probability: 0.9 before, 0.125 after" in noted["output"]
 
 
+@pytest.mark.parametrize(("text", "value"), [(".5", 0.5), ("5.", 5.0), ("1e-1", 0.1), ("-2", -2), ("true", True)])
+def test_numbers_of_options_are_numbers(called, text: str, value: float):
+    found = called(*flags(REQUIRED), "--objective-option", f"beta={text}")["objective_options"]["beta"]
+    assert found == value and type(found) is type(value)
+
+
 @pytest.mark.parametrize("suffix", ["yaml", "json", "toml"])
 def test_a_file_gives_what_the_command_line_does_not(called, tmp_path: Path, suffix: str):
     options = {**REQUIRED, "objective": "simnpo", "objective-option": {"beta": 0.5, "gamma": 1}, "learning_rate": 1e-3, "bf16": True,

@@ -64,7 +64,7 @@ Config = Annotated[
 
 
 def parse_options(given: list[str] | None, what: str) -> dict[str, Any]:
-    """`name=value` as a mapping; values are read as JSON where they are JSON (numbers, true, null), else as text.
+    """`name=value` as a mapping; values are read as numbers or JSON (true, null) where they are, else as text.
 
     Raises:
         ValueError: One without "=", or a name given twice.
@@ -76,11 +76,17 @@ def parse_options(given: list[str] | None, what: str) -> dict[str, Any]:
             raise ValueError(f"{what} must be given as name=value, for example beta=0.5; got {text!r}.")
         if name.strip() in found:
             raise ValueError(f"{what} gives {name.strip()!r} twice.")
-        try:
-            found[name.strip()] = json.loads(value)
-        except json.JSONDecodeError:
-            found[name.strip()] = value
+        found[name.strip()] = _value(value)
     return found
+
+
+def _value(text: str) -> Any:
+    for read in (json.loads, float):  # JSON knows neither .5 nor 1.
+        try:
+            return read(text)
+        except ValueError:
+            pass
+    return text
 
 
 def _as_typed(option: Any, value: object, path: Path) -> object:

@@ -33,6 +33,9 @@ def unlearn(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Rows per device and batch.")] = 8,
     gradient_accumulation_steps: Annotated[int, typer.Option(help="Batches per optimisation step.")] = 1,
+    forget_batch_size: Annotated[
+        int | None, typer.Option(help="Forget rows per optimisation step; default: as many as retain rows.")
+    ] = None,
     bf16: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = False,
     max_length: Annotated[int | None, typer.Option(help="Most tokens of a row; longer ones are refused.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Default: the one saved with the model.")] = None,
@@ -73,6 +76,7 @@ def unlearn(
             learning_rate=learning_rate,
             per_device_train_batch_size=batch_size,
             gradient_accumulation_steps=gradient_accumulation_steps,
+            forget_batch_size=forget_batch_size,
             bf16=bf16,
             max_length=max_length,
             processing_class=tokenizer,

@@ -1,13 +1,18 @@
 """A classifier's rows as its Trainer would see them: through the data set's transform and the Trainer's collator. Knows no text."""
 
 import inspect
-from collections.abc import Callable, Mapping
+import operator
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from datasets import Dataset
 from peft import PeftModel
 from transformers import Trainer
+
+from hf_unlearn.functional import IGNORE_INDEX
+from hf_unlearn.inference import LoadedModel
+from hf_unlearn.training._retain_overlap import LABELS
 
 
 def class_examples(trainer: Trainer, rows: Dataset, *, name: str) -> list[dict[str, Any]]:
@@ -23,7 +28,7 @@ def class_examples(trainer: Trainer, rows: Dataset, *, name: str) -> list[dict[s
 
     Raises:
         TypeError: No `datasets.Dataset`.
-        ValueError: The Trainer's collator makes no labelled batch of them.
+        ValueError: A label that is no class of the model, or the Trainer's collator makes no labelled batch of them.
     """
     if not isinstance(rows, Dataset):
         raise TypeError(
@@ -37,6 +42,10 @@ def class_examples(trainer: Trainer, rows: Dataset, *, name: str) -> list[dict[s
     if trainer.args.remove_unused_columns:
         kept = _understood(trainer.model)
         found = [{key: value for key, value in row.items() if key in kept} for row in found]
+    if "input_ids" in found[0] or "pixel_values" in found[0]:
+        for label in LABELS:
+            if label in found[0]:
+                check_labels([row[label] for row in found], trainer.model, name=name)
     try:
         batch = class_collator(trainer)(found[:2])
     except Exception as error:
@@ -44,6 +53,56 @@ def class_examples(trainer: Trainer, rows: Dataset, *, name: str) -> list[dict[s
     if set(batch) == {"labels"}:
         raise ValueError(_unfit(name, rows, trainer, "the batch holds nothing but labels"))
     return found
+
+
+def check_labels(labels: Iterable[Any], model: LoadedModel, *, name: str, ignored: int | None = None) -> None:
+    """Refuse what is no class of the model; the loss would say it without a row, on an accelerator without words.
+
+    Args:
+        labels: One a row.
+        model: A classifier.
+        name: Of the set.
+        ignored: A label that the loss leaves out.
+
+    Raises:
+        ValueError: Says which row.
+    """
+    known = int(model.config.num_labels)
+    for row, label in enumerate(labels):
+        whole = _whole(label)
+        if (whole is None or not 0 <= whole < known) and (ignored is None or whole != ignored):
+            shown = label.tolist() if isinstance(label, torch.Tensor) else label
+            raise ValueError(
+                f"{name}: labels must be whole numbers from 0 and below num_labels ({known}); row {row} has {shown!r}."
+            )
+
+
+def check_train_labels(trainer: Trainer) -> None:
+    """`check_labels` of the Trainer's own rows, where its labels are stored as they are trained on.
+
+    Raises:
+        ValueError: Says which row.
+    """
+    rows = trainer.train_dataset
+    if (
+        not isinstance(rows, Dataset)
+        or rows.format["type"] == "custom"
+        or not hasattr(trainer.model.config, "num_labels")
+    ):
+        return
+    # Raw columns for a collator of one's own may be turned into labels there.
+    if not {"input_ids", "pixel_values", "inputs_embeds"} & set(rows.column_names):
+        return
+    for label in LABELS:
+        if label in rows.column_names:
+            check_labels(rows.with_format(None)[label], trainer.model, name="train_dataset", ignored=IGNORE_INDEX)
+
+
+def _whole(label: Any) -> int | None:
+    try:
+        return operator.index(label)
+    except (TypeError, ValueError):
+        return None
 
 
 def class_collator(trainer: Trainer) -> Callable[[list[Any]], dict[str, torch.Tensor]]:

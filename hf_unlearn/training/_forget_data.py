@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase, Trainer
 from hf_unlearn.data import AnswerCollator, DataLike, about, load_data, pad_token_id, tokenize_examples
 from hf_unlearn.functional import IGNORE_INDEX
 from hf_unlearn.inference import LoadedModel, context_length, is_classifier, vocabulary_size
-from hf_unlearn.training._class_rows import class_collator, class_examples
+from hf_unlearn.training._class_rows import check_train_labels, class_collator, class_examples
 from hf_unlearn.training._retain_overlap import check_class_overlap, check_text_overlap
 
 
@@ -73,6 +73,7 @@ def prepare_forget_data(
         if prompt_template is not None:
             raise ValueError("prompt_template is for questions; the model is a classifier.")
         rows = class_examples(trainer, forget_dataset, name="forget_dataset")
+        check_train_labels(trainer)
         if not allow_overlap:
             check_class_overlap(forget_dataset, trainer.train_dataset)
         ones = np.ones(len(rows), int)

@@ -54,6 +54,7 @@ def unlearn(
     learning_rate: float | None = None,
     per_device_train_batch_size: int = 8,
     gradient_accumulation_steps: int = 1,
+    forget_batch_size: int | None = None,
     bf16: bool = False,
     save_steps: int | None = None,
     allow_overlap: bool = False,
@@ -88,6 +89,7 @@ def unlearn(
             `default_learning_rate`.
         per_device_train_batch_size: Retain rows per device and step; as many forget rows come with them.
         gradient_accumulation_steps: Batches per optimisation step.
+        forget_batch_size: Forget rows per optimisation step, if not as many as retain rows; also beside `args`.
         bf16: Compute in bfloat16, where the device can.
         save_steps: Keep a checkpoint every so many steps, for `resume_from_checkpoint`; default: none, since each holds the
             optimizer's state, twice the size of what is trained.
@@ -117,6 +119,12 @@ def unlearn(
     _check_weights(forget_weight, retain_weight)
     if max_length is not None:
         checked.whole_number("max_length", max_length, minimum=2)
+    if forget_batch_size is not None:
+        checked.whole_number("forget_batch_size", forget_batch_size, minimum=1)
+    if peft_config is not None and not isinstance(peft_config, PeftConfig):
+        raise TypeError(
+            f"peft_config must be a PEFT configuration, for example LoraConfig(r=8, target_modules='all-linear'); got {peft_config!r}."
+        )
     if prompt_template is not None:
         parse_template(prompt_template)
     checked.given("forget", forget, "what must go")
@@ -174,6 +182,7 @@ def unlearn(
         retain_weight=retain_weight,
         allow_overlap=allow_overlap,
         prompt_template=prompt_template,
+        forget_batch_size=forget_batch_size,
         stop_on_collapse=stop_on_collapse,
     )
     trainer.add_callback(callback)

@@ -18,8 +18,9 @@ from transformers import (
 )
 
 from hf_unlearn.data import DataLike, about, check_disjoint, load_data, open_data, tokenize_examples
+from hf_unlearn.functional import IGNORE_INDEX
 from hf_unlearn.inference import LoadedModel, ModelLike, context_length, load_processing_class
-from hf_unlearn.training._class_rows import class_examples
+from hf_unlearn.training._class_rows import check_labels, class_examples
 from hf_unlearn.training._forget_data import answer_collator, check_ids
 from hf_unlearn.training._knowledge import sample_of
 from hf_unlearn.training._retain_overlap import LABELS
@@ -142,6 +143,7 @@ def _class_rows(
             f"rows for a classifier need a label and {' or '.join((*TEXTS, *IMAGES))}, or what the model takes (input_ids or pixel_values); "
             f"they have {', '.join(rows.column_names)}."
         )
+    check_labels(rows.with_format(None)[label], model, name=f"column {label!r}", ignored=IGNORE_INDEX)
     if image is not None:
 
         def process(batch: dict[str, list[Any]]) -> dict[str, Any]:

@@ -296,6 +296,13 @@ def test_what_looks_forgotten_may_be_further_from_retraining_than_before(seed: i
         ({"fila": True}, ValueError, "fila=True initialises a LoRA adapter: pass peft_config"),
         ({"objective_options": {"beta": 1}}, ValueError, r"give them to NPO\(…\) itself"),
         ({"objective": "npo", "objective_options": {"bta": 1}}, ValueError, "no option 'bta'; it has beta"),
+        (
+            {"objective": "npo", "objective_options": {"beta": "0.5"}},
+            TypeError,
+            r"option 'beta' of objective 'npo' must be a number, got '0.5'",
+        ),
+        ({"peft_config": "lora"}, TypeError, r"peft_config must be a PEFT configuration, .*LoraConfig.*; got 'lora'"),
+        ({"forget_batch_size": 0}, ValueError, "forget_batch_size must be at least 1"),
         ({"prompt_template": "Question:"}, ValueError, r"must have \{question\}"),
         ({"resume_from_checkpoint": True}, ValueError, "there is no checkpoint"),
     ],
@@ -303,6 +310,13 @@ def test_what_looks_forgotten_may_be_further_from_retraining_than_before(seed: i
 def test_bad_input_is_refused_before_the_model_is_opened(change: dict, error: type, message: str, options: dict):
     with pytest.raises(error, match=message):
         unlearn("no-model-is-opened", **{**options, **change})
+
+
+def test_a_small_forget_set_comes_in_smaller_batches(pocket: Pocket, options: dict):
+    few = {**options, "forget": pocket.forget.select(range(3)), "num_train_epochs": 0.2}
+    with pytest.raises(ValueError, match="Pass forget_batch_size=3 or less"):
+        unlearn(pocket.original(), **few)
+    assert unlearn(pocket.original(), **few, forget_batch_size=3).settings["forget_examples_per_step"] == 3
 
 
 def test_overlap_is_refused_before_the_model_is_opened(options: dict, pocket: Pocket):

@@ -31,6 +31,15 @@ def odd(rows: Dataset) -> Dataset:
     return rows.map(lambda row: {"label": (row["label"] + 1) % 4, "text": f"strange strange {row['text']}"})
 
 
+def nine(row: dict) -> dict:
+    """In row 3 a class that a model of four does not have."""
+    return {"label": 9 if row["text"].endswith("3") else row["label"]}
+
+
+def encoded(label: float) -> Dataset:
+    return Dataset.from_dict({**dict(TOKENIZER([f"text {index}" for index in range(4)])), "labels": [label] * 4})
+
+
 def pictures(count: int, seed: int) -> Dataset:
     random = np.random.default_rng(seed)
     images = [Pictures.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)) for _ in range(count)]
@@ -132,6 +141,12 @@ def test_from_a_folder_with_lora(bert, tmp_path: Path):
         ({"max_length": 2}, ValueError, r"forget: a row has \d+ tokens, more than the 2"),
         ({"prompt_template": "Q {question}"}, ValueError, "the model is a classifier"),
         ({"fila": True, "peft_config": LoraConfig(r=2, target_modules=["query"])}, ValueError, "fila=True is for language models"),
+        ({"forget": odd(texts(4, 100)).map(nine)}, ValueError, r"forget: column 'label': labels must be .* below num_labels \(4\); row 3 has 9"),
+        ({"retain": texts(8).map(nine)}, ValueError, r"retain: column 'label': labels must be .* row 3 has 9"),
+        ({"forget": odd(texts(4, 100)).map(lambda row: {"label": -1})}, ValueError, "row 0 has -1"),
+        ({"retain": Dataset.from_dict({"text": ["a"] * 4, "label": ["good"] * 4})}, ValueError, r"whole numbers .* row 0 has 'good'"),
+        ({"forget": encoded(9)}, ValueError, r"forget_dataset: labels must be .* row 0 has 9"),
+        ({"retain": encoded(1.5)}, ValueError, r"train_dataset: labels must be .* row 0 has 1.5"),
         ({"forget": texts(4)}, ValueError, "4 of 4 forget rows are also in the Trainer's train_dataset"),
     ],
 )  # fmt: skip
