@@ -83,7 +83,7 @@ def test_an_audit_under_torchrun_gives_the_report_of_one_process(cli, files: dic
     [
         (("--forget", "nowhere.jsonl", "--retain", "nowhere.jsonl"), "nowhere.jsonl"),
         (("--forget", "{forget}", "--retain", "{retain}", "--objective", "npoo"), "Did you mean 'npo'?"),
-        (("--forget", "{forget}", "--retain", "{forget}"), "allow_overlap=True"),
+        (("--forget", "{forget}", "--retain", "{forget}"), "--allow-overlap"),
     ],
 )
 def test_what_the_user_can_mend_is_one_sentence(cli, arguments: tuple, message: str, files: dict, tmp_path: Path):

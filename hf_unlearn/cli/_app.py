@@ -85,5 +85,6 @@ def _fail(message: str, error: Exception) -> None:
 
     if app.pretty_exceptions_enable:
         raise error
+    message = message.replace("allow_overlap=True", "--allow-overlap")  # the switch that messages name as a parameter
     errors.print(f"[bold red]error:[/bold red] {escape(printable(message))}", highlight=False, soft_wrap=True)
     raise typer.Exit(1) from error

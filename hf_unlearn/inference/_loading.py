@@ -97,7 +97,7 @@ def load_processing_class(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer: the one given, or the one saved beside the model.
+    """The tokenizer: the one given, or the one saved beside the model; of an adapter saved without one, that of its base.
 
     Raises:
         FileNotFoundError: A path or id that leads nowhere.
@@ -112,10 +112,21 @@ def load_processing_class(
     if not str(source):
         raise ValueError("pass processing_class=: the model was built in memory and has no tokenizer of its own.")
     refuse_unknown(str(source), revision)
+    if processing_class is None and _is_adapter_alone(str(source), revision):
+        config = PeftConfig.from_pretrained(str(source), revision=revision)
+        source, revision = str(config.base_model_name_or_path), config.revision
+        refuse_unknown(source, revision)
     try:
         return AutoTokenizer.from_pretrained(str(source), revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise ValueError(f"no tokenizer in {str(source)!r}: pass processing_class=. ({error})") from error
+
+
+def _is_adapter_alone(name: str, revision: str | None) -> bool:
+    """Whether it is an adapter with no tokenizer beside it."""
+    if not has_file(name, "adapter_config.json", revision):
+        return False
+    return not any(has_file(name, file, revision) for file in ("tokenizer_config.json", "tokenizer.json"))
 
 
 def saved_configs(name: str | os.PathLike) -> list[PreTrainedConfig | GenerationConfig]:

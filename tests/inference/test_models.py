@@ -57,6 +57,19 @@ def test_a_loaded_model_is_returned_as_it_is():
         load_model(torch.nn.Linear(2, 2))
 
 
+def test_an_adapter_without_a_tokenizer_has_that_of_its_base(tmp_path: Path):
+    base, own = word_tokenizer("a", "b"), word_tokenizer("c", "d", "e")
+    tiny_llama().save_pretrained(tmp_path / "base")
+    base.save_pretrained(tmp_path / "base")
+    adapter = tmp_path / "adapter"
+    get_peft_model(load_model(tmp_path / "base"), LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(adapter)
+    assert load_processing_class(adapter).get_vocab() == base.get_vocab()
+    with pytest.raises(ValueError, match=r"no tokenizer in .*adapter"):
+        load_processing_class(tiny_llama(), str(adapter))
+    own.save_pretrained(adapter)
+    assert load_processing_class(adapter).get_vocab() == own.get_vocab() != base.get_vocab()
+
+
 def test_tokenizer_comes_from_the_model_unless_given(tmp_path: Path):
     tokenizer = word_tokenizer("a", "b")
     tokenizer.save_pretrained(tmp_path)
