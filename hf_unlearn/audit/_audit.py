@@ -29,7 +29,7 @@ from hf_unlearn.audit._subjects import (
     common_tokenizer,
     open_subject,
 )
-from hf_unlearn.audit._vacuity import known_before, warn_of_vacuity
+from hf_unlearn.audit._vacuity import known_before, other_format, warn_of_vacuity
 from hf_unlearn.data import DataLike
 from hf_unlearn.inference import (
     AnswerRows,
@@ -157,8 +157,12 @@ def audit(
     store = EvidenceStore(folder and folder / "evidence")
     reader = LayerReader(splits, settings_of_layers, space, store, progress, skipped=unlike)
 
-    def look(role: str, answers: Mapping[str, Mapping[str, AnswerRows]]) -> None:
+    about_format: list[str] = []
+
+    def look(subject: Subject, answers: Mapping[str, Mapping[str, AnswerRows]]) -> None:
+        role = subject.role
         if role == "original":
+            about_format.extend(other_format(subject.view, splits["forget"], tokenizer, prompt_template, batch_size))
             found = known_before(answers["forget"], splits["forget"], options["confidence"])
             warn_of_vacuity(found, splits["forget"], tokenizer)
         if role in ("original", "twin") and "retain" in splits:
@@ -188,7 +192,7 @@ def audit(
     created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     provenance = Provenance(described, describe_data(splits), settings, library_versions())
     about_models = notes_on_equals(views, described)
-    notes = (*about_models, *audit_notes(described, splits, metrics), *reader.notes(), *layer_notes)
+    notes = (*about_models, *about_format, *audit_notes(described, splits, metrics), *reader.notes(), *layer_notes)
     report = AuditReport(metrics, provenance, notes, created)
     if folder is not None and is_main_process():
         _save(report, folder)
@@ -203,7 +207,7 @@ def _run(
     store: EvidenceStore,
     progress: bool,
     reader: LayerReader,
-    before_sampling: Callable[[str, Mapping[str, Mapping[str, AnswerRows]]], None],
+    before_sampling: Callable[[Subject, Mapping[str, Mapping[str, AnswerRows]]], None],
 ) -> tuple[AuditRows, dict[str, dict[str, str]]]:
     """Open the reference, then each other model once, and take all rows and layers that need it.
 
@@ -226,7 +230,7 @@ def _run(
         mark_equal(described, fingerprints, subject)
         for split in splits.values():
             rows.answers[split.name][role] = _answers(subject, split, sampling.batch_size, store, progress)
-        before_sampling(role, rows.answers)
+        before_sampling(subject, rows.answers)
         if role != "reference":
             for split in compared:
                 rows.completions[split.name][role] = sides[split.name].against(subject)

@@ -204,7 +204,11 @@ def _one(
         return percentile_interval(usable[role], confidence=confidence) if role in usable else None
 
     place = None
-    reason: str | None = "needs a twin and an original"
+    # The original has changed nothing, so that a measure of the change has no start.
+    no_start = unit == UNITS["directional_agreement"]
+    reason: str | None = (
+        "start is not defined: the original has no change" if no_start else "needs a twin and an original"
+    )
     if {"twin", "original"} <= set(means):
         stacked = None
         if {"candidate", "twin", "original"} <= set(usable):

@@ -7,12 +7,14 @@ and no sentence about unlearning follows from it. Knows rows and results; runs n
 import logging
 from collections.abc import Mapping
 
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._splits import Split
-from hf_unlearn.functional import PriorKnowledge, prior_knowledge
-from hf_unlearn.inference import AnswerRows, is_main_process
+from hf_unlearn.data import other_formats
+from hf_unlearn.functional import PriorKnowledge, better_format, prior_knowledge
+from hf_unlearn.inference import AnswerRows, View, context_length, is_main_process, read_answers, saved_tokenizer
 
 
 logger = logging.getLogger(__name__)
@@ -21,6 +23,8 @@ CAUSES = (
     "Usual causes: another chat template or prompt_template than in training, another tokenizer, rows that the original was not "
     "trained on, or a reference that was."
 )
+FORMAT_ROWS = 16
+"""So many forget rows are put in the other usual ways."""
 _SHOWN = 300
 
 
@@ -42,6 +46,46 @@ def warn_of_vacuity(found: PriorKnowledge | None, forget: Split, tokenizer: PreT
             LEAKED if found.reverse else CAUSES,
             prompt if len(prompt) <= _SHOWN else f"…{prompt[-_SHOWN:]}",
         )
+
+
+def other_format(
+    original: View, forget: Split, tokenizer: PreTrainedTokenizerBase, prompt_template: str | None, batch_size: int
+) -> list[str]:
+    """A note, logged already, where the original knows the answers clearly better when the questions are put another way; else nothing.
+
+    It may still know a bit the way they are put, and then nothing else shows that another model is being looked at than was trained.
+    """
+    rows, used = forget.dataset, list(forget.examples[:FORMAT_ROWS])
+    ways = (
+        {}
+        if forget.texts is not None
+        else other_formats(
+            rows.select(range(len(used))),
+            used,
+            tokenizer,
+            prompt_template=prompt_template,
+            saved=saved_tokenizer(original.model),
+            max_tokens=context_length(original.model),
+        )
+    )
+    if not ways:
+        return []
+    known, *others = (
+        np.array(
+            [
+                reading.log_probs.mean()
+                for reading in read_answers(original, put, batch_size=batch_size, progress=False)
+            ]
+        )
+        for put in (used, *ways.values())
+    )
+    better = better_format(known, dict(zip(ways, others, strict=True)))
+    if better is None:
+        return []
+    note = f"The original knows the forget answers better when the questions are put another way: {better}. Was it trained with that format?"
+    if is_main_process():
+        logger.warning("%s", note)
+    return [note]
 
 
 def as_details(found: PriorKnowledge | None) -> dict[str, float]:

@@ -37,7 +37,8 @@ def parse_template(template: str) -> PromptTemplate:
     Without `{answer}` the answer follows after one space, or at once where the template ends in white space. Blanks in front of the
     answer belong to the answer, as tokenizers that mark the beginning of words want it, so that `"Q: {question} A:"`,
     `"Q: {question} A: "` and `"Q: {question} A: {answer}"` are the same template. What follows `{answer}` is part of what is trained on
-    and scored. Braces that are meant as such are written twice.
+    and scored. Only `{answer}` at the very end of a template without a blank before it puts no space there, as chat formats such as
+    `"<|user|>{question}<|assistant|>{answer}"` mostly want it. Braces that are meant as such are written twice.
 
     Raises:
         TypeError: No string.
@@ -47,6 +48,8 @@ def parse_template(template: str) -> PromptTemplate:
         >>> template = parse_template("[INST] {question} [/INST]")
         >>> template.prompt("Why?"), template.answer("So.")
         ('[INST] Why? [/INST]', ' So.')
+        >>> parse_template("<|user|>{question}<|assistant|>{answer}").answer("So.")
+        'So.'
     """
     if not isinstance(template, str):
         raise TypeError(f"prompt_template must be a string with {{question}} in it, got {type(template).__name__}.")

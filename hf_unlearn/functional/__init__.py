@@ -38,6 +38,7 @@ from hf_unlearn.functional._memorization import truth_ratio as truth_ratio
 from hf_unlearn.functional._moments import PairedMoments as PairedMoments
 from hf_unlearn.functional._moments import in_their_span as in_their_span
 from hf_unlearn.functional._prior_knowledge import PriorKnowledge as PriorKnowledge
+from hf_unlearn.functional._prior_knowledge import better_format as better_format
 from hf_unlearn.functional._prior_knowledge import prior_knowledge as prior_knowledge
 from hf_unlearn.functional._probe import ProbeResult as ProbeResult
 from hf_unlearn.functional._probe import linear_probe as linear_probe

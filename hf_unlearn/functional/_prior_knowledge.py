@@ -4,6 +4,7 @@ Where it does not (a wrong chat template, a wrong tokenizer, data that it was ne
 for everybody and say nothing about unlearning. Knows numbers per example; no models and no texts.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from scipy import stats
 
 CLEAR_ADVANTAGE = 0.05
 """Nats per token below which an advantage is not worth the name, however many examples show it."""
+
+OTHER_FORMAT = 0.2
+"""Nats per token by which another way of putting the question must be better to be mentioned."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,25 @@ def prior_knowledge(
     freedom = total**2 / float((shares**2 / (np.array(counts) - 1)).sum()) if total > 0 else float(min(counts) - 1)
     half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * float(np.sqrt(total))
     return PriorKnowledge(advantage, (advantage - half, advantage + half), counts[0], confidence)
+
+
+def better_format(used: np.ndarray, others: Mapping[str, np.ndarray]) -> str | None:
+    """Which other way of putting the questions makes the answers clearly more likely, as a phrase with the numbers; None if no way does.
+
+    Args:
+        used: Mean token log-probability of each answer, put as it is, nats; shape `(examples,)`.
+        others: The same of other ways, by name.
+
+    Example:
+        >>> better_format(np.array([-2.0, -2.5, -2.0]), {"a": np.array([-0.1, -0.2, -0.1]), "b": np.array([-3.0, -3.0, -3.0])})
+        'with a they are 2.03 nats per token more likely (n = 3)'
+    """
+    found = {name: prior_knowledge(values, used, paired=True) for name, values in others.items()}
+    better = {name: gain for name, gain in found.items() if gain.clear and gain.advantage >= OTHER_FORMAT}
+    if not better:
+        return None
+    name = max(better, key=lambda each: better[each].advantage)
+    return f"with {name} they are {better[name].advantage:.2f} nats per token more likely (n = {better[name].n})"
 
 
 def _per_cluster(values: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:

@@ -21,6 +21,7 @@ from hf_unlearn.inference._loading import is_classifier as is_classifier
 from hf_unlearn.inference._loading import load_model as load_model
 from hf_unlearn.inference._loading import load_processing_class as load_processing_class
 from hf_unlearn.inference._loading import plain_model as plain_model
+from hf_unlearn.inference._loading import saved_tokenizer as saved_tokenizer
 from hf_unlearn.inference._models import check_comparable as check_comparable
 from hf_unlearn.inference._models import check_same_tokenizer as check_same_tokenizer
 from hf_unlearn.inference._models import context_length as context_length

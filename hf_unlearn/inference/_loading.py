@@ -129,6 +129,14 @@ def _is_adapter_alone(name: str, revision: str | None) -> bool:
     return not any(has_file(name, file, revision) for file in ("tokenizer_config.json", "tokenizer.json"))
 
 
+def saved_tokenizer(model: ModelLike) -> PreTrainedTokenizerBase | None:
+    """The tokenizer in the folder that a model came from; None where there is none, or no such folder."""
+    try:
+        return load_processing_class(model)
+    except (OSError, ValueError):
+        return None
+
+
 def saved_configs(name: str | os.PathLike) -> list[PreTrainedConfig | GenerationConfig]:
     """The configurations of a path or id (of an adapter: those of its base), without opening any weights.
 

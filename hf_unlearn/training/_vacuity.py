@@ -14,10 +14,9 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, Trainer
 
-from hf_unlearn.data import QUESTION_TEMPLATE, tokenize_examples
-from hf_unlearn.data._columns import column_format
-from hf_unlearn.functional import IGNORE_INDEX, PriorKnowledge, prior_knowledge
-from hf_unlearn.inference import LoadedModel, context_length, is_main_process
+from hf_unlearn.data import other_formats
+from hf_unlearn.functional import IGNORE_INDEX, PriorKnowledge, better_format, prior_knowledge
+from hf_unlearn.inference import LoadedModel, context_length, is_main_process, saved_tokenizer
 from hf_unlearn.training._forget_data import ForgetData
 from hf_unlearn.training._knowledge import Collator, Examples, mean_log_probs, sample_of
 
@@ -25,8 +24,11 @@ from hf_unlearn.training._knowledge import Collator, Examples, mean_log_probs, s
 logger = logging.getLogger(__name__)
 MAX_ROWS, MAX_PROMPTS = 32, 512
 """So many rows of a set are read; so many other prompts are looked through for the nearest."""
-OTHER_FORMAT = 0.2
-"""Nats per token by which another way of putting the question must be better to be mentioned."""
+FAR_BEHIND = 1.0
+"""Nats per token, a factor of e in probability, by which forget answers less likely than retain answers are suspicious by themselves."""
+_CHECK_TEXTS = "the tokenizer, the chat template or prompt_template"
+_CHECK_CLASSES = "the order of the labels, the tokenizer or image processor"
+_MASKS = ("assistant_masks", "completion_mask")
 _SHOWN = 300
 
 
@@ -73,7 +75,8 @@ def warn_if_unknown(
         else:
             baseline, name = np.full(len(known), -np.log(model.config.num_labels)), "guessing gives them"
         found = prior_knowledge(known, baseline, paired=True)
-        doubt = found.describe(name) if found.clear is False else ""
+        unit = "nats per token" if class_collator is None else "nats"
+        doubt = found.describe(name, unit=unit) if found.clear is False else ""
     else:
         found, doubt = _against_other_prompts(model, chosen, retain, batch_size)
     if found is None:
@@ -82,9 +85,10 @@ def warn_if_unknown(
         )
     elif doubt and is_main_process():
         logger.warning(
-            "there may be nothing to forget: %s. If so, no number from here on means anything. Check the tokenizer, the chat template or "
-            "prompt_template, and that the model was trained on these rows.%s",
+            "there may be nothing to forget: %s. If so, no number from here on means anything. Check %s, and that the model was trained on "
+            "these rows.%s",
             doubt,
+            _CHECK_TEXTS if class_collator is None else _CHECK_CLASSES,
             _rendered(chosen[0], tokenizer),
         )
     if rows is not None and tokenizer is not None and class_collator is None:
@@ -119,12 +123,30 @@ def warn_if_unknown_in(trainer: Trainer, forget: ForgetData) -> PriorKnowledge |
 
 
 def _tokenized(dataset: Any) -> list[dict[str, Any]]:
-    """Rows of a training set with a prompt and labels of their own; none of one that is raw, packed or read as it comes."""
-    if not isinstance(dataset, Dataset) or not {"input_ids", "labels"} <= set(dataset.column_names):
+    """Rows of a training set with a prompt and labels of their own, unpacked; none of one that is raw or read as it comes."""
+    columns = dataset.column_names if isinstance(dataset, Dataset) else []
+    marks = next((name for name in ("labels", *_MASKS) if name in columns), None)
+    if "input_ids" not in columns or marks is None:
         return []
-    plain = dataset.with_format(None).select_columns(["input_ids", "labels"])
-    rows = [plain[at] for at in sample_of(range(len(plain)), MAX_PROMPTS)]
+    names = [name for name in ("input_ids", marks, "seq_lengths") if name in columns]
+    plain = dataset.with_format(None).select_columns(names)
+    rows = [
+        part
+        for at in sample_of(range(len(plain)), MAX_PROMPTS)
+        for part in _unpacked(plain[at], masked=marks in _MASKS)
+    ]
     return [row for row in rows if any(label != IGNORE_INDEX for label in row["labels"][1:])]
+
+
+def _unpacked(row: Mapping[str, Any], *, masked: bool) -> list[dict[str, list[int]]]:
+    """The examples of one row: TRL packs several, names their lengths, and marks what is trained on."""
+    ids, marks = row["input_ids"], next(row[name] for name in ("labels", *_MASKS) if name in row)
+    labels = [token if mark else IGNORE_INDEX for token, mark in zip(ids, marks, strict=True)] if masked else marks
+    ends = np.cumsum(row.get("seq_lengths") or [len(ids)]).tolist()
+    return [
+        {"input_ids": list(ids[start:end]), "labels": list(labels[start:end])}
+        for start, end in zip([0, *ends], ends, strict=False)
+    ]
 
 
 @dataclass(frozen=True)
@@ -156,6 +178,14 @@ def _against_other_prompts(
         return found, (
             f"the forget answers ({gain.own.mean():.2f} nats per token) are far less likely than the retain answers "
             f"({kept.own.mean():.2f}), and gain {found.advantage:.2f} by their own prompts where those gain {usual:.2f} (n = {found.n})"
+        )
+    gap = prior_knowledge(kept.own, gain.own, paired=False, clusters=kept.clusters, baseline_clusters=gain.clusters)
+    # Answers that repeat the question gain by their own prompts also where the fact in them is not known.
+    if gap.confidence_interval is not None and gap.confidence_interval[0] > FAR_BEHIND:
+        return found, (
+            f"the model knows the retain answers far better ({kept.own.mean():.2f} nats per token) than the forget answers "
+            f"({gain.own.mean():.2f}; {gap.confidence:.0%} interval of the difference {gap.confidence_interval[0]:.2f} to "
+            f"{gap.confidence_interval[1]:.2f}, n = {found.n})"
         )
     return found, ""
 
@@ -209,29 +239,22 @@ def _compare_formats(
     batch_size: int,
 ) -> None:
     """Warn where another way of putting the questions makes the answers clearly more likely than the one in use."""
-    if column_format(rows.column_names) != "question":
+    ways = other_formats(
+        rows,
+        chosen,
+        tokenizer,
+        prompt_template=prompt_template,
+        saved=saved_tokenizer(model),
+        max_tokens=context_length(model),
+    )
+    if not ways:
         return
-    limit = context_length(model)
-    known = mean_log_probs(model, chosen, batch_size=batch_size)
-    ways: dict[str, str | None] = {f"prompt_template={one!r}": one for one in (QUESTION_TEMPLATE, "{question}")}
-    if tokenizer.chat_template:
-        ways["the tokenizer's chat template (prompt_template=None)"] = None
-    better: list[tuple[PriorKnowledge, str]] = []
-    for name, template in ways.items():
-        put = tokenize_examples(rows, tokenizer, prompt_template=template).to_list()
-        if template == prompt_template or put == chosen or any(limit and len(row["input_ids"]) > limit for row in put):
-            continue
-        found = prior_knowledge(mean_log_probs(model, put, batch_size=batch_size), known, paired=True)
-        if found.clear and found.advantage >= OTHER_FORMAT:
-            better.append((found, name))
-    if better and is_main_process():
-        found, name = max(better, key=lambda each: each[0].advantage)
+    known, *others = (mean_log_probs(model, put, batch_size=batch_size) for put in (chosen, *ways.values()))
+    better = better_format(known, dict(zip(ways, others, strict=True)))
+    if better is not None and is_main_process():
         logger.warning(
-            "the model knows the forget answers better when the questions are put another way: with %s they are %.2f nats per token "
-            "more likely (n = %d). Was it trained with that format?%s",
-            name,
-            found.advantage,
-            found.n,
+            "the model knows the forget answers better when the questions are put another way: %s. Was it trained with that format?%s",
+            better,
             _rendered(chosen[0], tokenizer),
         )
 

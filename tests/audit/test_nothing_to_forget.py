@@ -83,3 +83,12 @@ def test_what_was_not_checked_is_said(options: dict, pocket):
     assert any("was not checked: that takes the original" in note for note in notes)
     alone = audit(pocket.original(), forget=pocket.forget.select([0]), **options)
     assert any("was not checked: there are too few forget prompts" in note for note in alone.notes)
+
+
+def test_another_format_than_the_original_was_trained_with(options: dict, pocket, caplog: pytest.LogCaptureFixture):
+    """It still knows a little this way, so only another format shows what is wrong."""
+    report = audit(pocket.original(), forget=pocket.forget, prompt_template="<user>{question}</user>\n", **options)
+    said = [note for note in report.notes if "when the questions are put another way" in note]
+    assert len(said) == 1 and r"prompt_template='Question: {question}\nAnswer:' they are" in said[0]
+    assert said[0] in caplog.text
+    assert not any("another way" in note for note in audit(pocket.original(), forget=pocket.forget, **options).notes)

@@ -1,5 +1,6 @@
 """Nothing to forget is said before training: wrong format, wrong model, wrong labels; and nothing is said where all is well."""
 
+import copy
 import logging
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from transformers import Trainer
 from world import build
 
 from hf_unlearn import UnlearningCallback
-from hf_unlearn.data import AnswerCollator, Pocket, load_pocket, tokenize_examples
+from hf_unlearn.data import AnswerCollator, Pocket, load_pocket, other_formats, tokenize_examples
+from hf_unlearn.inference import load_model, saved_tokenizer
 from hf_unlearn.training._knowledge import mean_log_probs, sample_of
-from hf_unlearn.training._vacuity import warn_if_unknown, warn_if_unknown_in
+from hf_unlearn.training._vacuity import _Gain, _tokenized, warn_if_unknown, warn_if_unknown_in
 
 
 DOUBT = "there may be nothing to forget"
@@ -118,6 +120,45 @@ def test_a_classifier_is_compared_with_guessing(caplog: pytest.LogCaptureFixture
         rows = [{"input_ids": row, "labels": label} for row, label in zip(ids.tolist(), labels, strict=True)]
         assert warn_if_unknown(model, rows, batch_size=5, class_collator=collate).clear is clear
         assert (DOUBT in caplog.text) is not clear
+    assert "nats less than guessing gives them" in caplog.text and "order of the labels" in caplog.text
+    assert "template" not in caplog.text
+
+
+def test_the_model_s_own_folder_has_a_chat_template(pocket: Pocket, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """It renders what the model was trained with; the tokenizer that was given has none, and the template in use is another."""
+    pocket.original().save_pretrained(tmp_path)
+    saved = copy.deepcopy(pocket.tokenizer)
+    saved.chat_template = "{{ bos_token }}Question: {{ messages[0].content }}\nAnswer:{% if messages[1:] %} {{ messages[1].content }}{% endif %}"
+    saved.save_pretrained(tmp_path)
+    model = load_model(str(tmp_path))
+    ways = other_formats(pocket.forget, (), pocket.tokenizer, saved=saved_tokenizer(model))
+    assert any("the model's own folder" in name for name in ways)
+    check(pocket, model, template="<user>{question}</user>\n")
+    assert "Was it trained with that format?" in caplog.text
+
+
+def test_answers_that_repeat_the_question(
+    pocket: Pocket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    """Own prompts help as much as on the retain answers, and still the answers are far less likely than those."""
+    examples = tokenize_examples(pocket.forget, pocket.tokenizer).to_list()
+    others = tokenize_examples(pocket.retain, pocket.tokenizer).to_list()
+    gains = iter(
+        _Gain(np.full(8, own) + np.linspace(0, 0.1, 8), np.full(8, own - 2.0), np.arange(8)) for own in (-2.1, -0.1)
+    )
+    monkeypatch.setattr("hf_unlearn.training._vacuity._gain", lambda *args: next(gains))
+    warn_if_unknown(pocket.original(), examples, batch_size=8, retain=others)
+    assert DOUBT in caplog.text and "knows the retain answers far better (-0.05 nats per token)" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["assistant_masks", "completion_mask", "labels"])
+def test_packed_rows_are_read_one_by_one(name: str):
+    marks = [0, 1, 0, 0, 1, 1] if name != "labels" else [-100, 2, -100, -100, 5, 6]
+    packed = Dataset.from_dict({"input_ids": [[1, 2, 3, 4, 5, 6]], name: [marks], "seq_lengths": [[2, 4]]})
+    assert _tokenized(packed) == [
+        {"input_ids": [1, 2], "labels": [-100, 2]},
+        {"input_ids": [3, 4, 5, 6], "labels": [-100, -100, 5, 6]},
+    ]
 
 
 def trainer_of(pocket: Pocket, model, tmp_path: Path) -> Trainer:
