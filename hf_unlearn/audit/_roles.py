@@ -107,7 +107,8 @@ def void_sentences(metrics: Mapping[str, MetricResult], models: Mapping[str, Map
 
 def _not_retrained(role: str, value: float, interval: tuple[float, float] | None, count: int) -> str:
     low, high = interval or (value, value)
+    void = "floor and relative mean nothing" if role == "twin" else "distances to it say nothing about unlearning"
     return (
         f"the {role} is no model retrained on the retain set: the original knows the retain answers {value:.2f} nats per token better "
-        f"(interval {low:.2f} to {high:.2f}, n = {count}), so distances to it say nothing about unlearning."
+        f"(interval {low:.2f} to {high:.2f}, n = {count}), so {void}."
     )

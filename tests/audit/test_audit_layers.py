@@ -107,6 +107,7 @@ def test_halfway_lies_between(options: dict):
     assert 0.2 < found.metrics["progress"].value < 0.8
     assert 0.3 < found.metrics["residual_ratio"].value < 0.9
     assert found.metrics["directional_agreement"].value > 0.5
+    assert found.metrics["directional_agreement"].relative_reason == "start is not defined: the original has no change"
     assert found.metrics["residual_ratio"].floor is None
     assert 0 < found.metrics["anchored_erasure"].value < 1
     assert any("lie part of the way" in sentence for sentence in found.reading())
