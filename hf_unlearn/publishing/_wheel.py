@@ -32,6 +32,8 @@ def build_wheel(folder: Path) -> Path:
     installed = distribution("hf-unlearn")
     info = f"hf_unlearn-{installed.version}.dist-info"
     said = {name: installed.read_text(name) for name in ("METADATA", "entry_points.txt", "licenses/LICENSE")}
+    # From inside a checkout what setuptools left there is found first, and calls the same text by its older name.
+    said["METADATA"] = said["METADATA"] or installed.read_text("PKG-INFO")
     said["WHEEL"] = "Wheel-Version: 1.0\nGenerator: hf_unlearn\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     content = _sources() | {f"{info}/{name}": text.encode() for name, text in said.items() if text}
     record = "".join(f"{name},sha256={_digest(data)},{len(data)}\n" for name, data in sorted(content.items()))

@@ -35,7 +35,7 @@ def test_images_hash_by_content():
 
 def test_the_hash_of_images_is_the_same_in_another_process():
     program = (
-        "import sys; sys.path[:0] = ['tests/data']; from test_fingerprint import data_fingerprint, pictures; "
+        "import sys; sys.path[:0] = ['tests/data']; from test_data_fingerprint import data_fingerprint, pictures; "
         "print(data_fingerprint(pictures(1, 2)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

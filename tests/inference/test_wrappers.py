@@ -4,6 +4,7 @@ import pytest
 import torch
 import world
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from hf_unlearn.audit import measure_fade
 from hf_unlearn.inference import feature_rows, sample_completions, score
@@ -98,7 +99,15 @@ def test_a_soft_prompt_is_read_through_its_wrapper():
     assert found[0] == pytest.approx(float(logits[1, 6] + logits[2, 7]), abs=1e-4)
 
 
-def test_a_trainers_autocast_around_a_wrapper_is_no_obstacle():
+@pytest.fixture
+def other_precision():
+    """Accelerate keeps one precision per process."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+def test_a_trainers_autocast_around_a_wrapper_is_no_obstacle(other_precision):
     """Accelerate puts its own forward on the object; it changes the precision and nothing else."""
     model = adapted()
     before = score({"m": model}, EXAMPLES, progress=False).column("log_prob")
