@@ -136,6 +136,7 @@ def measure_representation(
         tokenizer = common_tokenizer(given, processing_class, needed=True) if has_texts else None
         inputs = [{"input_ids": ids} for ids in encode_prompts(rows, tokenizer, name="texts")]
     for model in models.values():
+        # A row is any mapping here, as models take it; only those with ids have ids to be checked.
         check_token_ids(model, [row["input_ids"] for row in inputs if "input_ids" in row], name="texts")  # type: ignore[misc]
     indices = _by_split(split, len(rows))
     _check_counts(indices, debiased)

@@ -257,7 +257,7 @@ def _of_python(module: str) -> bool:
 
 def _is_filled(cell: types.CellType) -> bool:
     try:
-        cell.cell_contents  # noqa: B018
+        cell.cell_contents  # noqa: B018 - looking is what raises
     except ValueError:
         return False
     return True
