@@ -9,8 +9,6 @@ import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-import numpy as np
-
 
 def whole_number(name: str, value: object, *, minimum: int | None = None) -> int:
     """An integer, also NumPy's; no float, no bool, no text.
@@ -20,6 +18,7 @@ def whole_number(name: str, value: object, *, minimum: int | None = None) -> int
         ValueError: Below the minimum.
 
     Example:
+        >>> import numpy as np
         >>> whole_number("num_samples", np.int64(8), minimum=1)
         8
     """
@@ -70,7 +69,9 @@ def switch(name: str, value: object) -> bool:
     Raises:
         TypeError: Something else.
     """
-    if not isinstance(value, (bool, np.bool_)):
+    kind = type(value)
+    # NumPy's is told by its name: the command line reads its options through here and must not wait for NumPy.
+    if kind is not bool and (kind.__module__, kind.__name__) not in {("numpy", "bool"), ("numpy", "bool_")}:
         raise TypeError(f"{name} must be True or False, got {_shown(value)}.")
     return bool(value)
 
@@ -102,6 +103,38 @@ def whole_numbers(name: str, values: object, *, minimum: int | None = None) -> t
     found = tuple(whole_number(f"each of {name}", value, minimum=minimum) for value in values)
     if not found:
         raise ValueError(f"{name} must name at least one, got an empty list.")
+    return found
+
+
+def text(name: str, value: object) -> str:
+    """A text that is not empty.
+
+    Raises:
+        TypeError: Something else.
+        ValueError: Empty.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a text, got {_shown(value)}.")
+    if not value:
+        raise ValueError(f"{name} must not be empty; leave it out for the default.")
+    return value
+
+
+def texts(name: str, values: object) -> tuple[str, ...]:
+    """At least one text, none of them twice, for example names of metrics.
+
+    Raises:
+        TypeError: Not a sequence of texts.
+        ValueError: None, an empty one, or one twice.
+    """
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list of texts, got {_shown(values)}.")
+    found = tuple(text(f"each of {name}", value) for value in values)
+    if not found:
+        raise ValueError(f"{name} must name at least one, got an empty list.")
+    twice = [value for value in found if found.count(value) > 1]
+    if twice:
+        raise ValueError(f"{name} names {twice[0]!r} twice.")
     return found
 
 

@@ -10,6 +10,8 @@ from hf_unlearn._arguments import (
     open_share,
     real_number,
     switch,
+    text,
+    texts,
     whole_number,
     whole_numbers,
 )
@@ -24,6 +26,9 @@ from hf_unlearn._arguments import (
         (lambda v: switch("s", v), np.bool_(True), True),
         (lambda v: one_of("space", v, ("auto", "gram")), "gram", "gram"),
         (lambda v: whole_numbers("layers", v), np.array([1, 2]), (1, 2)),
+        (lambda v: switch("s", v), np.bool_(False), False),
+        (lambda v: text("column", v), "person_id", "person_id"),
+        (lambda v: texts("metrics", v), ["fade", "cka"], ("fade", "cka")),
         (lambda v: folder_path("output_dir", v), "out", Path("out")),
     ],
 )
@@ -56,6 +61,13 @@ def test_good_values_come_back_plain(check, value, plain):
         (whole_numbers, 2, TypeError, "n must be a list of whole numbers, got 2"),
         (whole_numbers, "12", TypeError, "n must be a list of whole numbers"),
         (whole_numbers, [], ValueError, "n must name at least one"),
+        (text, 7, TypeError, "n must be a text, got 7"),
+        (text, "", ValueError, "n must not be empty"),
+        (texts, "fade", TypeError, "n must be a list of texts, got 'fade'"),
+        (texts, 3, TypeError, "n must be a list of texts, got 3"),
+        (texts, [], ValueError, "n must name at least one"),
+        (texts, ["a", 1], TypeError, "each of n must be a text, got 1"),
+        (texts, ["a", "a"], ValueError, "n names 'a' twice"),
         (folder_path, "", ValueError, "n must be the path of a folder, got an empty text"),
         (folder_path, 7, TypeError, "n must be the path of a folder, got 7"),
         (
