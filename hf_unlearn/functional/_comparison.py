@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hf_unlearn.functional._uncertainty import Bootstrap, Estimate, Interval
+from hf_unlearn.functional._uncertainty import Bootstrap, Estimate, Interval, combined
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _with_relative(
 def _distance(estimate: Estimate, ideal: float | Estimate) -> Estimate:
     difference = estimate.minus(ideal) if isinstance(ideal, Estimate) else _shifted(estimate, ideal)
     sign = math.copysign(1.0, difference.value)
-    return Estimate(abs(difference.value), sign * difference.influence)
+    return combined(abs(difference.value), [difference], [sign])
 
 
 def _shifted(estimate: Estimate, by: float) -> Estimate:
