@@ -76,6 +76,6 @@ class AuditConfig(Config):
     confidence: float = option(0.95, "Of all intervals.", check=open_share)
     num_resamples: int = option(1000, "Of the bootstrap.", check=_count)
     seed: int = option(0, "Of sampling, subsets and bootstrap.", check=partial(whole_number, minimum=0))
-    batch_size: int = option(64, "Rows at a time; does not change results.", check=_count)
+    batch_size: int = option(64, "Rows at a time; does not change results.", check=_count, recorded=False)
     allow_overlap: bool = option(False, "Accept forget rows that are also in retain or holdout.", check=switch)
-    progress: bool = option(True, "Whether to show progress bars.", check=switch)
+    progress: bool = option(True, "Whether to show progress bars.", check=switch, recorded=False)

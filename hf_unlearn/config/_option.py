@@ -11,7 +11,9 @@ Plain = str | int | float | bool | None
 ConfigT = TypeVar("ConfigT", bound="Config")
 
 
-def option(default: Any, help: str, *, check: Check | None = None, cli: Sequence[str] | None = ()) -> Any:
+def option(
+    default: Any, help: str, *, check: Check | None = None, cli: Sequence[str] | None = (), recorded: bool = True
+) -> Any:
     """A field of a config.
 
     Args:
@@ -20,8 +22,9 @@ def option(default: Any, help: str, *, check: Check | None = None, cli: Sequence
         check: Gives the plain value or raises.
         cli: Further spellings on the command line, shown before the one made from the name; None: an object of Python that is no option
             there.
+        recorded: Whether a report names it; what cannot change a result need not be the same when it is verified.
     """
-    return field(default=default, metadata={"help": help, "check": check, "cli": cli})
+    return field(default=default, metadata={"help": help, "check": check, "cli": cli, "recorded": recorded})
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Option:
         help: Sentences.
         check: Gives the plain value or raises; None: anything goes.
         cli: Further spellings on the command line; None: not there.
+        recorded: Whether a report names it.
     """
 
     name: str
@@ -43,6 +47,7 @@ class Option:
     help: str
     check: Check | None
     cli: Sequence[str] | None
+    recorded: bool
 
     @property
     def item_type(self) -> type | None:
@@ -109,7 +114,7 @@ class Config:
         Raises:
             TypeError, ValueError: Values that the options cannot have.
         """
-        known = {each.name: each for each in options_of(cls) if each.name in settings}
+        known = {each.name: each for each in options_of(cls) if each.recorded and each.name in settings}
         return cls(
             **{
                 name: known[name].items(value) if known[name].item_type and isinstance(value, str) else value
@@ -118,8 +123,8 @@ class Config:
         )
 
     def plain(self) -> dict[str, Plain]:
-        """By name, as JSON holds it: sequences as "3,7", objects of Python by the name of their class."""
-        return {each.name: _plain(getattr(self, each.name)) for each in options_of(type(self))}
+        """What a report records, as JSON holds it: sequences as "3,7", objects of Python by the name of their class."""
+        return {each.name: _plain(getattr(self, each.name)) for each in options_of(type(self)) if each.recorded}
 
 
 def _plain(value: object) -> Plain:

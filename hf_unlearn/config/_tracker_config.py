@@ -29,7 +29,7 @@ class TrackerConfig(Config):
     max_examples: int = option(16, "Of each set, drawn by seed.", check=_count)
     num_samples: int = option(2, "Completions per prompt and model.", check=_count)
     max_new_tokens: int = option(32, "Where completions are cut.", check=_count)
-    batch_size: int = option(32, "Rows at a time; does not change results.", check=_count)
+    batch_size: int = option(32, "Rows at a time; does not change results.", check=_count, recorded=False)
     seed: int = option(0, "Of subsets and samples.", check=partial(whole_number, minimum=0))
     prompt_template: str | None = option(
         None,
