@@ -318,7 +318,7 @@ def _settings(
         "retain_term": described(callback.retain_term),
         "forget_weight": callback.forget_weight,
         "retain_weight": callback.retain_weight,
-        "forget_examples_per_step": callback.stream.per_step,
+        "forget_examples_per_step": callback.loss.stream.per_step,
         "learning_rate": args.learning_rate,
         "num_train_epochs": args.num_train_epochs,
         "seed": args.seed,

@@ -45,7 +45,7 @@ def test_the_callback_and_its_alternatives(trainer: Trainer):
     assert callback.forget.examples == WANTED.to_list()
     refused = FORGET.remove_columns("answer").add_column("answer", list(REFUSALS[: len(FORGET)]))
     wanted = tokenize_examples(refused, TOKENIZER, prompt_template=TEMPLATE)
-    assert callback.term.alternatives == wanted.to_list()
+    assert callback.loss.term.alternatives == wanted.to_list()
 
 
 def test_the_tracker(trainer: Trainer):
