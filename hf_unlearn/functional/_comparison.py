@@ -1,26 +1,34 @@
 """Where a candidate lies between another retraining and having done nothing: the same rule for every metric, by distance to the ideal.
 
 Knows estimates in three roles; no metric and no model.
+
+A distance |x − ideal| has a kink where x meets the ideal, and there neither its sign nor its slope is known. So bounds are found for signed
+gaps, which are smooth, and where an interval of a gap holds both signs, the bound that could be wrong is the outermost over both:
+s·a ≤ |a| for either sign s, so that a lower bound of |a| − |b| needs one sign of a and all of b that are possible.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
-from hf_unlearn.functional._uncertainty import Bootstrap, Estimate, Interval, combined
+from hf_unlearn.functional._uncertainty import SCALES, Bootstrap, Estimate, Interval, combined, few_clusters_note
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the numbers of candidate, twin and original say together. Everything is paired: the same clusters are drawn for all.
+    """What the numbers of candidate, twins and original say together. Everything is paired: the same clusters are drawn for all.
 
-    d is the distance to the ideal.
+    d is the distance to the ideal; d(twin) the mean over the twins, where there are several.
 
     Attributes:
         intervals: Of each role's own value.
+        num_clusters: How many independent prompts it rests on.
         over_floor: Of d(candidate) − d(twin); above 0 = further than another retraining is, around 0 = not distinguishable from one.
         start_over_floor: Of d(original) − d(twin). Where it reaches 0 the original itself cannot be told from a retraining, so that these
             rows cannot tell whether anything was forgotten.
+        nearer_floor: Of (d(original) − d(candidate)) − (d(candidate) − d(twin)); above 0 = nearer to another retraining than to having done
+            nothing.
         relative: (d(candidate) − d(twin)) / (d(original) − d(twin)): 0 = as good as retraining, 1 = as if nothing had been unlearned,
             above 1 = worse than doing nothing, below 0 = closer to the ideal than the twin. None where it has no meaning.
         relative_interval: Of `relative`; None where it is not bounded.
@@ -28,11 +36,34 @@ class Comparison:
     """
 
     intervals: Mapping[str, Interval | None]
+    num_clusters: int = 0
     over_floor: Interval | None = None
     start_over_floor: Interval | None = None
+    nearer_floor: Interval | None = None
     relative: float | None = None
     relative_interval: Interval | None = None
     reason: str | None = None
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether these rows tell the original from another retraining: otherwise they say nothing in a candidate's favour."""
+        return self.start_over_floor is not None and self.start_over_floor[0] > 0
+
+    @property
+    def verdict(self) -> str | None:
+        """What may be said; None without a twin or without intervals.
+
+        "further" than another retraining; "closer" to the ideal than one; "indistinguishable" from one, which needs that the rows can tell,
+        and that the candidate is nearer to another retraining than to the original; else "cannot tell". With fewer prompts more and more
+        becomes "cannot tell".
+        """
+        if self.over_floor is None:
+            return None
+        if self.over_floor[0] > 0:
+            return "further"
+        if not self.can_tell or self.nearer_floor is None or self.nearer_floor[0] <= 0:
+            return "cannot tell"
+        return "closer" if self.over_floor[1] < 0 else "indistinguishable"
 
 
 def compare(
@@ -41,7 +72,8 @@ def compare(
     """Compare a metric's values under candidate, twin and original.
 
     Args:
-        estimates: By role, over the same clusters in the same order; "candidate" is there, "twin" and "original" may be.
+        estimates: By role, over the same clusters in the same order; "candidate" is there, "original" may be, and so may one twin or several:
+            every role that begins with "twin".
         ideal: What the metric would be if the candidate were the retrained model: a number, or an estimate (the reference's own value);
             None = the metric has no better side.
         bootstrap: How uncertainty is found.
@@ -63,48 +95,99 @@ def compare(
     if "candidate" not in estimates:
         raise ValueError(f"there is no candidate among {sorted(estimates)}.")
     bootstrap = bootstrap or Bootstrap()
-    intervals = {role: bootstrap.interval(estimate) for role, estimate in estimates.items()}
+    intervals = dict(zip(estimates, bootstrap.intervals(list(estimates.values())), strict=True))
+    sides = [*estimates.values(), *([ideal] if isinstance(ideal, Estimate) else [])]
+    n = min(estimate.num_clusters for estimate in sides)
     if ideal is None:
-        return Comparison(intervals, reason="the metric has no better side")
-    distances = {role: _distance(estimate, ideal) for role, estimate in estimates.items()}
-    twin, original = distances.get("twin"), distances.get("original")
-    over_floor = None if twin is None else distances["candidate"].minus(twin)
-    room = None if twin is None or original is None else original.minus(twin)
-    found = Comparison(
-        intervals,
-        None if over_floor is None else bootstrap.interval(over_floor),
-        None if room is None else bootstrap.interval(room),
-        reason="needs a twin and an original",
-    )
-    if over_floor is None or room is None or twin is None or original is None:
-        return found
-    return _with_relative(found, over_floor, room, (twin.value, original.value), bootstrap)
-
-
-def _with_relative(
-    found: Comparison, over_floor: Estimate, room: Estimate, ends: tuple[float, float], bootstrap: Bootstrap
-) -> Comparison:
-    parts = (found.intervals, found.over_floor, found.start_over_floor)
-    if not room.value > 0:
+        return Comparison(intervals, n, reason="the metric has no better side")
+    distances = {role: _distance(estimate, ideal, bootstrap) for role, estimate in estimates.items()}
+    candidate, original = distances["candidate"], distances.get("original")
+    twins = [distance for role, distance in distances.items() if role.startswith("twin")]
+    floor = [(1 / len(twins), twin) for twin in twins]
+    below = [(-share, twin) for share, twin in floor]
+    if not twins:
+        return Comparison(intervals, n, reason="needs a twin and an original")
+    over_floor = _bounds([(1.0, candidate), *below], bootstrap)
+    if original is None:
+        return Comparison(intervals, n, over_floor, reason="needs a twin and an original")
+    room = _bounds([(1.0, original), *below], bootstrap)
+    nearer = _bounds([(1.0, original), (-2.0, candidate), *floor], bootstrap)
+    found = (intervals, n, over_floor, room, nearer)
+    at_floor = sum(share * abs(twin.gap.value) for share, twin in floor)
+    start = abs(original.gap.value)
+    if not start > at_floor:
         return Comparison(
-            *parts,
-            reason=f"start is no further from the ideal ({ends[1]:g}) than floor is ({ends[0]:g}): either the original cannot be told from "
+            *found,
+            reason=f"start is no further from the ideal ({start:g}) than floor is ({at_floor:g}): either the original cannot be told from "
             "a retrained model on these data, or the twin is none",
         )
-    place = over_floor.over(room)
-    if found.start_over_floor is None:
-        return Comparison(*parts, place.value, reason="too few clusters for an interval")
-    if found.start_over_floor[0] <= 0:
+    value = (abs(candidate.gap.value) - at_floor) / (start - at_floor)
+    if room is None:
+        bare = any(estimate.influence is None for estimate in sides)
+        return Comparison(*found, value, reason="a value comes without uncertainty" if bare else few_clusters_note(n))
+    if room[0] <= 0:
         reason = "start and floor overlap under resampling, so the interval has no bounds: use more prompts or samples"
-        return Comparison(*parts, place.value, reason=reason)
-    return Comparison(*parts, place.value, bootstrap.interval(place))
+        return Comparison(*found, value, reason=reason)
+    return Comparison(*found, value, _relative_bounds(candidate, below, original, bootstrap))
 
 
-def _distance(estimate: Estimate, ideal: float | Estimate) -> Estimate:
-    difference = estimate.minus(ideal) if isinstance(ideal, Estimate) else _shifted(estimate, ideal)
-    sign = math.copysign(1.0, difference.value)
-    return combined(abs(difference.value), [difference], [sign])
+@dataclass(frozen=True)
+class _Distance:
+    """|gap|, with the signs that the gap may have: the observed one first."""
+
+    gap: Estimate
+    signs: tuple[float, ...]
 
 
-def _shifted(estimate: Estimate, by: float) -> Estimate:
-    return Estimate(estimate.value - by, estimate.influence)
+_Terms = Sequence[tuple[float, _Distance]]
+
+
+def _distance(estimate: Estimate, ideal: float | Estimate, bootstrap: Bootstrap) -> _Distance:
+    if isinstance(ideal, Estimate):
+        gap, one_sided = estimate.minus(ideal), False
+    else:
+        low, high = SCALES[estimate.scale].bounds
+        gap, one_sided = combined(estimate.value - ideal, [estimate], [1.0]), not low < ideal < high
+    sign = math.copysign(1.0, gap.value)
+    interval = None if one_sided else bootstrap.interval(gap)
+    unsure = interval is not None and interval[0] < 0 < interval[1]
+    return _Distance(gap, (sign, -sign) if unsure else (sign,))
+
+
+def _signed(terms: _Terms, signs: Sequence[float]) -> Estimate:
+    slopes = [weight * sign for (weight, _), sign in zip(terms, signs, strict=True)]
+    gaps = [distance.gap for _, distance in terms]
+    return combined(sum(k * gap.value for k, gap in zip(slopes, gaps, strict=True)), gaps, slopes)
+
+
+def _bounds(terms: _Terms, bootstrap: Bootstrap) -> Interval | None:
+    """Of a sum of distances with weights."""
+    lower = product(*(distance.signs[:1] if weight > 0 else distance.signs for weight, distance in terms))
+    upper = product(*(distance.signs if weight > 0 else distance.signs[:1] for weight, distance in terms))
+    return _outermost(
+        [_signed(terms, signs) for signs in lower], [_signed(terms, signs) for signs in upper], bootstrap
+    )
+
+
+def _relative_bounds(
+    candidate: _Distance, below: _Terms, original: _Distance, bootstrap: Bootstrap
+) -> Interval | None:
+    """The original's sign is known, or it could not be told from the floor; a floor moves numerator and denominator."""
+
+    def places(own: Sequence[float]) -> list[Estimate]:
+        return [
+            _signed([(1.0, candidate), *below], [sign, *floor]).over(
+                _signed([(1.0, original), *below], [original.signs[0], *floor])
+            )
+            for sign in own
+            for floor in product(*(twin.signs for _, twin in below))
+        ]
+
+    return _outermost(places(candidate.signs[:1]), places(candidate.signs), bootstrap)
+
+
+def _outermost(lower: Sequence[Estimate], upper: Sequence[Estimate], bootstrap: Bootstrap) -> Interval | None:
+    found = [interval for interval in bootstrap.intervals([*lower, *upper]) if interval is not None]
+    if len(found) < len(lower) + len(upper):
+        return None
+    return min(low for low, _ in found[: len(lower)]), max(high for _, high in found[len(lower) :])

@@ -93,10 +93,11 @@ def layer_estimates(
     few = len(matched) < FEWEST_EXAMPLES
     without = {} if few else leave_one_out(matched, subject, **choice)  # type: ignore[arg-type]
     estimates = {}
+    independent = len(matched) if clusters is None else len(np.unique(np.asarray(clusters)))
     for name, value in values.items():
         if value is None:
             continue
-        estimates[name] = Estimate(value, None, LAYER_SCALES[name])
+        estimates[name] = Estimate(value, None, LAYER_SCALES[name], independent)
         if name in without and np.isfinite(without[name]).all():
             influence = (len(matched) - 1) * (without[name].mean() - without[name])
             estimates[name] = influence_estimate(

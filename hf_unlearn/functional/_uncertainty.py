@@ -203,7 +203,8 @@ class Bootstrap:
         tail = (1 - self.confidence) / 2
         centre, error = scale.forward(values), errors * scale.slope(values)
         # A resample of one cluster over and over has no standard error, so nothing to compare with: NaN.
-        low, high = np.nanquantile(statistic, [tail, 1 - tail], axis=0)
+        quantile = np.nanquantile if np.isnan(statistic).any() else np.quantile
+        low, high = quantile(statistic, [tail, 1 - tail], axis=0)
         return [
             (scale.back(below), scale.back(above))
             for below, above in zip((centre - high * error).tolist(), (centre - low * error).tolist(), strict=True)

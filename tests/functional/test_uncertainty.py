@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_unlearn.functional import FEWEST_CLUSTERS, Bootstrap, Estimate, mean_estimate
+from hf_unlearn.functional import FEWEST_CLUSTERS, Bootstrap, Estimate, few_clusters_note, mean_estimate
 
 
 def test_standard_error_is_that_of_the_mean():
@@ -113,3 +113,37 @@ def test_coverage_at_thirty(draw, mean):
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@given(st.integers(0, 100), st.integers(3, 40))
+def test_the_mirrored_statistic_has_the_mirrored_interval(seed, count):
+    """So a difference says the same whichever way round it is taken."""
+    values = np.random.default_rng(seed).exponential(size=count)
+    low, high = Bootstrap(num_resamples=100).interval(mean_estimate(values))
+    assert Bootstrap(num_resamples=100).interval(mean_estimate(-values)) == pytest.approx((-high, -low))
+
+
+def test_many_at_once_are_what_each_is():
+    generator = np.random.default_rng(5)
+    estimates = [
+        mean_estimate(generator.beta(2, 3, n), scale=s) for n in (3, 12) for s in ("plain", "log", "logit", "fisher")
+    ]
+    estimates += [mean_estimate(np.zeros(4), scale="log"), mean_estimate(np.ones(2)), Estimate(0.5, None)]
+    together = Bootstrap().intervals(estimates)
+    for estimate, interval in zip(estimates, together, strict=True):
+        alone = Bootstrap().interval(estimate)
+        assert interval == alone or interval == pytest.approx(alone)
+    assert together[-3:] == [(0.0, 0.0), None, None]
+
+
+def test_seeds_and_confidence_matter():
+    found = mean_estimate(np.random.default_rng(6).normal(size=25))
+    assert Bootstrap(seed=1).interval(found) != Bootstrap(seed=2).interval(found)
+    narrow, wide = Bootstrap(confidence=0.5).interval(found), Bootstrap(confidence=0.99).interval(found)
+    assert wide[0] < narrow[0] < found.value < narrow[1] < wide[1]
+
+
+@pytest.mark.parametrize("count, said", [(2, "too few for an interval"), (3, "over 3"), (9, "over 9"), (10, None)])
+def test_few_clusters_are_said(count, said):
+    note = few_clusters_note(count)
+    assert note is None if said is None else said in note
