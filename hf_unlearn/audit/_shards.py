@@ -61,6 +61,10 @@ class Shelf:
         """How the names of all its files begin."""
         return quote(f"{self.label}-{self.key}", safe="@=+,")
 
+    @property
+    def _owner(self) -> bytes:
+        return json.dumps([self.label, self.key]).encode()
+
     def path(self, name: str) -> str:
         """Of one of its files."""
         return f"{self.folder.rstrip('/')}/{name}"
@@ -87,6 +91,8 @@ class Shelf:
         if match is None:
             raise ShardError("its name is not that of a shard of this version")
         try:
+            if not self.files.isfile(self.path(name)):  # reading from a pipe would wait for ever
+                raise FileNotFoundError("no file, or out of reach")
             content = self.files.cat_file(self.path(name))
         except Exception as error:
             raise ShardError(f"it cannot be read ({_said(error)})") from error
@@ -94,11 +100,13 @@ class Shelf:
             raise DamagedShardError("its content has another checksum than its name says")
         try:
             rows = pyarrow.parquet.read_table(pa.BufferReader(content))
-            owner = json.loads((rows.schema.metadata or {}).get(_OWNER, b"{}"))
+            items_of(rows)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise DamagedShardError(f"it is no Parquet file that this version can read ({_said(error)})") from error
-        if (owner.get("label"), owner.get("key")) != (self.label, self.key):
-            raise DamagedShardError(f"it holds rows of {owner.get('label')!r} under the key {owner.get('key')!r}")
+            raise DamagedShardError(f"it holds no rows that this version can read ({_said(error)})") from error
+        if (owner := (rows.schema.metadata or {}).get(_OWNER, b"nobody")) != self._owner:
+            raise DamagedShardError(
+                f"it holds rows of {owner.decode(errors='replace')}, not of {self._owner.decode()}"
+            )
         return rows.replace_schema_metadata()
 
     def write(self, rows: pa.Table) -> None:
@@ -122,10 +130,12 @@ class Shelf:
             self.files.rm_file(self.path(name))
 
     def _packed(self, rows: pa.Table, salt: str = "") -> tuple[str, bytes]:
-        owner = json.dumps({"label": self.label, "key": self.key, "salt": salt})
         stream = pa.BufferOutputStream()
         pyarrow.parquet.write_table(
-            rows.replace_schema_metadata({_OWNER: owner}), stream, compression="zstd", use_compliant_nested_type=False
+            rows.replace_schema_metadata({_OWNER: self._owner, b"salt": salt}),
+            stream,
+            compression="zstd",
+            use_compliant_nested_type=False,
         )
         content = stream.getvalue().to_pybytes()
         return f"{self.stem}-{items_of(rows).min():06d}-{_checksum(content)}.parquet", content
@@ -147,11 +157,11 @@ def items_of(rows: pa.Table) -> np.ndarray:
     """What the rows are about; shape `(rows,)`.
 
     Raises:
-        ShardError: There is no such column of integers.
+        ValueError: There is no such column of integers.
     """
     fields = [field.type for field in rows.schema if field.name == ITEM]
     if fields != [pa.int64()] or rows.column(ITEM).null_count:
-        raise ShardError(f"it needs one column {ITEM!r} of int64 without gaps; its columns are\n{rows.schema}")
+        raise ValueError(f"expected one column {ITEM!r} of int64 without gaps; the columns are\n{rows.schema}")
     return rows.column(ITEM).to_numpy()
 
 
