@@ -5,7 +5,7 @@ what is computed from logits.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -148,6 +148,22 @@ class LogitReader:
         with self.view.active():
             return self._head(states) if self._answer is None else self._go_on(states)
 
+    def chunks(self, states: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Logits for all of the states, a chunk at a time: which states, and logits of shape `(chunk, vocabulary)`."""
+        if len(states):
+            length = chunk_length(self.logits(states[:1]).shape[-1], states.device)
+            for start in range(0, len(states), length):
+                at = slice(start, start + length)
+                yield at, self.logits(states[at])
+
+    def log_probs(self, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Log-probability of one token after each state, nats; float64 on the CPU, shape `(states,)`."""
+        found = []
+        for at, logits in self.chunks(states):
+            log_p = log_softmax(logits)
+            found.append(log_p.gather(1, targets[at, None].to(log_p.device))[:, 0].double().cpu())
+        return torch.cat(found)
+
     def _all_states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask, "use_cache": False}
         if self.body is None:
@@ -204,6 +220,11 @@ class LogitReader:
             return False
         tolerance = resolution(self.model) * max(1.0, float(whole.abs().max()))
         return alike.shape == whole.shape and bool(((alike - whole).abs() <= 8 * tolerance).all())
+
+
+def log_softmax(logits: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities over the vocabulary, float32 or wider."""
+    return (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
 
 
 def chunk_length(vocabulary: int, device: torch.device) -> int:
