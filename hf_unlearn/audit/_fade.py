@@ -165,6 +165,7 @@ def fade_measurement(
         name: fade(
             table.directed(sampled_from="reference", scored_by=name, estimator=estimator, clusters=clusters),
             table.directed(sampled_from=name, scored_by="reference", estimator=estimator, clusters=clusters),
+            estimator=estimator,
             confidence=confidence,
             num_resamples=num_resamples,
             seed=seed,
