@@ -4,17 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn.audit._checked import check_arguments, check_roles
-from hf_unlearn.audit._evidence import EvidenceStore
-from hf_unlearn.audit._subjects import (
-    ReferenceSide,
-    Sampling,
-    common_stop_token_ids,
-    common_tokenizer,
-    open_subject,
-)
+from hf_unlearn.audit._completion_reading import CompletionReader, Sampling
+from hf_unlearn.audit._contracts import SubjectKey
+from hf_unlearn.audit._evidence import EvidenceStore, content_key
+from hf_unlearn.audit._subjects import common_stop_token_ids, common_tokenizer, open_subject
 from hf_unlearn.functional import (
     FadeEstimate,
     Relative,
@@ -125,7 +122,8 @@ def measure_fade(
     """
     options = check_arguments(confidence=confidence, num_resamples=num_resamples, seed=seed)
     check_arguments(estimator=estimator, progress=progress)
-    sampling = Sampling(num_samples, max_new_tokens, options["seed"], batch_size)
+    check_arguments(batch_size=batch_size)
+    sampling = Sampling(num_samples, max_new_tokens, options["seed"])
     roles = {"reference": reference, "candidate": candidate, "original": original, "twin": twin}
     given = check_roles(roles, processing_class)
     prompts = given_rows(prompts, "prompts")
@@ -134,11 +132,31 @@ def measure_fade(
     prompt_ids = encode_prompts(prompts, tokenizer)
     check_comparable(given, processing_class=tokenizer if needed else None)
     views, stops = tell_apart(given), common_stop_token_ids(given, tokenizer)
-    side = ReferenceSide(
-        open_subject("reference", views["reference"]), prompt_ids, sampling, stops, store=store, progress=progress
+    store = store or EvidenceStore(None)
+    reader = CompletionReader(
+        open_subject(SubjectKey("reference"), views["reference"]),
+        prompt_ids,
+        sampling,
+        stops,
+        store=store,
+        batch_size=batch_size,
+        progress=progress,
     )
-    rows = {name: side.against(open_subject(name, views[name])) for name in views if name != "reference"}
+    rows = {}
+    for name in (name for name in views if name != "reference"):
+        task = reader.task(open_subject(SubjectKey(name), views[name]))
+        key = content_key("completions", 1, *task.key)
+        table = store.table(f"completions-{name}", key, task.count, task.compute, whole=task.whole)
+        rows[name] = scored_as(table, name)
     return fade_measurement(rows, estimator=estimator, clusters=clusters_by_content(prompt_ids), **options)
+
+
+def scored_as(table: pa.Table, name: str) -> ScoredRows:
+    """A table of completions with the subject under its name."""
+    columns = {column: table.column(column).to_pylist() for column in table.column_names if column != "item"}
+    for column in ("sampled_from", "scored_by"):
+        columns[column] = [name if value == "subject" else value for value in columns[column]]
+    return completion_rows(columns)
 
 
 def fade_measurement(

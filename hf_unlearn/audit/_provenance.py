@@ -9,13 +9,11 @@ from pathlib import Path
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.utils import HFValidationError
 
-from hf_unlearn.audit._splits import Split
-from hf_unlearn.audit._subjects import Subject
-from hf_unlearn.data import data_fingerprint
+from hf_unlearn.audit._subjects import LoadedSubject
 from hf_unlearn.inference import ModelLike, View, Viewable
 
 
-def describe_model(model: ModelLike, subject: Subject) -> dict[str, str]:
+def describe_model(model: ModelLike, subject: LoadedSubject) -> dict[str, str]:
     """A Hub id as it is, with its revision; of a local path only the last part, since a report may travel.
 
     Only a model that was given by its id is said to be of the Hub: a loaded one may have been changed since, whatever name it kept.
@@ -64,11 +62,3 @@ def _of_hub(name: str) -> bool:
 
 def library_versions() -> dict[str, str]:
     return {name: version(name) for name in ("hf-unlearn", "torch", "transformers", "peft", "datasets", "accelerate")}
-
-
-def describe_data(splits: Mapping[str, Split]) -> dict[str, dict[str, str | int]]:
-    """Per set: the hash of the rows that were used, how many, and of how many."""
-    return {
-        split.name: {"sha256": data_fingerprint(split.dataset), "rows": len(split.examples), "of": split.total}
-        for split in splits.values()
-    }

@@ -1,7 +1,8 @@
-"""An audit's report as tables in the terminal."""
+"""An audit's report as tables in the terminal, one for each family of metrics; generated from specs and results."""
 
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -11,78 +12,67 @@ from hf_unlearn.cli._app import console
 if TYPE_CHECKING:
     from hf_unlearn.audit import AuditReport, MetricResult
 
-LAYER_METRICS = {
-    "progress": "1",
-    "directional_agreement": "1",
-    "residual_ratio": "0",
-    "cka": "1",
-    "anchored_erasure": "1",
-    "unlearning_depth_score": "1",
-    "logit_lens_erasure": "1",
-    "probe_auc": "",
-}
-"""What the table of hidden states shows, and the value of a retrained model; the probe's is measured."""
+COLUMNS = ("metric", "set", "ideal", "floor\n(twin)", "candidate", "interval", "start\n(orig.)", "relative")
 
 
 def print_report(report: "AuditReport", title: str) -> None:
-    """Distances, probabilities, hidden states, and what they say."""
+    """Tables, and what they say."""
+    from hf_unlearn.publishing import one_line
+
     console.rule(escape(title), align="left")
-    distances = {name: result for name, result in report.metrics.items() if result.unit == "nats per sequence"}
-    table = Table(title="FADE, distance to the reference in nats per sequence (0 = equal)", title_justify="left")
-    for column in ("prompts", "floor\n(twin)", "candidate", "interval", "start\n(original)", "relative"):
-        table.add_column(column, justify="left" if column == "prompts" else "right", no_wrap=True)
-    for name, result in distances.items():
-        prompts = "forget" if name == "fade" else name.removesuffix("_fade")
-        table.add_row(
-            prompts,
-            *map(number, (result.floor, result.value)),
-            _interval(result),
-            *map(number, (result.start, result.relative)),
-        )
-    console.print(table)
-    table = Table(title="Probability of the true answer", title_justify="left")
-    for column in ("answers", "candidate", "interval", "reference", "original"):
-        table.add_column(column, justify="left" if column == "answers" else "right", no_wrap=True)
-    for name, result in report.metrics.items():
-        if name.endswith("_probability"):
-            others = (number(result.others.get(role)) for role in ("reference", "original"))
-            table.add_row(name.removesuffix("_probability"), number(result.value), _interval(result), *others)
-    console.print(table)
-    _print_layers(report)
+    families: dict[str, list[MetricResult]] = {}
+    for result in report.metrics.values():
+        families.setdefault(report.spec(result.name).family, []).append(result)
+    for family, results in families.items():
+        console.print(_table(report, one_line(family), results))
     for sentence in report.reading():
-        console.print(escape(sentence), highlight=False)
+        console.print(escape(one_line(sentence)), highlight=False)
     for note in report.notes:
-        console.print(f"[dim]note: {escape(note)}[/dim]", highlight=False)
+        console.print(f"[dim]note: {escape(one_line(note))}[/dim]", highlight=False)
 
 
-def _print_layers(report: "AuditReport") -> None:
-    """Hidden states: means over layers; by layer they are in the figure."""
-    shown = [name for name in LAYER_METRICS if name in report.metrics]
-    if not shown:
-        return
-    table = Table(title="Hidden states of the forget examples, mean over layers", title_justify="left")
-    for column in ("metric", "ideal", "floor", "candidate", "interval", "start"):
-        table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
-    for name in shown:
-        result = report.metrics[name]
-        reference = result.others.get("reference")
-        table.add_row(
-            name.removesuffix("_score").replace("_", " "),
-            LAYER_METRICS[name] if reference is None else f"{reference:.2f}",
-            *map(number, (result.floor, result.value)),
-            _interval(result),
-            number(result.others.get("original") if result.start is None else result.start),
+def _table(report: "AuditReport", family: str, results: "list[MetricResult]") -> Table:
+    """Headline metrics first, the sets and conditions of one metric below each other; by layer there is the figure."""
+    from hf_unlearn.publishing import one_line
+
+    means = ", means over layers" if all(result.by_layer for result in results) else ""
+    table = Table(
+        title=escape(family.capitalize() + means),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
+    )
+    for column in COLUMNS:
+        words = column in ("metric", "set")
+        # Words are wrapped where the terminal is narrow; numbers never are.
+        width = {"metric": 11, "set": 7}.get(column)
+        table.add_column(
+            column, justify="left" if words else "right", no_wrap=not words, min_width=width, overflow="fold"
         )
-    console.print(table)
+    order = {name: place for place, name in enumerate(dict.fromkeys(result.name for result in results))}
+    previous = ""
+    for result in sorted(results, key=lambda result: (not report.spec(result.name).headline, order[result.name])):
+        spec = report.spec(result.name)
+        ideal = f"{spec.ideal:g}" if isinstance(spec.ideal, float | int) else number(result.ideal)
+        table.add_row(
+            escape(one_line(spec.title)) if result.name != previous else "",
+            escape(one_line(result.split + (f"@{result.condition}" if result.condition else ""))),
+            *(ideal, number(result.floor), number(result.value), bounds(result.confidence_interval)),
+            *(
+                number(result.others.get("original") if result.start is None else result.start),
+                number(result.relative),
+            ),
+        )
+        previous = result.name
+    return table
 
 
 def number(value: float | None) -> str:
     """Two decimals, or a dash; what rounds to 0 has no sign."""
-    return "–" if value is None else f"{round(value, 2) + 0.0:.2f}"
-
-
-def _interval(result: "MetricResult") -> str:
-    return bounds(result.confidence_interval)
+    if value is None:
+        return "–"
+    return f"{value:.2e}" if abs(value) >= 1e6 else f"{round(value, 2) + 0.0:.2f}"
 
 
 def bounds(interval: tuple[float, float] | None) -> str:

@@ -23,7 +23,7 @@ import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from hf_unlearn._files import fill_atomically, write_atomically
-from hf_unlearn.audit import AuditReport, MetricResult, Provenance
+from hf_unlearn.audit import AuditReport, MetricResult, MetricResults, Provenance
 from hf_unlearn.publishing._card import FOLDER
 from hf_unlearn.publishing._rounding import SMALL, rounded
 from hf_unlearn.publishing._statement import Statement
@@ -149,7 +149,7 @@ def finite_report(report: AuditReport) -> AuditReport:
     missing = [name for name in report.metrics if name not in metrics]
     if missing:
         notes.append(f"not published, because not finite: {', '.join(missing)}.")
-    return dataclasses.replace(report, metrics=metrics, notes=tuple(notes))
+    return dataclasses.replace(report, metrics=MetricResults(metrics), notes=tuple(notes))
 
 
 def _finite(result: MetricResult) -> MetricResult:

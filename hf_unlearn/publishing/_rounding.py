@@ -9,7 +9,7 @@ import math
 import re
 from typing import Any
 
-from hf_unlearn.audit import AuditReport, MetricResult
+from hf_unlearn.audit import AuditReport, MetricResult, MetricResults
 
 
 WITH_INTERVAL = {
@@ -41,7 +41,7 @@ def rounded(report: AuditReport) -> AuditReport:
     words = [reworded(sentence) for sentence in report.reading()]
     for more in range(_MOST):
         metrics = {name: _rounded_result(result, more) for name, result in report.metrics.items()}
-        found = dataclasses.replace(report, metrics=metrics)
+        found = dataclasses.replace(report, metrics=MetricResults(metrics))
         if [reworded(sentence) for sentence in found.reading()] == words:
             return found
     return report

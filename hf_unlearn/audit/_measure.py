@@ -1,0 +1,177 @@
+"""From readings to results: the only place that knows floor, start, relative, layers and intervals. Runs no model, knows no metric by name."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hf_unlearn.audit._contracts import MetricSpec, SubjectKey, Undefined
+from hf_unlearn.audit._metric import BaseMetric
+from hf_unlearn.audit._metric_result import MetricResult
+from hf_unlearn.audit._rows import Evidence, Rows
+from hf_unlearn.functional import Bootstrap, Comparison, Estimate, average, compare
+
+
+logger = logging.getLogger(__name__)
+TWIN = "twin"
+SCALES: Mapping[tuple[float | None, float | None], str] = {
+    (0.0, None): "log",
+    (0.0, 1.0): "logit",
+    (-1.0, 1.0): "fisher",
+}
+"""Where intervals are found, by the bounds of a metric."""
+CANDIDATE, REFERENCE, ORIGINAL = "candidate", "reference", "original"
+
+
+@dataclass(frozen=True)
+class _Values:
+    """A metric's estimates of each role (twins averaged), and why a role has none."""
+
+    estimates: dict[str, Estimate]
+    reasons: dict[str, str]
+
+
+def measure(
+    metric: BaseMetric, evidence: Evidence, split: str, condition: str, uncertainty: Bootstrap
+) -> MetricResult | str:
+    """One result, or why there is none.
+
+    Args:
+        metric: Which one.
+        evidence: What was read.
+        split: On which set.
+        condition: Under which condition the candidate is meant; "" = as it is.
+        uncertainty: How intervals are found.
+    """
+    rows = Rows(evidence, SubjectKey(CANDIDATE, condition), split)
+    if not metric.spec.by_layer:
+        values = _values(metric, rows, uncertainty)
+        if CANDIDATE not in values.estimates:
+            return values.reasons.get(CANDIDATE, "not defined")
+        return _result(metric, rows, values, uncertainty)
+    layers = rows.layers()
+    if not layers:
+        return "no hidden states were read"
+    return _over_layers(metric, rows, layers, uncertainty)
+
+
+def _roles(metric: BaseMetric, rows: Rows) -> list[str]:
+    found = [role for role in rows.evidence.roles() if not (metric.spec.compares and role == REFERENCE)]
+    return found if CANDIDATE in found else [CANDIDATE, *found]
+
+
+def _values(metric: BaseMetric, rows: Rows, uncertainty: Bootstrap) -> _Values:
+    estimates: dict[str, Estimate] = {}
+    reasons: dict[str, str] = {}
+    twins: list[Estimate] = []
+    for role in _roles(metric, rows):
+        mine = rows if role == CANDIDATE else rows.of(role)
+        try:
+            found = _scaled(metric(mine, uncertainty), metric.spec)
+        except Undefined as why:
+            reasons[role] = str(why)
+            continue
+        if role.startswith(TWIN):
+            twins.append(found)
+        else:
+            estimates[role] = found
+    if twins:
+        estimates[TWIN] = average(twins)
+    return _Values(estimates, reasons)
+
+
+def _scaled(estimate: Estimate, spec: MetricSpec) -> Estimate:
+    """With intervals where the metric's bounds say, unless it has said so itself."""
+    scale = SCALES.get(spec.bounds, "plain")
+    return dataclasses.replace(estimate, scale=scale) if estimate.scale == "plain" else estimate
+
+
+def _over_layers(metric: BaseMetric, rows: Rows, layers: list[int], uncertainty: Bootstrap) -> MetricResult | str:
+    """Each layer by itself; the value is the mean over the layers where every role that has a value somewhere has one."""
+    by_layer = {layer: _values(metric, rows.at(layer), uncertainty) for layer in layers}
+    defined = [layer for layer in layers if CANDIDATE in by_layer[layer].estimates]
+    reasons = {
+        str(layer): by_layer[layer].reasons[CANDIDATE] for layer in layers if CANDIDATE in by_layer[layer].reasons
+    }
+    if not defined:
+        return next(iter(reasons.values()), "not defined")
+    roles = list(dict.fromkeys(role for values in by_layer.values() for role in values.estimates))
+    shared = [layer for layer in defined if all(role in by_layer[layer].estimates for role in roles)]
+    if not shared:
+        roles, shared = [CANDIDATE], defined
+    means = {role: average([by_layer[layer].estimates[role] for layer in shared]) for role in roles}
+    missing = {role: why for layer in layers for role, why in by_layer[layer].reasons.items() if role not in means}
+    parts = {str(layer): _result(metric, rows.at(layer), by_layer[layer], uncertainty) for layer in defined}
+    whole = _result(metric, rows, _Values(means, missing), uncertainty, parts)
+    return dataclasses.replace(whole, by_layer=parts, undefined=reasons)
+
+
+def _result(
+    metric: BaseMetric,
+    rows: Rows,
+    values: _Values,
+    uncertainty: Bootstrap,
+    parts: Mapping[str, MetricResult] | None = None,
+) -> MetricResult:
+    spec, estimates = metric.spec, values.estimates
+    mine = estimates[CANDIDATE]
+    ideal = _ideal(spec, rows, metric, estimates, uncertainty)
+    read = {role: estimates[role] for role in (CANDIDATE, TWIN, ORIGINAL) if role in estimates}
+    found = compare(read, ideal=ideal, bootstrap=uncertainty)
+    others = {} if spec.compares else {role: e.value for role, e in estimates.items() if role != CANDIDATE}
+    floor, start = estimates.get(TWIN), estimates.get(ORIGINAL)
+    return MetricResult(
+        value=mine.value,
+        confidence_interval=found.intervals[CANDIDATE],
+        n=metric.count(rows),
+        unit=spec.unit,
+        direction=spec.direction,
+        floor=None if floor is None else floor.value,
+        start=None if start is None else start.value,
+        floor_confidence_interval=found.intervals.get(TWIN),
+        start_confidence_interval=found.intervals.get(ORIGINAL),
+        relative=found.relative,
+        relative_confidence_interval=found.relative_interval,
+        relative_reason=_reason(found, values, spec),
+        others=others if spec.ideal == "reference" else {},
+        details=metric.details(rows, parts) if parts is None else _mean_details(parts),
+        name=spec.name,
+        split=rows.split,
+        condition=rows.subject.condition,
+        ideal=ideal.value if isinstance(ideal, Estimate) else ideal,
+        family=spec.family,
+        clusters=None if mine.influence is None else len(mine.influence),
+        over_floor_interval=found.over_floor,
+        start_over_floor_interval=found.start_over_floor,
+    )
+
+
+def _ideal(
+    spec: MetricSpec, rows: Rows, metric: BaseMetric, estimates: Mapping[str, Estimate], uncertainty: Bootstrap
+) -> float | Estimate | None:
+    if spec.ideal == "reference":
+        return estimates.get(REFERENCE)
+    if spec.ideal == "holdout":
+        try:
+            return metric(rows.on("holdout"), uncertainty).value
+        except Undefined:
+            return None
+    return None if spec.ideal is None else float(spec.ideal)
+
+
+def _reason(found: Comparison, values: _Values, spec: MetricSpec) -> str | None:
+    if found.reason is None or spec.ideal is None:
+        return found.reason
+    for role, name in ((TWIN, "floor"), (ORIGINAL, "start")):
+        if role not in values.estimates and role in values.reasons:
+            return f"{name} is not defined: {values.reasons[role]}"
+    return found.reason
+
+
+def _mean_details(parts: Mapping[str, MetricResult]) -> dict[str, float]:
+    names = dict.fromkeys(name for part in parts.values() for name in part.details)
+    return {
+        name: float(np.mean([part.details[name] for part in parts.values() if name in part.details])) for name in names
+    }
