@@ -19,7 +19,9 @@ def rows(items: Sequence[int], seed: int = 0) -> pa.Table:
             "log_prob": pa.array([-random.exponential() for random in drawn], pa.float64()),
             "correct": pa.array([bool(random.integers(2)) for random in drawn]),
             "text": pa.array([None if item % 5 == 0 else f"answer {item}" for item in items]),
-            "token_log_probs": pa.array([random.normal(size=random.integers(4)).tolist() for random in drawn]),
+            "token_log_probs": pa.array(
+                [random.normal(size=random.integers(4)) for random in drawn], pa.list_(pa.float64())
+            ),
             "states": pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(states or [np.empty(0)])), 6),
         }
     )
