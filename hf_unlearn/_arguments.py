@@ -63,6 +63,32 @@ def open_share(name: str, value: object) -> float:
     return share
 
 
+def above_zero(name: str, value: object) -> float:
+    """A finite number above 0.
+
+    Raises:
+        TypeError: Not a number.
+        ValueError: 0 or below, or not finite.
+    """
+    number = real_number(name, value)
+    if number <= 0:
+        raise ValueError(f"{name} must be above 0, got {value}.")
+    return number
+
+
+def share(name: str, value: object) -> float:
+    """A number above 0 and at most 1.
+
+    Raises:
+        TypeError: Not a number.
+        ValueError: Out of range.
+    """
+    number = real_number(name, value)
+    if not 0 < number <= 1:
+        raise ValueError(f"{name} must be above 0 and at most 1, got {value}.")
+    return number
+
+
 def switch(name: str, value: object) -> bool:
     """True or False; "no" would be true.
 

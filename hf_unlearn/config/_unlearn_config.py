@@ -5,42 +5,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from hf_unlearn._arguments import real_number, switch, text, whole_number
+from hf_unlearn._arguments import above_zero, real_number, share, switch, text, whole_number
 from hf_unlearn.config._option import Config, option
 
 
 _count = partial(whole_number, minimum=1)
 
 
-def above_zero(name: str, value: object) -> float:
-    """A finite number above 0.
-
-    Raises:
-        TypeError: Not a number.
-        ValueError: Not finite, or not above 0.
-
-    Example:
-        >>> above_zero("forget_weight", 0)
-        Traceback (most recent call last):
-        ValueError: forget_weight must be above 0, got 0.
-    """
-    number = real_number(name, value)
-    if number <= 0:
-        raise ValueError(f"{name} must be above 0, got {value}.")
-    return number
-
-
-def share(name: str, value: object) -> float:
-    """A number above 0 and at most 1.
-
-    Raises:
-        TypeError: Not a number.
-        ValueError: Out of range.
-    """
-    number = real_number(name, value)
-    if not 0 < number <= 1:
-        raise ValueError(f"{name} must be above 0 and at most 1, got {value}.")
-    return number
+TRAINING = (
+    "num_train_epochs",
+    "learning_rate",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "bf16",
+    "save_steps",
+    "seed",
+)
+"""Options that `TrainingArguments` have, too, and that `args` replaces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +72,16 @@ class UnlearnConfig(ForgetConfig):
     """What one may choose in `unlearn`, beside model, data and the folder of the result."""
 
     objective_options: Mapping[str, Any] | None = option(
-        None, "Of an objective given by name, for example beta=0.5.", cli=("--objective-option",)
+        None,
+        "Of an objective given by name, for example beta=0.5.",
+        cli=("--objective-option",),
+        recorded=False,  # the objective is, with all of its own
     )
     peft_config: Any = option(
         None,
         "Train an adapter instead of all weights: a configuration of PEFT's, for example a `LoraConfig`.",
-        cli=None,
+        cli=None,  # --lora-r and what goes with it
+        recorded=False,
     )
     fila: bool = option(
         False,
@@ -111,8 +96,9 @@ class UnlearnConfig(ForgetConfig):
     )
     args: Any = option(
         None,
-        "`TrainingArguments`, for full control of the training; replaces the following six, and `seed`. Its `output_dir` is where checkpoints go.",
-        cli=None,
+        "`TrainingArguments`, for full control of the training; replaces epochs, learning rate, batch size, accumulation, bf16, save_steps and seed. Its `output_dir` is where checkpoints go.",
+        cli=None,  # a file of --config holds what they replace
+        recorded=False,
     )
     num_train_epochs: float = option(5.0, "Passes over the retain set.", check=real_number, cli=("--epochs",))
     learning_rate: float | None = option(
@@ -133,11 +119,17 @@ class UnlearnConfig(ForgetConfig):
         "Keep a checkpoint every so many steps, to go on from; by default none, since each holds the optimizer's state, twice the size of "
         "what is trained.",
         check=_count,
+        recorded=False,
     )
     seed: int = option(
         0, "Of the training, of the order of the rows and of a new adapter.", check=partial(whole_number, minimum=0)
     )
     resume_from_checkpoint: bool | str = option(
-        False, "Go on from a checkpoint's path, or from the last one in the folder of the result.", cli=("--resume",)
+        False,
+        "Go on from a checkpoint's path, or from the last one in the folder of the result.",
+        cli=None,  # --resume, or this with a path
+        recorded=False,
     )
-    trust_remote_code: bool = option(False, "Whether code from the model's repository may run.", check=switch)
+    trust_remote_code: bool = option(
+        False, "Whether code from the model's repository may run.", check=switch, recorded=False
+    )

@@ -16,6 +16,8 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from hf_unlearn import _arguments as checked
 from hf_unlearn._files import check_writable
+from hf_unlearn.config import UnlearnConfig, documented
+from hf_unlearn.config._unlearn_config import TRAINING
 from hf_unlearn.data import DataLike, data_fingerprint
 from hf_unlearn.data._template import parse_template
 from hf_unlearn.inference import ModelLike, is_classifier, is_main_process, load_model
@@ -33,6 +35,7 @@ FULL_LEARNING_RATE = 1e-5
 LORA_LEARNING_RATE = 1e-4
 
 
+@documented(UnlearnConfig)
 def unlearn(
     model: ModelLike,
     *,
@@ -44,6 +47,7 @@ def unlearn(
     retain_term: str | RetainTerm | None = None,
     forget_weight: float = 1.0,
     retain_weight: float = 1.0,
+    saliency: float | None = None,
     peft_config: PeftConfig | None = None,
     fila: bool = False,
     processing_class: PreTrainedTokenizerBase | BaseImageProcessor | str | None = None,
@@ -71,33 +75,8 @@ def unlearn(
             and `label`, or a dataset with a transform that gives these.
         retain: What must stay.
         output_dir: Where the result goes, not the folder of the model; checked before anything else.
-        objective: An objective, or its name.
-        objective_options: Of an objective given by name, for example `{"beta": 0.5}`.
-        retain_term: "nll", "kl", "hidden", or an object; default: what the objective's name says, else "nll".
-        forget_weight: Of the forget term.
-        retain_weight: Of the retain term.
-        peft_config: Train an adapter instead of all weights, for example a `LoraConfig`.
-        fila: Start the LoRA adapter where the forget set matters and the retain set does not (LoKU); saved as an ordinary adapter of
-            twice the rank.
         processing_class: The tokenizer, or the image processor; default: the one saved with the model.
-        prompt_template: How questions are put, a string with `{question}`; default: the tokenizer's chat template, else
-            `data.QUESTION_TEMPLATE`. It must be the one that the model was trained with.
-        max_length: Most tokens of a row; a longer one is refused, not cut. Default: what the model can see at once.
-        args: Full control of the training; replaces the following six, and `seed`. Its `output_dir` is where checkpoints go.
-        num_train_epochs: Passes over the retain set.
-        learning_rate: Default 1e-5, or 1e-4 with `peft_config`; models of fewer than a billion weights need more, see
-            `default_learning_rate`.
-        per_device_train_batch_size: Retain rows per device and step; as many forget rows come with them.
-        gradient_accumulation_steps: Batches per optimisation step.
-        forget_batch_size: Forget rows per optimisation step, if not as many as retain rows; also beside `args`.
-        bf16: Compute in bfloat16, where the device can.
-        save_steps: Keep a checkpoint every so many steps, for `resume_from_checkpoint`; default: none, since each holds the
-            optimizer's state, twice the size of what is trained.
-        seed: Of the training, of the order of the rows and of a new adapter.
-        allow_overlap: Accept forget rows that are also in retain.
-        stop_on_collapse: End the training when the forget answers have become far less likely than guessing.
-        resume_from_checkpoint: Go on from a checkpoint's path, or from the last one in `output_dir`.
-        trust_remote_code: Whether code from the model's repository may run.
+        {UnlearnConfig}
 
     Returns:
         Model, logs and settings, and how probable the answers of both sets were before and after (logged, too; a warning says when
@@ -110,17 +89,12 @@ def unlearn(
             training, and before the model is opened where that can be.
         ResultNotSavedError: All is trained but could not be written; it is in the exception.
     """
+    config = UnlearnConfig.of(locals())
     folder = checked.folder_path("output_dir", output_dir)
     refuse_own_folder(model, folder)
     check_writable(folder)
     retain_term, named = get_retain_term(retain_term, objective), objective
     objective = get_objective(objective, objective_options)
-    _check_switches(allow_overlap=allow_overlap, stop_on_collapse=stop_on_collapse, fila=fila, bf16=bf16)
-    _check_weights(forget_weight, retain_weight)
-    if max_length is not None:
-        checked.whole_number("max_length", max_length, minimum=2)
-    if forget_batch_size is not None:
-        checked.whole_number("forget_batch_size", forget_batch_size, minimum=1)
     if peft_config is not None and not isinstance(peft_config, PeftConfig):
         raise TypeError(
             f"peft_config must be a PEFT configuration, for example LoraConfig(r=8, target_modules='all-linear'); got {peft_config!r}."
@@ -135,16 +109,7 @@ def unlearn(
         raise ValueError("a FILA run cannot be resumed: its base weights are in no checkpoint.")
     is_rate_open = args is None and learning_rate is None
     if args is None:
-        args = _training_arguments(
-            folder,
-            num_train_epochs=num_train_epochs,
-            learning_rate=learning_rate,
-            per_device_train_batch_size=per_device_train_batch_size,
-            gradient_accumulation_steps=gradient_accumulation_steps,
-            bf16=bf16,
-            save_steps=save_steps,
-            seed=seed,
-        )
+        args = _training_arguments(folder, config)
     _check_resumable(resume_from_checkpoint, args)
     sets = open_sets(forget, retain, classes=is_classifier(model), allow_overlap=allow_overlap)
     _check_steps(args, len(sets.retain))
@@ -183,17 +148,17 @@ def unlearn(
         allow_overlap=allow_overlap,
         prompt_template=prompt_template,
         forget_batch_size=forget_batch_size,
+        saliency=saliency,
         stop_on_collapse=stop_on_collapse,
     )
     trainer.add_callback(callback)
-    settings = _settings(callback, args, {"forget": sets.forget, "retain": sets.retain}, peft_config, fila)
+    settings = _settings(callback, args, {"forget": sets.forget, "retain": sets.retain}, config)
     before = _probabilities(trainer, callback, prepared)
     trainer.train(resume_from_checkpoint=resume_from_checkpoint or None)
     after = _probabilities(trainer, callback, prepared)
     if initial is not None:
         assert isinstance(trained, PeftModel)
         trained = restore_base(trained, initial)
-    settings |= {"max_length": max_length, "bf16": args.bf16}
     settings |= {"optimizer_steps": trainer.state.global_step, "before": before, "after": after}
     result = UnlearnResult(trained.eval(), processing, folder, trainer.state.log_history, settings, before, after)
     if is_main_process():
@@ -217,42 +182,20 @@ def _probabilities(trainer: Trainer, callback: UnlearningCallback, prepared: Pre
     return answer_probabilities(trainer, trainer.model, rows, collator)
 
 
-def _training_arguments(
-    folder: Path, *, learning_rate: float | None, save_steps: int | None, **given: Any
-) -> TrainingArguments:
-    for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
-        checked.whole_number(name, given[name], minimum=1)
-    checked.whole_number("seed", given["seed"], minimum=0)
-    checked.real_number("num_train_epochs", given["num_train_epochs"])
-    if save_steps is not None:
-        checked.whole_number("save_steps", save_steps, minimum=1)
+def _training_arguments(folder: Path, config: UnlearnConfig) -> TrainingArguments:
+    given = {name: getattr(config, name) for name in TRAINING}
+    defaults = {"learning_rate": FULL_LEARNING_RATE, "save_steps": 500}
     return TrainingArguments(
         output_dir=str(folder / "checkpoints"),
-        learning_rate=FULL_LEARNING_RATE
-        if learning_rate is None
-        else checked.real_number("learning_rate", learning_rate),
-        weight_decay=0.01,
+        weight_decay=0.01 if config.saliency is None else 0.0,  # decay would move the weights that are not to train
         logging_steps=10,
-        save_strategy="no" if save_steps is None else "steps",
-        save_steps=save_steps or 500,
+        save_strategy="no" if config.save_steps is None else "steps",
         save_total_limit=2,
         report_to="none",
-        use_cpu=given["bf16"]
-        and not torch.accelerator.is_available(),  # transformers refuses bf16 there unless it is asked for
-        **given,
+        # transformers refuses bf16 there unless it is asked for
+        use_cpu=config.bf16 and not torch.accelerator.is_available(),
+        **{name: defaults[name] if value is None else value for name, value in given.items()},
     )
-
-
-def _check_switches(**switches: object) -> None:
-    for name, value in switches.items():
-        checked.switch(name, value)
-
-
-def _check_weights(forget_weight: float, retain_weight: float) -> None:
-    """The callback refuses them, too, but only once the model is open."""
-    if checked.real_number("forget_weight", forget_weight) <= 0:
-        raise ValueError(f"forget_weight must be above 0, got {forget_weight}.")
-    checked.real_number("retain_weight", retain_weight, minimum=0.0)
 
 
 def _check_steps(args: TrainingArguments, rows: int) -> None:
@@ -303,28 +246,23 @@ def _with_adapter(
 
 
 def _settings(
-    callback: UnlearningCallback,
-    args: TrainingArguments,
-    data: dict[str, Dataset],
-    peft_config: PeftConfig | None,
-    fila: bool,
+    callback: UnlearningCallback, args: TrainingArguments, data: dict[str, Dataset], config: UnlearnConfig
 ) -> dict[str, Any]:
+    """All options as they took effect: what `args=` replaced and what a default became, too."""
+
     def described(part: Any) -> dict[str, Any]:
         fields = asdict(part) if is_dataclass(part) and not isinstance(part, type) else {"name": part.name}
         return {name: value for name, value in fields.items() if name not in ("reduction", "needs", "needs_original")}
 
+    chosen = config.plain()
     return {
+        **chosen,
+        **{name: getattr(args, name) for name in TRAINING if name in chosen},
         "objective": described(callback.objective),
         "retain_term": described(callback.retain_term),
-        "forget_weight": callback.forget_weight,
-        "retain_weight": callback.retain_weight,
-        "forget_examples_per_step": callback.loss.stream.per_step,
-        "learning_rate": args.learning_rate,
-        "num_train_epochs": args.num_train_epochs,
-        "seed": args.seed,
-        "fila": fila,
         "prompt_template": callback.forget.prompt_template,
-        "adapter": None if peft_config is None else str(peft_config.peft_type),
+        "forget_examples_per_step": callback.loss.stream.per_step,
+        "adapter": None if config.peft_config is None else str(config.peft_config.peft_type),
         "data": {name: {"sha256": data_fingerprint(rows), "rows": len(rows)} for name, rows in data.items()},
         "versions": {name: version(name) for name in ("hf-unlearn", "torch", "transformers", "peft", "accelerate")},
     }
