@@ -26,7 +26,7 @@ LABELS = {
 }
 LAYERS = "representation"
 """Name of the figure of all metrics by layer."""
-_FIGURES, _PANELS, _BARS, _ROWS, _INCHES = 12, 6, 12, 60, 60.0
+_FIGURES, _PANELS, _BARS, _ROWS, _INCHES = 12, 4, 12, 60, 40.0
 """A report may be somebody else's: more than this is not drawn."""
 
 

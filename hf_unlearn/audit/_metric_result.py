@@ -11,6 +11,8 @@ from typing import Any
 Interval = tuple[float, float]
 DIRECTIONS = ("lower", "higher", "reference", "none")
 SPLITS = ("forget", "retain", "holdout")
+LONGEST, LARGEST = 300, 1e100
+"""Characters of a name and size of a number in a report that is read; beyond them no view could show it."""
 
 
 @dataclass(frozen=True)
@@ -160,18 +162,22 @@ def metric_result_from_plain(data: Mapping[str, Any]) -> MetricResult:
     plain: dict[str, Any] = {"confidence_interval": None, **data}
     for name in ("value", "floor", "start", "relative", "ideal"):
         if plain.get(name) is not None or name == "value":
-            plain[name] = _number(plain[name], name)
+            plain[name] = finite_number(plain[name], name)
     for name in [name for name in plain if name.endswith("interval") and plain[name] is not None]:
         low, high = plain[name]
-        plain[name] = (_number(low, name), _number(high, name))
+        plain[name] = (finite_number(low, name), finite_number(high, name))
     for name in ("others", "details"):
-        plain[name] = {str(key): _number(part, name) for key, part in plain.get(name, {}).items()}
-    for name in ("unit", "direction", "name", "split", "condition", "family", "relative_reason"):
+        plain[name] = {str(key): finite_number(part, name) for key, part in plain.get(name, {}).items()}
+    for name in ("unit", "direction", "name", "split", "condition", "family"):
         if plain.get(name) is not None:
-            plain[name] = str(plain[name])
+            plain[name] = one_line_text(plain[name], name)
+    if plain.get("relative_reason") is not None:
+        plain["relative_reason"] = str(plain["relative_reason"])
     for name in ("n", "clusters"):
         if plain.get(name) is not None or name == "n":
             plain[name] = int(plain[name])
+            if plain[name] < 0:
+                raise ValueError(f"{name} must be a count, got {plain[name]}")
     plain["by_layer"] = {
         str(int(layer)): metric_result_from_plain(part) for layer, part in plain.get("by_layer", {}).items()
     }
@@ -179,7 +185,23 @@ def metric_result_from_plain(data: Mapping[str, Any]) -> MetricResult:
     return MetricResult(**plain)
 
 
-def _number(value: Any, name: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+def one_line_text(value: Any, name: str) -> str:
+    """A name or title of a report, which may be somebody else's: it must not fill a page, move a cursor or hide what follows.
+
+    Raises:
+        ValueError: Not one printable line.
+    """
+    if not isinstance(value, str) or len(value) > LONGEST or not value.isprintable():
+        raise ValueError(f"{name} must be one printable line of at most {LONGEST} characters, got {str(value)[:80]!r}")
+    return value
+
+
+def finite_number(value: Any, name: str) -> float:
+    """A number of a report that is read.
+
+    Raises:
+        ValueError: None, or one that nobody can have measured.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
         raise ValueError(f"{name} must be a finite number, got {value!r}")
     return float(value)

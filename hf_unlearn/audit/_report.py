@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hf_unlearn._files import write_atomically
 from hf_unlearn.audit._contracts import MetricSpec
 from hf_unlearn.audit._findings import Finding, finding_from_plain
-from hf_unlearn.audit._metric_result import MetricResults, metric_result_from_plain
+from hf_unlearn.audit._metric_result import MetricResults, finite_number, metric_result_from_plain, one_line_text
 from hf_unlearn.audit._schema_1 import upgrade
 
 
@@ -239,7 +239,8 @@ def report_schema() -> dict[str, Any]:
 def _from_plain(data: Mapping[str, Any], version: int) -> AuditReport:
     results = [metric_result_from_plain(result) for result in data["metrics"].values()]
     metrics = MetricResults({result.key: result for result in results})
-    if set(metrics) != set(data["metrics"]):
+    parts = {part for result in results for part in (result.name, result.split, result.condition)}
+    if set(metrics) != set(data["metrics"]) or any("/" in part or "@" in part for part in parts):
         raise ValueError("a result is not what its key says")
     provenance = Provenance(**data["provenance"])
     _check_texts(provenance)
@@ -254,17 +255,17 @@ def _spec_from_plain(data: Mapping[str, Any]) -> ShownSpec:
     ideal = data["ideal"]
     if isinstance(ideal, str) and ideal not in ("reference", "holdout"):
         raise ValueError(f"an ideal is a number, 'reference' or 'holdout', got {ideal!r}")
-    low, high = (None if end is None else float(end) for end in data["bounds"])
-    texts = {name: str(data[name]) for name in ("title", "unit", "family")}
+    low, high = (None if end is None else finite_number(end, "bounds") for end in data["bounds"])
+    texts = {name: one_line_text(data[name], name) for name in ("title", "unit", "family")}
     arxiv = data.get("arxiv")
     return ShownSpec(
         **texts,
-        ideal=ideal if ideal is None or isinstance(ideal, str) else float(ideal),
+        ideal=ideal if ideal is None or isinstance(ideal, str) else finite_number(ideal, "ideal"),
         bounds=(low, high),
         headline=bool(data["headline"]),
         by_layer=bool(data["by_layer"]),
-        citation=str(data.get("citation", "")),
-        arxiv=None if arxiv is None else str(arxiv),
+        citation=one_line_text(data.get("citation", ""), "citation"),
+        arxiv=None if arxiv is None else one_line_text(arxiv, "arxiv"),
     )
 
 
