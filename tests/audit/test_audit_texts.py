@@ -7,7 +7,7 @@ import pytest
 from datasets import Dataset
 
 from hf_unlearn import audit
-from hf_unlearn.audit._splits import load_splits
+from hf_unlearn.audit.domains._text_splits import load_splits
 from hf_unlearn.data import CHUNK_TOKENS, Pocket, load_pocket
 
 

@@ -9,7 +9,7 @@ from toys import tiny_llama
 from transformers import Trainer
 
 from hf_unlearn import ForgettingTracker, UnlearningCallback, unlearn
-from hf_unlearn.audit._splits import load_splits
+from hf_unlearn.audit.domains._text_splits import load_splits
 from hf_unlearn.data import AnswerCollator, pocket_tokenizer, tokenize_examples
 from hf_unlearn.training import RequestLedger, task_vector
 from hf_unlearn.training._alternatives import REFUSALS
