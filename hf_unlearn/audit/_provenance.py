@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.utils import HFValidationError
-
 from hf_unlearn.audit._subjects import LoadedSubject
-from hf_unlearn.inference import ModelLike, View, Viewable
+from hf_unlearn.inference import ModelLike, View, Viewable, hub_commit, split_revision
 
 
 def describe_model(model: ModelLike, subject: LoadedSubject) -> dict[str, str]:
@@ -20,16 +17,16 @@ def describe_model(model: ModelLike, subject: LoadedSubject) -> dict[str, str]:
     """
     config = subject.model.config
     given = isinstance(model, (str, os.PathLike))
+    commit = hub_commit(model) if isinstance(model, (str, os.PathLike)) else None
     name = str(model) if given else getattr(config, "_name_or_path", "")
     described = {
         "name": name,
         "weights_sha256": subject.weights_sha256,
         "dtype": str(subject.model.dtype).removeprefix("torch."),
     }
-    if not given or os.path.isabs(name) or Path(name).exists() or not _of_hub(name):
+    if commit is None:
         return {**described, "name": Path(name).name, "source": "local" if given else "memory"}
-    revision = getattr(config, "_commit_hash", None)
-    return {**described, "source": "hub", **({"revision": revision} if revision else {})}
+    return {**described, "name": split_revision(name)[0], "source": "hub", "revision": commit}
 
 
 def notes_on_equals(models: Mapping[str, Viewable], described: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -50,14 +47,6 @@ def notes_on_equals(models: Mapping[str, Viewable], described: Mapping[str, Mapp
         for first, second in itertools.combinations(what, 2)
         if what[first] == what[second]
     ]
-
-
-def _of_hub(name: str) -> bool:
-    try:
-        found = [try_to_load_from_cache(name, file) for file in ("config.json", "adapter_config.json")]
-    except HFValidationError:
-        return False
-    return any(isinstance(path, str) for path in found)
 
 
 def library_versions() -> dict[str, str]:

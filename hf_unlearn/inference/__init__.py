@@ -6,6 +6,8 @@ from hf_unlearn.inference._answer_views import read_answers as read_answers
 from hf_unlearn.inference._answer_views import score as score
 from hf_unlearn.inference._answers import answer_tables as answer_tables
 from hf_unlearn.inference._batching import Example as Example
+from hf_unlearn.inference._checkpoints import hub_commit as hub_commit
+from hf_unlearn.inference._checkpoints import split_revision as split_revision
 from hf_unlearn.inference._completions import Completions as Completions
 from hf_unlearn.inference._features import POOLINGS as POOLINGS
 from hf_unlearn.inference._features import FeatureSettings as FeatureSettings
@@ -22,6 +24,7 @@ from hf_unlearn.inference._loading import ModelLike as ModelLike
 from hf_unlearn.inference._loading import is_classifier as is_classifier
 from hf_unlearn.inference._loading import load_model as load_model
 from hf_unlearn.inference._loading import load_processing_class as load_processing_class
+from hf_unlearn.inference._loading import opened_revision as opened_revision
 from hf_unlearn.inference._loading import plain_model as plain_model
 from hf_unlearn.inference._loading import saved_tokenizer as saved_tokenizer
 from hf_unlearn.inference._models import check_comparable as check_comparable

@@ -20,7 +20,7 @@ from hf_unlearn.config import UnlearnConfig, documented
 from hf_unlearn.config._unlearn_config import TRAINING
 from hf_unlearn.data import DataLike, data_fingerprint
 from hf_unlearn.data._template import parse_template
-from hf_unlearn.inference import ModelLike, is_classifier, is_main_process, load_model
+from hf_unlearn.inference import ModelLike, is_classifier, is_main_process, load_model, opened_revision
 from hf_unlearn.objectives import Objective, RetainTerm, get_objective, get_retain_term
 from hf_unlearn.training._callback import UnlearningCallback
 from hf_unlearn.training._fila import init_fila, restore_base
@@ -238,7 +238,8 @@ def _with_adapter(
         raise ValueError("the model has an adapter already; merge it (merge_and_unload()) or leave peft_config out.")
     with torch.random.fork_rng():
         torch.manual_seed(args.seed)  # the Trainer seeds too late for the adapter's first weights
-        adapted = get_peft_model(model, peft_config)
+        # The adapter belongs to these weights; without their revision it would be opened on others.
+        adapted = get_peft_model(model, peft_config, revision=peft_config.revision or opened_revision(model))
     if args.gradient_checkpointing:
         # Without it the frozen embeddings give no gradient to the checkpointed blocks, and half of each adapter never trains.
         adapted.enable_input_require_grads()
