@@ -22,6 +22,7 @@ from transformers import (
 )
 from transformers.trainer_callback import ExportableState
 
+from hf_unlearn.config import ForgetConfig, documented
 from hf_unlearn.data import DataLike
 from hf_unlearn.objectives import Objective, RetainTerm
 from hf_unlearn.training._compute import Compute
@@ -40,6 +41,7 @@ from hf_unlearn.training._unlearning_loss import UnlearningLoss
 from hf_unlearn.training._vacuity import warn_if_unknown_in
 
 
+@documented(ForgetConfig)
 class UnlearningCallback(TrainerCallback, ExportableState):
     """Adds a forget term to a Trainer's training: each optimisation step minimises
 
@@ -62,22 +64,9 @@ class UnlearningCallback(TrainerCallback, ExportableState):
     Args:
         trainer: A `transformers.Trainer` or a subclass such as TRL's `SFTTrainer`; its `train_dataset` is the retain set.
         forget_dataset: What must go: rows as `hf_unlearn.data.tokenize_examples` takes them, or a spec.
-        objective: An objective, or its name in `hf_unlearn.OBJECTIVES`, or "grad_diff" or "kl_min".
-        retain_term: "nll" (the Trainer's own loss), "kl", "hidden", or an object; default: what the objective's name says
-            ("grad_diff", "kl_min"), else "nll".
-        forget_weight: Of the forget term; above 0.
-        retain_weight: Of the retain term; 0 leaves it out, and its forward pass with it.
         processing_class: The tokenizer; default: the Trainer's.
-        prompt_template: How the forget questions are put, a string with `{question}`; default: the tokenizer's chat template, else
-            `data.QUESTION_TEMPLATE`. It must be the one that the model was trained with.
-        forget_batch_size: Forget examples per optimisation step, all processes and micro-batches together; default: as many as retain
-            examples. Shrinks in proportion where `auto_find_batch_size` does.
         seed: Of the order of forget examples; default: the Trainer's `data_seed`, or its `seed`.
-        allow_overlap: Accept forget rows that are also in the retain set.
-        saliency: Train only this share of the weights, those whose gradient of the forget loss is largest at the start (SalUn's mask);
-            None: all.
-        stop_on_collapse: End the training when the forget answers have become far less likely than guessing, which a warning says
-            in any case.
+        {ForgetConfig}
 
     Raises:
         ValueError: An unknown objective, weights out of range, a forget set that is empty, smaller than a step, overlaps with the
@@ -101,6 +90,7 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         saliency: float | None = None,
         stop_on_collapse: bool = False,
     ):
+        config = ForgetConfig.of(locals())
         check_trainable(trainer.model)
         self.trainer = trainer
         args = trainer.args
@@ -108,28 +98,28 @@ class UnlearningCallback(TrainerCallback, ExportableState):
             trainer,
             forget_dataset,
             processing_class=processing_class,
-            allow_overlap=allow_overlap,
-            prompt_template=prompt_template,
+            allow_overlap=config.allow_overlap,
+            prompt_template=config.prompt_template,
         )
         self._retain_rows_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        self._wanted_per_step = forget_batch_size or self._retain_rows_per_step
+        self._wanted_per_step = config.forget_batch_size or self._retain_rows_per_step
         order_seed = seed if seed is not None else args.data_seed if args.data_seed is not None else args.seed
         place_model(trainer)
         self.loss = UnlearningLoss(
             Compute(trainer.model, trainer.accelerator, args.per_device_eval_batch_size, not args.disable_tqdm),
             self.forget,
-            objective=objective,
-            retain_term=retain_term,
-            forget_weight=forget_weight,
-            retain_weight=retain_weight,
+            config,
             forget_batch_size=self._wanted_per_step,
             seed=order_seed,
-            saliency=saliency,
         )
         self.objective, self.retain_term = self.loss.objective, self.loss.retain_term
-        self.forget_weight, self.stop_on_collapse = self.loss.forget_weight, stop_on_collapse
-        self.prior_knowledge = warn_if_unknown_in(trainer, self.forget)
-        numbers = {"forget_weight": self.forget_weight, "retain_weight": self.retain_weight, "saliency": saliency}
+        self.forget_weight, self.stop_on_collapse = config.forget_weight, config.stop_on_collapse
+        self.prior_knowledge = warn_if_unknown_in(self.loss.compute, self.forget, trainer.train_dataset)
+        numbers = {
+            "forget_weight": self.forget_weight,
+            "retain_weight": self.retain_weight,
+            "saliency": config.saliency,
+        }
         numbers |= {"forget_batch_size": self._wanted_per_step, "seed": order_seed}
         numbers["retain_batch_size"] = self._retain_rows_per_step
         settings = run_settings(trainer, self.objective, self.retain_term, self.forget, **numbers)
@@ -183,8 +173,7 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Refuse to step, on all processes, where the loss of one is not a number or reaches no weight; the weights stay as they were."""
-        hides = self.trainer.is_deepspeed_enabled or self.trainer.is_fsdp_enabled
-        self.loss.end(looks_at_gradients=not hides)
+        self.loss.end()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -25,6 +25,12 @@ class Compute:
     eval_batch_size: int = 8
     progress: bool = True
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether weights lie in pieces on several devices (DeepSpeed, FSDP), gathered where they are needed only."""
+        state = self.accelerator.state
+        return any(getattr(state, plugin, None) is not None for plugin in ("deepspeed_plugin", "fsdp_plugin"))
+
     def on_device(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """A batch where the model is."""
         return {name: value.to(self.accelerator.device) for name, value in batch.items()}

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from hf_unlearn.config import ForgetConfig
 from hf_unlearn.inference import LoadedModel
 from hf_unlearn.objectives import Objective, RetainTerm, StepLosses, get_objective, get_retain_term
 from hf_unlearn.training._collapse import Collapse
@@ -32,13 +33,9 @@ class UnlearningLoss:
     Args:
         compute: Whose model forgets; the original is the model as it is now.
         forget: What must go.
-        objective: As in `UnlearningCallback`.
-        retain_term: As in `UnlearningCallback`.
-        forget_weight: As in `UnlearningCallback`.
-        retain_weight: As in `UnlearningCallback`.
+        config: Objective, retain term, weights and saliency.
         forget_batch_size: Forget examples per optimisation step, all processes and micro-batches together.
         seed: Of their order.
-        saliency: As in `UnlearningCallback`.
 
     Attributes:
         objective: As it was given, by name or itself.
@@ -58,24 +55,21 @@ class UnlearningLoss:
         self,
         compute: Compute,
         forget: ForgetData,
+        config: ForgetConfig,
         *,
-        objective: str | Objective = "npo",
-        retain_term: str | RetainTerm | None = None,
-        forget_weight: float = 1.0,
-        retain_weight: float = 1.0,
         forget_batch_size: int,
         seed: int,
-        saliency: float | None = None,
     ):
-        self.objective, self.retain_term = get_objective(objective), get_retain_term(retain_term, objective)
-        check_weights(forget_weight, retain_weight, saliency)
-        self.forget_weight, self.retain_weight = float(forget_weight), float(retain_weight)
-        self.compute, self.name = compute, objective if isinstance(objective, str) else self.objective.name
+        named = config.objective
+        self.objective: Objective = get_objective(named)
+        self.retain_term: RetainTerm = get_retain_term(config.retain_term, named)
+        self.forget_weight, self.retain_weight = config.forget_weight, config.retain_weight
+        self.compute, self.name = compute, named if isinstance(named, str) else self.objective.name
         self.stream = ForgetStream(len(forget.examples), forget_batch_size, seed)
         self.term = ForgetTerm(compute, self.objective, forget, seed=seed)
-        self.retain = RetainPart(self.retain_term, self.term, counts=bool(retain_weight))
+        self.retain = RetainPart(self.retain_term, self.term, counts=bool(self.retain_weight))
         names = self.term.objective.trainable(self.term.parts)
-        self.trained = trained_weights(compute, forget, names, saliency)
+        self.trained = trained_weights(compute, forget, names, config.saliency)
         self._collapse = Collapse(self.name, self.term.num_outputs(), forget.is_classification)
         self._step: Step | None = None
         self._mean_answer: float | None = None
@@ -151,18 +145,17 @@ class UnlearningLoss:
             terms = [parameter.sum() * 0.0 for parameter in model.parameters() if parameter.requires_grad]
         return torch.stack([term.to(terms[0].device) for term in terms]).sum()
 
-    def end(self, *, looks_at_gradients: bool = True) -> None:
+    def end(self) -> None:
         """All gradients of the step are there: mask them, or refuse to step where something is wrong.
-
-        Args:
-            looks_at_gradients: Whether they lie where they can be seen; DeepSpeed and FSDP keep them elsewhere.
 
         Raises:
             Exception: On all processes, where the loss of one is not a number or reaches no weight; the weights stay as they were.
         """
         assert self._step is not None
         fault = self._step.fault({"forget_loss": self.name, "retain_loss": self.retain_term.name})
-        if fault is None and looks_at_gradients and not self._gradients_seen:
+        if (
+            fault is None and not self._gradients_seen and not self.compute.is_sharded
+        ):  # those keep gradients elsewhere
             fault = self._step.missing_gradients(self.compute.model)
             self._gradients_seen = fault is None
         self._mean_answer = self._step.agree(self.compute.accelerator, fault)
@@ -206,17 +199,3 @@ class UnlearningLoss:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.retain_weight = float(state["retain_weight"])
-
-
-def check_weights(forget_weight: float, retain_weight: float, saliency: float | None) -> None:
-    """Refuse weights and shares out of range.
-
-    Raises:
-        ValueError: Says which.
-    """
-    if not forget_weight > 0 or not retain_weight >= 0:
-        raise ValueError(
-            f"forget_weight must be above 0 and retain_weight at least 0; got {forget_weight} and {retain_weight}."
-        )
-    if saliency is not None and not 0 < saliency <= 1:
-        raise ValueError(f"saliency must be above 0 and at most 1, got {saliency}.")

@@ -394,7 +394,7 @@ def untouchable():
         ({"objective": 3}, TypeError, "a int is no objective: it lacks name"),
         ({"retain_term": "kll"}, ValueError, "Did you mean 'kl'"),
         ({"forget_weight": 0}, ValueError, "forget_weight must be above 0"),
-        ({"retain_weight": -1}, ValueError, "retain_weight at least 0"),
+        ({"retain_weight": -1}, ValueError, "retain_weight must be at least 0"),
         ({"forget_batch_size": 12}, ValueError, "has 11 rows, but each optimisation step takes 12"),
     ],
 )
