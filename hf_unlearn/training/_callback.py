@@ -5,6 +5,7 @@ in for two bound methods while training runs, `compute_loss` and `log`, and take
 `UnlearningLoss`; here is only how a Trainer comes to it.
 """
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -39,6 +40,9 @@ from hf_unlearn.training._run_checks import check_trainable
 from hf_unlearn.training._trainer_counts import micro_batch_scale, retain_loss
 from hf_unlearn.training._unlearning_loss import UnlearningLoss
 from hf_unlearn.training._vacuity import warn_if_unknown_in
+
+
+logger = logging.getLogger(__name__)
 
 
 @documented(ForgetConfig)
@@ -104,6 +108,12 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         self._retain_rows_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         self._wanted_per_step = config.forget_batch_size or self._retain_rows_per_step
         order_seed = seed if seed is not None else args.data_seed if args.data_seed is not None else args.seed
+        if config.saliency is not None and args.weight_decay:
+            logger.warning(
+                "weight_decay=%s moves the weights that saliency=%s leaves out, too; set it to 0.",
+                args.weight_decay,
+                config.saliency,
+            )
         place_model(trainer)
         self.loss = UnlearningLoss(
             Compute(trainer.model, trainer.accelerator, args.per_device_eval_batch_size, not args.disable_tqdm),

@@ -3,7 +3,6 @@
 import copy
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ import torch
 from datasets import Dataset
 from peft import PeftConfig, PeftModel, get_peft_model
 from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from hf_unlearn import _arguments as checked
 from hf_unlearn._files import check_writable
-from hf_unlearn.config import UnlearnConfig, documented
+from hf_unlearn.config import ForgetConfig, UnlearnConfig, documented, options_of
 from hf_unlearn.config._unlearn_config import TRAINING
 from hf_unlearn.data import DataLike, data_fingerprint
 from hf_unlearn.data._template import parse_template
@@ -25,14 +23,16 @@ from hf_unlearn.objectives import Objective, RetainTerm, get_objective, get_reta
 from hf_unlearn.training._callback import UnlearningCallback
 from hf_unlearn.training._fila import init_fila, restore_base
 from hf_unlearn.training._knowledge import answer_probabilities, say_what_changed
+from hf_unlearn.training._resume import described
 from hf_unlearn.training._run_checks import refuse_own_folder
+from hf_unlearn.training._training_arguments import (
+    check_resumable,
+    check_steps,
+    default_learning_rate,
+    training_arguments,
+)
 from hf_unlearn.training._unlearn_data import Prepared, load_processing, open_sets, prepare
 from hf_unlearn.training._unlearn_result import ResultNotSavedError, UnlearnResult
-
-
-FULL_LEARNING_RATE = 1e-5
-"""TOFU's, for all weights."""
-LORA_LEARNING_RATE = 1e-4
 
 
 @documented(UnlearnConfig)
@@ -93,71 +93,32 @@ def unlearn(
     folder = checked.folder_path("output_dir", output_dir)
     refuse_own_folder(model, folder)
     check_writable(folder)
-    retain_term, named = get_retain_term(retain_term, objective), objective
-    objective = get_objective(objective, objective_options)
-    if peft_config is not None and not isinstance(peft_config, PeftConfig):
-        raise TypeError(
-            f"peft_config must be a PEFT configuration, for example LoraConfig(r=8, target_modules='all-linear'); got {peft_config!r}."
-        )
-    if prompt_template is not None:
-        parse_template(prompt_template)
+    objective, retain_term = _chosen(config)
+    _check(config)
     checked.given("forget", forget, "what must go")
     checked.given("retain", retain, "what must stay")
-    if fila and peft_config is None:
-        raise ValueError("fila=True initialises a LoRA adapter: pass peft_config=LoraConfig(…).")
-    if fila and resume_from_checkpoint:
-        raise ValueError("a FILA run cannot be resumed: its base weights are in no checkpoint.")
-    is_rate_open = args is None and learning_rate is None
-    if args is None:
-        args = _training_arguments(folder, config)
-    _check_resumable(resume_from_checkpoint, args)
-    sets = open_sets(forget, retain, classes=is_classifier(model), allow_overlap=allow_overlap)
-    _check_steps(args, len(sets.retain))
-    processing = load_processing(model, processing_class, sets, trust_remote_code=trust_remote_code)
+    args = training_arguments(folder, config)
+    check_resumable(config.resume_from_checkpoint, args)
+    sets = open_sets(forget, retain, classes=is_classifier(model), allow_overlap=config.allow_overlap)
+    check_steps(args, len(sets.retain))
+    processing = load_processing(model, processing_class, sets, trust_remote_code=config.trust_remote_code)
     kind = "classifier" if sets.classes else "causal_lm"
-    opened = load_model(model, trust_remote_code=trust_remote_code, kind=kind)
-    prepared = prepare(opened, sets, processing, max_length=max_length, prompt_template=prompt_template)
-    if is_rate_open:
-        args.learning_rate = default_learning_rate(opened, adapter=peft_config is not None)
-    trained = _with_adapter(opened, peft_config, args)
-    initial = None
-    if fila:
-        assert isinstance(trained, PeftModel)
-        if sets.classes:
-            raise ValueError("fila=True is for language models; the model is a classifier.")
-        limit = 4 * len(prepared.forget_examples)
-        seen = prepared.retain.select(range(min(len(prepared.retain), limit))).to_list()
-        initial = init_fila(trained, prepared.forget_examples, seen, pad_token_id=prepared.collator.pad_token_id)
-    if sets.classes:
-        args = copy.copy(args)
-        args.remove_unused_columns = False  # a transform needs them all
-    trainer = Trainer(
-        model=trained,
-        args=args,
-        train_dataset=prepared.retain,
-        data_collator=prepared.collator,
-        processing_class=processing,
-    )
-    callback = UnlearningCallback(
-        trainer,
-        forget_dataset=prepared.forget,
-        objective=objective if objective_options else named,
-        retain_term=retain_term,
-        forget_weight=forget_weight,
-        retain_weight=retain_weight,
-        allow_overlap=allow_overlap,
-        prompt_template=prompt_template,
-        forget_batch_size=forget_batch_size,
-        saliency=saliency,
-        stop_on_collapse=stop_on_collapse,
-    )
+    opened = load_model(model, trust_remote_code=config.trust_remote_code, kind=kind)
+    prepared = prepare(opened, sets, processing, max_length=config.max_length, prompt_template=config.prompt_template)
+    if config.args is None and config.learning_rate is None:
+        args.learning_rate = default_learning_rate(opened, adapter=config.peft_config is not None)
+    trained = _with_adapter(opened, config.peft_config, args)
+    initial = _fila_start(trained, prepared, is_class=sets.classes) if config.fila else None
+    trainer = _trainer(trained, args, prepared, processing, is_class=sets.classes)
+    chosen = {each.name: getattr(config, each.name) for each in options_of(ForgetConfig)}
+    chosen |= {"objective": objective, "retain_term": retain_term}
+    callback = UnlearningCallback(trainer, forget_dataset=prepared.forget, **chosen)
     trainer.add_callback(callback)
-    settings = _settings(callback, args, {"forget": sets.forget, "retain": sets.retain}, config)
+    settings = _settings(callback, config, trainer.args, {"forget": sets.forget, "retain": sets.retain})
     before = _probabilities(trainer, callback, prepared)
-    trainer.train(resume_from_checkpoint=resume_from_checkpoint or None)
+    trainer.train(resume_from_checkpoint=config.resume_from_checkpoint or None)
     after = _probabilities(trainer, callback, prepared)
     if initial is not None:
-        assert isinstance(trained, PeftModel)
         trained = restore_base(trained, initial)
     settings |= {"optimizer_steps": trainer.state.global_step, "before": before, "after": after}
     result = UnlearnResult(trained.eval(), processing, folder, trainer.state.log_history, settings, before, after)
@@ -167,56 +128,55 @@ def unlearn(
     return result
 
 
-def default_learning_rate(model: PreTrainedModel | PeftModel, *, adapter: bool) -> float:
-    """1e-5 for all weights, 1e-4 for an adapter; below a billion weights more, by the root of how many fewer, at most 100 times.
+def _fila_start(trained: PreTrainedModel | PeftModel, prepared: Prepared, *, is_class: bool) -> Any:
+    """Give the adapter its first weights; what `restore_base` needs to undo the change of the base."""
+    if is_class:
+        raise ValueError("fila=True is for language models; the model is a classifier.")
+    limit = 4 * len(prepared.forget_examples)
+    seen = prepared.retain.select(range(min(len(prepared.retain), limit))).to_list()
+    return init_fila(trained, prepared.forget_examples, seen, pad_token_id=prepared.collator.pad_token_id)
 
-    With 1e-5 a model of a million weights does not visibly change in five epochs.
-    """
-    smaller = max(1.0, 1e9 / sum(parameter.numel() for parameter in model.parameters()))
-    return (LORA_LEARNING_RATE if adapter else FULL_LEARNING_RATE) * min(100.0, smaller**0.5)
+
+def _trainer(
+    model: PreTrainedModel | PeftModel, args: TrainingArguments, prepared: Prepared, processing: Any, *, is_class: bool
+) -> Trainer:
+    if is_class:
+        args = copy.copy(args)
+        args.remove_unused_columns = False  # a transform needs them all
+    return Trainer(
+        model=model,
+        args=args,
+        train_dataset=prepared.retain,
+        data_collator=prepared.collator,
+        processing_class=processing,
+    )
+
+
+def _chosen(config: UnlearnConfig) -> tuple[str | Objective, RetainTerm]:
+    """The objective, by its name where it has no options, which logs then use; and the retain term."""
+    retain_term = get_retain_term(config.retain_term, config.objective)
+    objective = get_objective(config.objective, config.objective_options)
+    return objective if config.objective_options else config.objective, retain_term
+
+
+def _check(config: UnlearnConfig) -> None:
+    if config.prompt_template is not None:
+        parse_template(config.prompt_template)
+    if config.peft_config is not None and not isinstance(config.peft_config, PeftConfig):
+        raise TypeError(
+            "peft_config must be a PEFT configuration, for example LoraConfig(r=8, target_modules='all-linear'); got "
+            f"{config.peft_config!r}."
+        )
+    if config.fila and config.peft_config is None:
+        raise ValueError("fila=True initialises a LoRA adapter: pass peft_config=LoraConfig(…).")
+    if config.fila and config.resume_from_checkpoint:
+        raise ValueError("a FILA run cannot be resumed: its base weights are in no checkpoint.")
 
 
 def _probabilities(trainer: Trainer, callback: UnlearningCallback, prepared: Prepared) -> dict[str, float]:
     collator = callback.forget.collator if callback.forget.is_classification else None
     rows = {"forget": callback.forget.examples, "retain": prepared.retain_sample(trainer)}
     return answer_probabilities(trainer, trainer.model, rows, collator)
-
-
-def _training_arguments(folder: Path, config: UnlearnConfig) -> TrainingArguments:
-    given = {name: getattr(config, name) for name in TRAINING}
-    defaults = {"learning_rate": FULL_LEARNING_RATE, "save_steps": 500}
-    return TrainingArguments(
-        output_dir=str(folder / "checkpoints"),
-        weight_decay=0.01 if config.saliency is None else 0.0,  # decay would move the weights that are not to train
-        logging_steps=10,
-        save_strategy="no" if config.save_steps is None else "steps",
-        save_total_limit=2,
-        report_to="none",
-        # transformers refuses bf16 there unless it is asked for
-        use_cpu=config.bf16 and not torch.accelerator.is_available(),
-        **{name: defaults[name] if value is None else value for name, value in given.items()},
-    )
-
-
-def _check_steps(args: TrainingArguments, rows: int) -> None:
-    """Refuse a training that would hand the model back as it came."""
-    if args.max_steps <= 0 and not args.num_train_epochs > 0:
-        raise ValueError(
-            f"num_train_epochs must be above 0, got {args.num_train_epochs}: not a single step would be trained."
-        )
-    if not args.learning_rate > 0:
-        raise ValueError(f"learning_rate must be above 0, got {args.learning_rate}: nothing would be trained.")
-    together = args.train_batch_size * args.world_size
-    if args.dataloader_drop_last and rows < together:
-        raise ValueError(
-            f"dataloader_drop_last leaves no batch: {rows} retain rows are fewer than the {together} of one batch on all devices."
-        )
-
-
-def _check_resumable(resume_from_checkpoint: bool | str, args: TrainingArguments) -> None:
-    folder = Path(args.output_dir)
-    if resume_from_checkpoint is True and (not folder.is_dir() or get_last_checkpoint(str(folder)) is None):
-        raise ValueError(f"there is no checkpoint in {str(folder)!r} to go on from; runs keep them with save_steps=.")
 
 
 def _save(result: UnlearnResult, checkpoints: Path) -> None:
@@ -247,14 +207,9 @@ def _with_adapter(
 
 
 def _settings(
-    callback: UnlearningCallback, args: TrainingArguments, data: dict[str, Dataset], config: UnlearnConfig
+    callback: UnlearningCallback, config: UnlearnConfig, args: TrainingArguments, data: dict[str, Dataset]
 ) -> dict[str, Any]:
     """All options as they took effect: what `args=` replaced and what a default became, too."""
-
-    def described(part: Any) -> dict[str, Any]:
-        fields = asdict(part) if is_dataclass(part) and not isinstance(part, type) else {"name": part.name}
-        return {name: value for name, value in fields.items() if name not in ("reduction", "needs", "needs_original")}
-
     chosen = config.plain()
     return {
         **chosen,

@@ -220,13 +220,16 @@ def test_a_collapse_is_said_and_stops_if_asked(tmp_path: Path, caplog: pytest.Lo
     assert trainer.state.global_step < 30
 
 
-def test_a_saliency_mask_lets_its_share_of_the_weights_move(tmp_path: Path):
+def test_a_saliency_mask_lets_its_share_of_the_weights_move(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     model = tiny_llama()
     before = {key: p.detach().clone() for key, p in model.named_parameters()}
     run(tmp_path, RandomLabel(), model=model, options={"saliency": 0.1}, weight_decay=0.0)
     moved = sum(int((p != before[key]).sum()) for key, p in model.named_parameters())
     total = sum(p.numel() for p in model.parameters())
     assert 0.05 < moved / total <= 0.1 + 1e-3
+    assert "weight_decay" not in caplog.text
+    run(tmp_path / "decay", RandomLabel(), options={"saliency": 0.1}, weight_decay=0.1)
+    assert "weight_decay=0.1 moves the weights that saliency=0.1 leaves out" in caplog.text
     with pytest.raises(ValueError, match="saliency must be above 0 and at most 1, got 2"):
         run(tmp_path / "much", RandomLabel(), options={"saliency": 2})
 

@@ -18,7 +18,7 @@ from hf_unlearn.config import UnlearnConfig, options_of
 from hf_unlearn.data import AnswerCollator, Pocket, load_pocket, tokenize_examples
 from hf_unlearn.inference import load_model, score
 from hf_unlearn.training import ResultNotSavedError
-from hf_unlearn.training._unlearn import default_learning_rate
+from hf_unlearn.training._training_arguments import default_learning_rate
 
 
 def probabilities(pocket: Pocket, model) -> dict[str, float]:
