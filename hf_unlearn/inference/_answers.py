@@ -29,6 +29,7 @@ from hf_unlearn.inference._lens import LogitLens, hidden_reader
 from hf_unlearn.inference._models import context_length, rope_switch, undisturbed
 from hf_unlearn.inference._reading import LogitReader, Pass, joined, log_softmax
 from hf_unlearn.inference._rounds import rounds
+from hf_unlearn.inference._shared_prompts import PromptSharer, plan_reading
 from hf_unlearn.inference._views import View, Viewable, open_view
 
 
@@ -97,12 +98,19 @@ def answer_tables(
     through_layers = {*chosen} & {*(chosen if lens is True else lens or ())}
     alike = group_equal((item, (ids.tobytes(), labels.tobytes())) for item, (ids, labels) in contents.items())
     lengths = [len(contents[group[0]][0]) for group in alike]
+    # A pass through the layers needs them for every token.
+    whole = features is not None or bool(through_layers)
+    plan, is_shared = (
+        (batches(lengths, batch_size, [view]), False)
+        if whole
+        else plan_reading(lengths, [_prompt(*contents[group[0]]) for group in alike], batch_size, [view])
+    )
 
     def tables() -> Iterator[pa.Table]:
         if not chosen:
             return
         with undisturbed(view.model):
-            answers = _AnswerPass(view, examples[chosen[0]], features, with_lens=bool(through_layers))
+            answers = _AnswerPass(view, examples[chosen[0]], features, with_lens=bool(through_layers), share=is_shared)
 
         def read(rows: list[int]) -> dict[str, list]:
             groups = [alike[row] for row in rows]
@@ -112,12 +120,11 @@ def answer_tables(
             columns = {name: [values[row] for row, _ in copies] for name, values in found.items()}
             return {"item": [item for _, item in copies], **columns}
 
-        plan = batches(lengths, batch_size, [view])
         done = rounds(
             plan,
             read,
             models=[view.model],
-            tokens=lambda rows: len(rows) * lengths[rows[0]],
+            tokens=lambda rows: sum(lengths[row] for row in rows),
             label=label,
             progress=progress,
         )
@@ -125,6 +132,11 @@ def answer_tables(
             yield _table([columns for _, columns in round_], through_layers, with_lens=bool(lens))
 
     return tables()
+
+
+def _prompt(ids: np.ndarray, labels: np.ndarray) -> tuple[int, ...]:
+    """What comes before the answer's first token; at least the first token, which nothing predicts."""
+    return tuple(ids[: 1 + int((labels[1:] != IGNORE_INDEX).argmax())].tolist())
 
 
 def _check(view: View, contents: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> None:
@@ -171,8 +183,11 @@ class _Caught:
 class _AnswerPass:
     """One model, made ready to read batches of answers."""
 
-    def __init__(self, view: View, example: Example, features: FeatureSettings | None, *, with_lens: bool):
+    def __init__(
+        self, view: View, example: Example, features: FeatureSettings | None, *, with_lens: bool, share: bool
+    ):
         self.logits, self.features = LogitReader(view), features
+        self.sharer = PromptSharer(self.logits, wanted=share)
         self.switch = rope_switch(view.model)
         self.lens: LogitLens | None = None
         self.layers: list[int] = []
@@ -195,7 +210,7 @@ class _AnswerPass:
     def read(self, batch: Batch, lens_wanted: Sequence[bool]) -> dict[str, list]:
         """By column, one value per sequence."""
         caught = _Caught()
-        states = self._states(batch, caught, with_lens=self.lens is not None and any(lens_wanted))
+        states = self._states(batch, caught, with_lens=self.lens is not None and self.lens.found and any(lens_wanted))
         found: dict[str, list] = {name: batch.by_row(values) for name, values in self._tokens(states, batch).items()}
         if self.features is not None:
             for layer in self.layers:
@@ -209,6 +224,8 @@ class _AnswerPass:
 
     def _states(self, batch: Batch, caught: _Caught, *, with_lens: bool) -> torch.Tensor:
         """What the output layer receives at answer positions; on the way layers are caught."""
+        if self.features is None and not with_lens:
+            return self.sharer.states(batch)
         device = self.logits.model.device
         inputs = [tensor.to(device) for tensor in (batch.input_ids, batch.attention_mask, *batch.answers[:2])]
         # Beyond a switch of positions a sequence is read twice, and its features are those of the whole.

@@ -11,13 +11,14 @@ import pyarrow as pa
 import torch
 
 from hf_unlearn.functional import IGNORE_INDEX, log_prob_divergence
-from hf_unlearn.inference._batching import Batch, Example, batches, chosen_items, group_equal, right_padded
+from hf_unlearn.inference._batching import Batch, Example, chosen_items, group_equal, right_padded
 from hf_unlearn.inference._completions import Completions
 from hf_unlearn.inference._consistency import check_drawn
 from hf_unlearn.inference._models import check_comparable
 from hf_unlearn.inference._reading import LogitReader, log_softmax
 from hf_unlearn.inference._rounds import rounds
 from hf_unlearn.inference._rows import ScoredRows, completion_rows
+from hf_unlearn.inference._shared_prompts import PromptSharer, plan_reading
 from hf_unlearn.inference._views import Viewable, open_view, tell_apart
 
 
@@ -122,18 +123,21 @@ def score_tables(
     own = OwnStates(limit=0) if own_states is None else own_states
     own.reader = own.reader or LogitReader(views[0])
     readers = [own.reader, *(LogitReader(view) for view in views[1:])]
+    prompts = [_content(completions, group[0])[0] for group in groups]
+    plan, is_shared = plan_reading(lengths, prompts, batch_size, views)
+    sharers = [PromptSharer(reader, wanted=is_shared) for reader in readers]
 
     def read(rows: list[int]) -> _Scores:
         batch = right_padded([examples[row] for row in rows])
-        known = own.of(tuple(groups[row][0] for row in rows), lambda: _states(readers[0], batch))
-        states = [known, *(_states(reader, batch) for reader in readers[1:])]
+        known = own.of(tuple(groups[row][0] for row in rows), lambda: sharers[0].states(batch))
+        states = [known, *(sharer.states(batch) for sharer in sharers[1:])]
         return _score_batch(readers, states, batch, completions, [groups[row] for row in rows])
 
     done = rounds(
-        batches(lengths, batch_size, views),
+        plan,
         read,
         models=[view.model for view in views],
-        tokens=lambda rows: len(views) * len(rows) * lengths[rows[0]],
+        tokens=lambda rows: len(views) * sum(lengths[row] for row in rows),
         label=label,
         progress=progress,
     )
@@ -228,11 +232,6 @@ def _farthest(own: np.ndarray, completions: Completions, item: int) -> float:
         return 0.0
     drawn = completions.log_probs[item, completions.mask[item]].numpy()
     return float((np.abs(own[:, 0] - drawn) / own[:, 1]).max())
-
-
-def _states(reader: LogitReader, batch: Batch) -> torch.Tensor:
-    device = reader.model.device
-    return reader.states(*(tensor.to(device) for tensor in (*batch.inputs.values(), *batch.answers[:2])))
 
 
 def _table(completions: Completions, scores: _Scores, sampled_from: str, others: Sequence[str]) -> pa.Table:
