@@ -107,14 +107,44 @@ def auc_estimate(positive: np.ndarray, negative: np.ndarray, clusters: Clusters 
     area = float(beaten.mean())
     numbers, count = cluster_numbers(clusters, len(ranks), None)
     sides = (numbers[: len(positive)], numbers[len(positive) :])
-    apart = not np.intersect1d(*sides).size
-    influence, fewest = np.zeros(count), count
+    factors, fewest = _factors(sides, count)
+    influence = np.zeros(count)
     for side, placed in zip(sides, (beaten, beating), strict=True):
-        own = len(np.unique(side))
-        fewest = min(fewest, own)
-        weight = count / len(side) * (stratum_factor(own, count) if apart else 1.0)
-        influence += weight * np.bincount(side, weights=placed - area, minlength=count)
-    return Estimate(area, influence, "logit", fewest)
+        influence += count / len(side) * np.bincount(side, weights=placed - area, minlength=count)
+    return Estimate(area, influence * factors, "logit", fewest)
+
+
+def jackknife_estimate(
+    value: float, without: np.ndarray, sides: Sequence[np.ndarray], *, scale: str = "plain"
+) -> Estimate:
+    """A statistic of one or several sets, from what it is without each cluster.
+
+    Args:
+        value: On all rows.
+        without: Without each cluster, shape `(clusters,)`.
+        sides: The numbers of the clusters of each set's rows; sets that share no cluster are independent.
+        scale: See `Estimate`.
+    """
+    factors, fewest = _factors(sides, len(without))
+    influence = np.zeros(len(without))
+    apart = [np.unique(side) for side in sides] if _are_apart(sides) else [np.arange(len(without))]
+    for own in apart:
+        influence[own] = (len(own) - 1) * (without[own].mean() - without[own]) * len(without) / len(own)
+    return Estimate(float(value), influence * factors, scale, fewest)
+
+
+def _are_apart(sides: Sequence[np.ndarray]) -> bool:
+    distinct = np.concatenate([np.unique(side) for side in sides])
+    return len(np.unique(distinct)) == len(distinct)
+
+
+def _factors(sides: Sequence[np.ndarray], count: int) -> tuple[np.ndarray, int]:
+    """`stratum_factor` of each cluster, 1 where the sets share clusters; and how many clusters the smallest set has."""
+    factors, own = np.ones(count), [np.unique(side) for side in sides]
+    if _are_apart(sides):
+        for numbers in own:
+            factors[numbers] = stratum_factor(len(numbers), count)
+    return factors, min(map(len, own))
 
 
 def ks_estimate(one: np.ndarray, other: np.ndarray) -> Estimate:

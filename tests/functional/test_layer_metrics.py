@@ -1,14 +1,9 @@
-"""Metrics of a layer, what they would be without an example, the one-step bootstrap, and the probe."""
+"""Metrics of a layer, what they would be without an example, and the one-step bootstrap."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import rankdata
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
-from sklearn.preprocessing import StandardScaler
 
 from hf_unlearn.functional import (
     REPRESENTATION_METRICS,
@@ -16,7 +11,6 @@ from hf_unlearn.functional import (
     PairedMoments,
     layer_metrics,
     leave_one_out,
-    linear_probe,
     logit_lens_erasure,
     one_step_resamples,
     relative,
@@ -196,48 +190,3 @@ def test_a_constant_representation_is_refused_also_with_float32s_rounding():
     given_rows = {"candidate": constant, "reference": generator.normal(size=(30, 8))}
     found = layer_metrics(PairedMoments.from_rows(given_rows), original=None)
     assert found.values["cka"] is None and "constant" in found.reasons["cka"]
-
-
-def test_a_probe_is_scikit_learns():
-    """The AUC of the same out-of-fold ranks by `sklearn.metrics.roc_auc_score`."""
-    generator = np.random.default_rng(1)
-    forget, holdout = generator.normal(size=(40, 4)) + 0.4, generator.normal(size=(50, 4))
-    features, labels = np.concatenate([forget, holdout]), np.repeat([1, 0], [40, 50])
-    scores = np.zeros(90)
-    for fitted, left_out in StratifiedKFold(5, shuffle=True, random_state=0).split(features, labels):
-        scaler = StandardScaler().fit(features[fitted])
-        model = LogisticRegression(C=0.1, max_iter=1000).fit(scaler.transform(features[fitted]), labels[fitted])
-        scores[left_out] = rankdata(model.decision_function(scaler.transform(features[left_out]))) / (
-            len(left_out) + 1
-        )
-    assert linear_probe(forget, holdout).auc == pytest.approx(roc_auc_score(labels, scores))
-
-
-def test_a_probe_cannot_recognise_the_same_prompt_in_another_fold():
-    """Twelve prompts of random features, each ten times: told apart by memory alone where copies lie in both parts."""
-    generator = np.random.default_rng(2)
-    forget, holdout = (np.repeat(generator.normal(size=(12, 40)), 10, axis=0) for _ in range(2))
-    clusters = np.repeat(np.arange(24), 10)
-    assert linear_probe(forget, holdout).auc > 0.95
-    found = linear_probe(forget, holdout, clusters=clusters)
-    assert found.auc < 0.8  # chance, with the standard error of 12 against 12, about .12
-    width = found.confidence_interval[1] - found.confidence_interval[0]
-    assert width > 0.2
-    with pytest.raises(
-        ValueError, match="at least 5 examples in each set; got 3 forget and 12 holdout examples that differ"
-    ):
-        linear_probe(forget[:30], holdout, clusters=clusters[90:])
-
-
-def test_a_probe_sees_what_is_there_and_nothing_else():
-    """Independent features: AUC of 100 against 100 has standard error about .04; 4 of them are .16 (false alarm 1 in 10⁴)."""
-    generator = np.random.default_rng(0)
-    forget, holdout = generator.normal(size=(2, 100, 10))
-    nothing = linear_probe(forget, holdout)
-    assert abs(nothing.auc - 0.5) < 0.16
-    assert nothing.confidence_interval[0] < 0.5 < nothing.confidence_interval[1]
-    shifted = linear_probe(forget + np.eye(10)[0] * 3, holdout)
-    assert shifted.auc > 0.95 and shifted.confidence_interval[0] > 0.9
-    assert linear_probe(forget, holdout).auc == nothing.auc
-    with pytest.raises(ValueError, match="at least 5 examples in each set; got 4 forget"):
-        linear_probe(forget[:4], holdout)
