@@ -3,6 +3,7 @@
 Nothing is coerced: `seed=1.5` is a mistake, not 1; `allow_overlap="no"` is a mistake, not True. NumPy's scalars are numbers like Python's.
 """
 
+import difflib
 import math
 import numbers
 import os
@@ -111,6 +112,24 @@ def one_of(name: str, value: object, choices: Collection[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(choices)}.")
     return value
+
+
+def known_name(kind: str, value: str, known: Collection[str]) -> str:
+    """A name that is in a registry.
+
+    Raises:
+        ValueError: It is not; says which there are, and which was perhaps meant.
+
+    Example:
+        >>> known_name("metric", "fad", ["fade", "cka"])
+        Traceback (most recent call last):
+        ValueError: there is no metric 'fad'; there are fade, cka. Did you mean 'fade'?
+    """
+    if value in known:
+        return value
+    close = difflib.get_close_matches(value.lower().replace("-", "_"), known, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"there is no {kind} {value!r}; there are {', '.join(known) or 'none'}.{hint}")
 
 
 def whole_numbers(name: str, values: object, *, minimum: int | None = None) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from hf_unlearn.cli import app
-from hf_unlearn.config import Config, UnlearnConfig, options_of
+from hf_unlearn.config import AuditConfig, Config, UnlearnConfig, options_of
 from hf_unlearn.training import UnlearnResult
 
 
@@ -60,6 +60,20 @@ CASES = {
             "allow_overlap": True, "stop_on_collapse": True, "seed": 7, "trust_remote_code": True,
         },
     ),
+    "audit": Case(
+        "hf_unlearn.audit",
+        AuditConfig,
+        {name: name for name in REQUIRED["audit"]}
+        | {name: name for name in ("retain", "holdout", "original", "twin")}
+        | {"processing_class": "tokenizer"},
+        {},
+        {
+            "domain": "image_classification", "metrics": ["fade", "rouge_l"], "conditions": ["int8"], "prompt_template": "Q: {question}, please",
+            "cluster_column": "person", "num_samples": 3, "max_new_tokens": 9, "max_examples": 7, "estimator": "sampled", "layers": [3, 7],
+            "pooling": "last_token", "space": "gram", "confidence": 0.9, "num_resamples": 50, "seed": 4, "batch_size": 2, "allow_overlap": True,
+            "progress": False,
+        },
+    ),
 }  # fmt: skip
 BY_OPTION = [(command, name) for command, case in CASES.items() for name in case.chosen]
 
@@ -79,6 +93,7 @@ def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
         home = {"unlearn": "hf_unlearn.training", "audit": "hf_unlearn.audit"}[command]
         monkeypatch.setattr(importlib.import_module(home), command, note)
+        monkeypatch.setattr(importlib.import_module("hf_unlearn.cli._audit"), "print_report", lambda *shown: None)
         result = CliRunner().invoke(app, [command, *map(str, arguments)])
         noted |= {"exit_code": result.exit_code, "output": " ".join(result.output.split())}
         return noted
@@ -178,7 +193,7 @@ def test_an_audit_takes_a_file_too(called, tmp_path: Path):
         "candidate: c\nreference: r\nforget: f\noutput_dir: out\nlayers: [1, 3]\nconfidence: 0.9\n"
     )
     noted = called("--config", tmp_path / "a.yaml", command="audit")
-    assert noted["layers"] == [1, 3] and noted["confidence"] == 0.9 and noted["model"] == "c"
+    assert noted["layers"] == (1, 3) and noted["confidence"] == 0.9 and noted["model"] == "c"
 
 
 @pytest.mark.parametrize(

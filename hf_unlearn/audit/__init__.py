@@ -31,6 +31,7 @@ from hf_unlearn.audit._representation import RepresentationMeasurement as Repres
 from hf_unlearn.audit._representation import measure_representation as measure_representation
 from hf_unlearn.audit._representation import representation_from_features as representation_from_features
 from hf_unlearn.audit._rows import Rows as Rows
+from hf_unlearn.audit._selection import CONDITIONS as CONDITIONS
 from hf_unlearn.audit._verdict import Verdict as Verdict
 from hf_unlearn.audit._verdict import verdict as verdict
 from hf_unlearn.audit.domains import DOMAINS as DOMAINS

@@ -23,16 +23,11 @@ from hf_unlearn.audit._provenance import library_versions
 from hf_unlearn.audit._report import AuditReport, Provenance, ReportNotSavedError, shown
 from hf_unlearn.audit._role_checks import RoleChecks
 from hf_unlearn.audit._rows import Evidence, Rows, SubjectKey
-from hf_unlearn.audit._selection import MetricLike, choose_metrics
-from hf_unlearn.audit.domains import DOMAINS
+from hf_unlearn.audit._selection import MetricLike, choose_conditions, choose_domain, choose_metrics, names_of
 from hf_unlearn.config import AuditConfig, documented
 from hf_unlearn.data import DataLike
 from hf_unlearn.functional import Bootstrap
 from hf_unlearn.inference import ModelLike, is_main_process
-
-
-DECIDE_NOTHING = ("batch_size", "progress")
-"""Options that change no number, and are no part of the provenance."""
 
 
 @documented(AuditConfig)
@@ -47,9 +42,9 @@ def audit(
     twin: ModelLike | Sequence[ModelLike] | None = None,
     processing_class: PreTrainedTokenizerBase | str | None = None,
     output_dir: str | os.PathLike | None = None,
-    conditions: Sequence[Condition] = (),
     domain: str | DomainFactory = "causal_lm",
     metrics: str | Sequence[MetricLike] = "standard",
+    conditions: Sequence[str | Condition] = (),
     prompt_template: str | None = None,
     cluster_column: str | None = None,
     num_samples: int = 8,
@@ -85,8 +80,6 @@ def audit(
         processing_class: The tokenizer; default: the one saved with the models.
         output_dir: Where `report.json`, the figures and `evidence/` go; an interrupted audit resumes from there. None keeps
             nothing.
-        conditions: Attacks on the candidate (and on whom else they say); it is read again after each.
-        domain: Kind of the models: a name of `DOMAINS`, or a class of your own.
         {AuditConfig}
 
     Returns:
@@ -103,18 +96,18 @@ def audit(
         ReportNotSavedError: All is computed but the report could not be written; it is in the exception.
     """
     given("forget", forget, "the data that had to go")
-    names = metrics if isinstance(metrics, str) else [_name(metric) for metric in metrics]
-    config = AuditConfig.of({**locals(), "metrics": names})
-    settings = {name: value for name, value in config.plain().items() if name not in DECIDE_NOTHING}
-    chosen = choose_metrics(metrics, settings)
+    named = {"metrics": names_of(metrics), "conditions": names_of(conditions), "domain": names_of(domain)}
+    config = AuditConfig.of(locals() | named)
+    settings = config.plain()
+    chosen, attacks = choose_metrics(metrics, settings), choose_conditions(conditions)
+    make = choose_domain(domain)
     folder = None if output_dir is None else check_writable(folder_path("output_dir", output_dir))
     store = EvidenceStore(folder and folder / "evidence")
     roles = {"reference": reference, "candidate": candidate, "original": original, **_twins(twin)}
     sets = {"forget": forget, "retain": retain, "holdout": holdout}
-    make = DOMAINS[domain] if isinstance(domain, str) else domain
     opened = make(roles, sets, processing_class, config, store)
     checks = RoleChecks(config.confidence)
-    engine = Engine(opened, chosen, conditions, settings, store, checks)
+    engine = Engine(opened, chosen, attacks, settings, store, checks)
     present = [role for role, model in roles.items() if model is not None]
     evidence = engine.read(present)
     uncertainty = Bootstrap(config.confidence, config.num_resamples, config.seed)
@@ -142,10 +135,6 @@ def audit(
     if folder is not None and is_main_process():
         _save(report, folder)
     return report
-
-
-def _name(metric: MetricLike) -> str:
-    return metric.spec.name if isinstance(metric, BaseMetric) else metric
 
 
 def _twins(twin: ModelLike | Sequence[ModelLike] | None) -> dict[str, ModelLike | None]:

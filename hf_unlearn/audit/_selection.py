@@ -1,16 +1,19 @@
-"""Which metrics an audit has: by name, "standard", or objects; and what they need to be read, united."""
+"""Which metrics and conditions an audit has: by name or as objects; and what the metrics need to be read, united."""
 
-import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from hf_unlearn.audit._contracts import Reading
+from hf_unlearn._arguments import known_name
+from hf_unlearn.audit._contracts import Condition, DomainFactory, Reading
 from hf_unlearn.audit._metric import BaseMetric
+from hf_unlearn.audit.domains import DOMAINS
 from hf_unlearn.audit.metrics import METRICS
+from hf_unlearn.config import STANDARD
 
 
-STANDARD = "standard"
 MetricLike = str | BaseMetric
+CONDITIONS: dict[str, Callable[[], Condition]] = {}
+"""Attacks by name, as `METRICS` and `DOMAINS` are: to add one of your own, put its class here, or pass an object to `audit(conditions=[...])`."""
 
 
 def choose_metrics(given: str | Sequence[MetricLike], settings: Mapping[str, Any]) -> list[BaseMetric]:
@@ -31,7 +34,7 @@ def choose_metrics(given: str | Sequence[MetricLike], settings: Mapping[str, Any
         if isinstance(part, BaseMetric):
             objects.append(part)
         elif isinstance(part, str):
-            names += _standard() if part == STANDARD else [_known(part)]
+            names += _standard() if part == STANDARD else [known_name("metric", part, METRICS)]
         else:
             raise TypeError(f"metrics are names or metric objects, got {type(part).__name__}.")
     ordered = [METRICS[name].from_settings(settings) for name in METRICS if name in names]
@@ -49,12 +52,37 @@ def _standard() -> list[str]:
     return [name for name, metric in METRICS.items() if metric.from_settings({}).spec.standard]
 
 
-def _known(name: str) -> str:
-    if name in METRICS:
-        return name
-    close = difflib.get_close_matches(name, METRICS, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"there is no metric {name!r}; there are {', '.join(METRICS)}.{hint}")
+def choose_conditions(given: Sequence[str | Condition]) -> list[Condition]:
+    """Conditions by name or as objects, in the order given.
+
+    Raises:
+        ValueError: An unknown name (says what may have been meant), or one twice.
+    """
+    found = [
+        CONDITIONS[known_name("condition", part, CONDITIONS)]() if isinstance(part, str) else part for part in given
+    ]
+    names = [condition.name for condition in found]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"the condition {twice[0]!r} is there twice.")
+    return found
+
+
+def choose_domain(given: str | DomainFactory) -> DomainFactory:
+    """A kind of model by name, or the one that was given.
+
+    Raises:
+        ValueError: An unknown name.
+    """
+    return DOMAINS[known_name("domain", given, DOMAINS)] if isinstance(given, str) else given
+
+
+def names_of(given: Any) -> Any:
+    """What was chosen as a config takes it: names in place of objects that have one."""
+    if isinstance(given, (list, tuple)):
+        return [names_of(part) for part in given]
+    spec = getattr(given, "spec", given)
+    return spec if isinstance(spec, str) else getattr(spec, "name", getattr(spec, "__name__", spec))
 
 
 def united_needs(metrics: Collection[BaseMetric], splits: Collection[str]) -> dict[tuple[str, str], Reading]:

@@ -31,14 +31,32 @@ def metric_names(name: str, value: object) -> str | tuple[str, ...]:
     return STANDARD if found == (STANDARD,) else found
 
 
+def condition_names(name: str, value: object) -> tuple[str, ...]:
+    """Names of attacks; perhaps none.
+
+    Raises:
+        TypeError: Not a list of texts.
+        ValueError: An empty one, or one twice.
+    """
+    return () if isinstance(value, (list, tuple)) and not value else texts(name, value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuditConfig(Config):
     """What one may choose in `audit`, beside models, data and the folder of the results."""
 
+    domain: str = option(
+        "causal_lm", "Kind of the models: a name in `DOMAINS`; in Python also a class of your own.", check=text
+    )
     metrics: str | Sequence[str] = option(
         STANDARD,
-        "What is measured: standard, or names of metrics; `hf-unlearn metrics` lists them.",
+        "What is measured: standard, or names of metrics, which `hf-unlearn metrics` lists; in Python also objects.",
         check=metric_names,
+    )
+    conditions: Sequence[str] = option(
+        (),
+        "Attacks on the candidate (and on whom else they say), which is read again after each: names in `CONDITIONS`; in Python also objects.",
+        check=condition_names,
     )
     prompt_template: str | None = option(
         None,

@@ -79,7 +79,7 @@ class Option:
         """
         assert self.item_type is not None
         try:
-            return [self.item_type(part.strip()) for part in text.split(",")]
+            return [self.item_type(part.strip()) for part in text.split(",")] if text else []
         except ValueError as error:
             raise ValueError(f"{self.name} must be numbers separated by commas, got {text!r}.") from error
 

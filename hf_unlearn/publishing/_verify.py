@@ -12,7 +12,8 @@ from typing import Any
 from huggingface_hub import HfApi
 from transformers import PreTrainedTokenizerBase
 
-from hf_unlearn.audit import AuditReport, audit
+from hf_unlearn.audit import CONDITIONS, METRICS, AuditReport, audit
+from hf_unlearn.config import STANDARD, AuditConfig, options_of
 from hf_unlearn.data import DataLike
 from hf_unlearn.inference import LoadedModel, ModelLike, load_model, load_processing_class, weights_fingerprint
 from hf_unlearn.publishing._card import FOLDER, card_section, model_index_results, sections_of
@@ -223,12 +224,22 @@ def _check_split(name: str, known: dict[str, Any], described: dict[str, Any], ke
 
 
 def _settings(report: AuditReport) -> dict[str, Any]:
-    known = report.provenance.settings
+    """The options that a report names, as far as `AuditConfig` lets them pass; how the work is done is the verifier's to choose.
+
+    Raises:
+        ValueError: Options that no audit has, or that ask for more than a verifier should do for a stranger.
+    """
+    try:
+        config = AuditConfig.read_back(report.provenance.settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the report names options that no audit can have: {error}") from error
     for name, limit in _LIMITS.items():
-        value = known.get(name)
-        if isinstance(value, (int, float)) and value > limit:
+        value = getattr(config, name)
+        if value is not None and value > limit:
             raise ValueError(f"the report asks for {name} = {value}; more than {limit} is not done.")
-    names = (*_LIMITS, "estimator", "seed", "confidence", "pooling", "space", "allow_overlap", "prompt_template")
-    settings: dict[str, Any] = {name: known[name] for name in names if known.get(name) is not None}
-    layers = known.get("layers")
-    return settings if layers is None else {**settings, "layers": [int(part) for part in str(layers).split(",")]}
+    options = {each.name: getattr(config, each.name) for each in options_of(AuditConfig) if each.recorded}
+    # What is not known here cannot be recomputed; the rest can.
+    for name, known in {"metrics": (STANDARD, *METRICS), "conditions": tuple(CONDITIONS)}.items():
+        if not isinstance(options[name], str):
+            options[name] = [part for part in options[name] if part in known]
+    return options

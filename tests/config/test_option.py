@@ -75,7 +75,9 @@ def test_items_of_the_wrong_kind_are_refused_in_words():
 
 
 OTHERS = {
+    "domain": "image_classification",
     "metrics": ["fade", "cka"],
+    "conditions": ["int8", "relearned"],
     "prompt_template": "Q: {question}, please\nA:",  # a comma that divides nothing
     "num_samples": 3,
     "max_new_tokens": 9,
