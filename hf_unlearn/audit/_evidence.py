@@ -181,10 +181,10 @@ def _valid(shelf: Shelf, count: int, whole: int) -> dict[str, pa.Table]:
             rows = shelf.read(name)
             items = items_of(rows)
             _check_items(items, held, count, whole)
-            if any(rows.schema != other.schema for other in found.values()):
+            if found and rows.schema != next(iter(found.values())).schema:
                 raise DamagedShardError("it has other columns than the shards before it")
         except ShardError as error:
-            logger.warning("%s is not used, and its rows are computed again: %s.", shelf.path(name), error)
+            logger.warning("%s is not used, what only it holds is computed again: %s.", shelf.path(name), error)
             if isinstance(error, DamagedShardError):
                 shelf.remove(name)
         else:

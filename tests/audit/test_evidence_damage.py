@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import fsspec
+import pyarrow as pa
 import pytest
 from damages import CUTS, DAMAGES, FLIPS, GONE, HARMLESS, KEY, LABEL, OTHERS, Folder
 from fsspec.implementations.local import LocalFileSystem
@@ -166,6 +167,14 @@ def test_damage_on_other_storage_is_noticed_too(damage: str, sound: Path, caplog
     assert again.computed == [9, 10, 11] and "computed again" in caplog.text
     assert EvidenceStore(url).table(LABEL, KEY, COUNT, never) == rows(range(COUNT))
     memory.rm(url, recursive=True)
+
+
+def test_an_item_twice_is_no_group(folder: Folder):
+    """Two rows of item 9 are as many as a group of two has."""
+    folder.replace(lambda rows: pa.concat_tables([rows.slice(0, 1)] * 2))
+    again = Reading()
+    assert EvidenceStore(folder.path).table(LABEL, KEY, COUNT, again, whole=2) == rows(range(COUNT))
+    assert {8, 9} <= set(again.computed)
 
 
 def test_two_audits_at_a_time_leave_one_that_can_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
