@@ -1,7 +1,7 @@
 """Evidence: rows on disk, keyed by model + data + settings, so that a long audit resumes and nothing computed is lost.
 
-Knows when rows hold and when they are kept. Rows may hold indices and numbers about forget data, never texts; still they stay where the user
-put them.
+Knows when rows hold and when they are kept. Rows may hold numbers about forget data and token ids that models drew for it, so they stay
+where the user put them and are never published.
 """
 
 import dataclasses
@@ -11,25 +11,17 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from hf_unlearn._files import write_atomically
 from hf_unlearn.audit._shards import DamagedShardError, ShardError, Shelf, items_of, storage
-from hf_unlearn.inference import AnswerRows, ScoredRows, agreed, is_main_process, load_rows, on_all_processes
+from hf_unlearn.inference import agreed, is_main_process, on_all_processes
 
 
 logger = logging.getLogger(__name__)
-Rows = TypeVar("Rows", ScoredRows, AnswerRows)
-Kept = TypeVar("Kept")
 EVIDENCE_VERSION = 3
-"""Counted up whenever equal models, data and settings would leave other rows or arrays than before."""
+"""Counted up whenever equal models, data and settings would leave other rows than before."""
 SHARD_SECONDS = 2.0
 """At least this much work is worth a file; of a long reading, a fiftieth of the time it has taken."""
 
@@ -42,7 +34,6 @@ class EvidenceStore:
     """
 
     def __init__(self, folder: str | os.PathLike | None):
-        self.folder = None if folder is None else Path(folder)
         self._storage = None if folder is None else storage(folder)
 
     def table(
@@ -90,54 +81,6 @@ class EvidenceStore:
             fresh += _fresh(shelf, label, sorted(held), compute, whole)
         rows = pa.concat_tables([*kept.values(), *fresh])
         return rows.take(np.argsort(items_of(rows)))
-
-    def rows(self, name: str, key: str, compute: Callable[[], Rows]) -> Rows:
-        """What was kept under this name and key, or else what `compute` gives, which is then kept.
-
-        A disk that cannot take the rows costs the resumption, not the result: it is logged and the rows are returned.
-        """
-        if self.folder is None:
-            return compute()
-        path = self.folder / f"{name}-{key}.parquet"
-        kept = _read(path, load_rows)
-        if kept is not None:
-            return kept  # type: ignore[return-value]
-        rows = compute()
-        self._keep(path, lambda target: pyarrow.parquet.write_table(rows.table, target))
-        return rows
-
-    def arrays(self, name: str, key: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """The same for arrays by name, as safetensors."""
-        if self.folder is None:
-            return compute()
-        path = self.folder / f"{name}-{key}.safetensors"
-        kept = _read(path, load_file)
-        if kept is not None:
-            return kept
-        arrays = compute()
-        self._keep(path, lambda target: save_file(arrays, target))
-        return arrays
-
-    def _keep(self, path: Path, write: Callable[[Path], object]) -> None:
-        if is_main_process():
-            try:
-                write_atomically(path, write)
-            except (OSError, SafetensorError) as error:
-                logger.warning("could not keep %s (%s); the run goes on, but cannot resume from here.", path, error)
-
-
-def _read(path: Path, load: Callable[[Path], Kept]) -> Kept | None:
-    """What is in a file, or None where it is missing or damaged; the same answer on every process."""
-    kept = None
-    if path.is_file():
-        try:
-            kept = load(path)
-        except (OSError, ValueError, SafetensorError, pyarrow.ArrowException) as error:
-            logger.warning("%s is damaged and is computed again (%s).", path, error)
-    if not on_all_processes(kept is not None):
-        return None
-    logger.info("using %s", path)
-    return kept
 
 
 def content_key(*parts: object) -> str:

@@ -1,16 +1,11 @@
-"""Evidence: used again where it holds, never where the model has changed; damage and full disks cost time, not the audit."""
+"""Evidence: used again where it holds, never where the model has changed beside its weights."""
 
-import logging
 from pathlib import Path
 
-import numpy as np
 import pytest
 import world
-from safetensors import SafetensorError
 
 from hf_unlearn.audit import EvidenceStore, measure_fade
-from hf_unlearn.audit import _evidence as evidence_module
-from hf_unlearn.inference._rows import answer_rows
 
 
 PROMPTS = [[1, 5], [1, 6], [1, 7, 8]]
@@ -51,43 +46,3 @@ def test_after_an_edit_beside_the_weights_nothing_old_is_used(edit, tmp_path: Pa
     expected = _fade(model, None)
     assert abs(expected - before) > 0.5
     assert _fade(model, EvidenceStore(tmp_path)) == expected
-
-
-def _rows():
-    columns = {"model": ["m"], "example_index": [0], "num_tokens": [3], "log_prob": [-1.5]}
-    return answer_rows(columns)
-
-
-@pytest.mark.parametrize("damage", [b"", b"PAR1 and then nothing"])
-def test_a_damaged_file_is_computed_again(damage: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    store = EvidenceStore(tmp_path)
-    store.rows("answers", "key", _rows)
-    store.arrays("features", "key", lambda: {"1": np.ones(3)})
-    for path in tmp_path.iterdir():
-        path.write_bytes(damage)
-    with caplog.at_level(logging.WARNING):
-        assert store.rows("answers", "key", _rows).table == _rows().table
-        assert store.arrays("features", "key", lambda: {"1": np.zeros(3)})["1"].tolist() == [0, 0, 0]
-    assert caplog.text.count("is damaged and is computed again") == 2
-
-    def never():
-        raise AssertionError("computed again although it was repaired")
-
-    assert store.rows("answers", "key", never).table == _rows().table
-    assert store.arrays("features", "key", never)["1"].tolist() == [0, 0, 0]
-
-
-def test_a_disk_that_fills_up_costs_the_resumption_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    """What safetensors raises on a full disk is no OSError."""
-
-    def full(arrays, path):
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
-
-    assert not issubclass(SafetensorError, OSError)
-    monkeypatch.setattr(evidence_module, "save_file", full)
-    with caplog.at_level(logging.WARNING):
-        found = EvidenceStore(tmp_path).arrays("features", "key", lambda: {"1": np.ones(2)})
-    assert found["1"].tolist() == [1, 1]
-    assert "cannot resume from here" in caplog.text and not list(tmp_path.iterdir())
