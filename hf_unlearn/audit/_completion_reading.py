@@ -91,7 +91,7 @@ class CompletionReader:
         check_room(other.model, self.prompts, self.sampling.max_new_tokens)
         count = len(self.prompts) * self.sampling.num_samples
         parts = (self.reference.fingerprint, other.fingerprint, self.prompts, self.sampling, self.stops)
-        return Task(parts, 2 * count, lambda items: self._scores(other, items), whole=self.sampling.num_samples)
+        return Task(parts, 2 * count, lambda items: self._scores(other, items))
 
     def _scores(self, other: LoadedSubject, items: Sequence[int]) -> Iterable[pa.Table]:
         count = len(self.prompts) * self.sampling.num_samples
