@@ -17,8 +17,10 @@ from hf_unlearn.functional import IGNORE_INDEX
 from hf_unlearn.inference._batching import (
     Batch,
     Example,
+    asked_for,
     batches,
     chosen_items,
+    copies,
     group_equal,
     right_padded,
     unpadded,
@@ -60,7 +62,7 @@ def answer_tables(
     Args:
         model: A causal language model, loaded, path or id, or in its role.
         examples: `input_ids` and `labels`.
-        items: Which of them to read, by number; default: all.
+        items: Which of them to give out, by number; default: all. Their batches are read whole (`asked_for`).
         features: Pool hidden states in the same pass, as `feature_rows` does. Its `batch_size` is not used.
         lens: Read the answer at each layer: True, or for these items only (it costs the vocabulary's work once per layer).
         batch_size: Sequences at a time; does not change the result.
@@ -92,33 +94,34 @@ def answer_tables(
     if features is not None and features.pooling == "all_tokens":
         raise ValueError("rows are kept one per example: pooling 'all_tokens' can only be streamed into moments.")
     chosen = chosen_items(items, len(examples))
-    contents = {item: unpadded(examples[item]) for item in chosen}
+    contents = [unpadded(example) for example in examples]
     view = open_view(model)
     _check(view, contents)
-    through_layers = {*chosen} & {*(chosen if lens is True else lens or ())}
-    alike = group_equal((item, (ids.tobytes(), labels.tobytes())) for item, (ids, labels) in contents.items())
-    lengths = [len(contents[group[0]][0]) for group in alike]
+    through_layers = {*(range(len(examples)) if lens is True else lens or ())}
+    groups = group_equal((ids.tobytes(), labels.tobytes()) for ids, labels in contents)
+    lengths = [len(contents[group[0]][0]) for group in groups]
     # A pass through the layers needs them for every token.
     whole = features is not None or bool(through_layers)
     plan, is_shared = (
         (batches(lengths, batch_size, [view]), False)
         if whole
-        else plan_reading(lengths, [_prompt(*contents[group[0]]) for group in alike], batch_size, [view])
+        else plan_reading(lengths, [_prompt(*contents[group[0]]) for group in groups], batch_size, [view])
     )
 
+    plan = asked_for(plan, groups, chosen)
+
     def tables() -> Iterator[pa.Table]:
-        if not chosen:
+        if not plan:
             return
         with undisturbed(view.model):
-            answers = _AnswerPass(view, examples[chosen[0]], features, with_lens=bool(through_layers), share=is_shared)
+            answers = _AnswerPass(view, examples[0], features, with_lens=bool(through_layers), share=is_shared)
 
         def read(rows: list[int]) -> dict[str, list]:
-            groups = [alike[row] for row in rows]
-            batch = right_padded([examples[group[0]] for group in groups])
-            found = answers.read(batch, [not through_layers.isdisjoint(group) for group in groups])
-            copies = [(row, item) for row, group in enumerate(groups) for item in group]
-            columns = {name: [values[row] for row, _ in copies] for name, values in found.items()}
-            return {"item": [item for _, item in copies], **columns}
+            batch = right_padded([examples[groups[row][0]] for row in rows])
+            found = answers.read(batch, [not through_layers.isdisjoint(groups[row]) for row in rows])
+            wanted = copies(rows, groups, chosen)
+            columns = {name: [values[place] for place, _ in wanted] for name, values in found.items()}
+            return {"item": [item for _, item in wanted], **columns}
 
         done = rounds(
             plan,
@@ -139,9 +142,9 @@ def _prompt(ids: np.ndarray, labels: np.ndarray) -> tuple[int, ...]:
     return tuple(ids[: 1 + int((labels[1:] != IGNORE_INDEX).argmax())].tolist())
 
 
-def _check(view: View, contents: Mapping[int, tuple[np.ndarray, np.ndarray]]) -> None:
+def _check(view: View, contents: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
     limit = context_length(view.model)
-    for item, (ids, labels) in contents.items():
+    for item, (ids, labels) in enumerate(contents):
         if not (labels[1:] != IGNORE_INDEX).any():
             raise ValueError(f"example {item} has no labelled token after its first; nothing can be read there.")
         if limit is not None and len(ids) > limit:

@@ -4,7 +4,7 @@ Knows token ids and lengths. Does not know what is read.
 """
 
 import itertools
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ Example = Mapping[str, Any]
 """`input_ids` and `labels` of one sequence; labels are −100 outside the answer, and without any every token is its answer."""
 PADDING = 1.1
 """How many tokens a batch may have, padding included, per token that is read."""
-Group = TypeVar("Group", bound=Hashable)
+Content = TypeVar("Content", bound=Hashable)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,32 +125,44 @@ def batches(
     return plan
 
 
-def group_equal(contents: Iterable[tuple[int, Group]]) -> list[list[int]]:
+def group_equal(contents: Iterable[Content]) -> list[list[int]]:
     """Items of equal content, in order of their first: what is read once for all of them.
 
-    Args:
-        contents: Of each item, its number and what it is.
-
     Example:
-        >>> group_equal([(0, "a"), (1, "b"), (4, "a")])
-        [[0, 4], [1]]
+        >>> group_equal(["a", "b", "a"])
+        [[0, 2], [1]]
     """
-    groups: dict[Group, list[int]] = {}
-    for item, content in contents:
+    groups: dict[Content, list[int]] = {}
+    for item, content in enumerate(contents):
         groups.setdefault(content, []).append(item)
     return list(groups.values())
 
 
-def chosen_items(items: Sequence[int] | None, count: int) -> list[int]:
-    """Which of `count` items are wanted, ascending; all where none are named.
+def asked_for(plan: Iterable[list[int]], groups: Sequence[Sequence[int]], chosen: Collection[int]) -> list[list[int]]:
+    """The batches with a sequence of which a chosen item is one. They stay whole, so that what is read of an item does not hang on which
+    others are asked for: a reading that goes on after a kill ends in the same numbers, to the last bit.
+
+    Args:
+        plan: Batches of sequences.
+        groups: Items of each sequence.
+        chosen: Items that are asked for.
+    """
+    return [batch for batch in plan if any(item in chosen for row in batch for item in groups[row])]
+
+
+def copies(batch: Sequence[int], groups: Sequence[Sequence[int]], chosen: Collection[int]) -> list[tuple[int, int]]:
+    """For every chosen item of a batch, its sequence's place in the batch, and the item."""
+    return [(place, item) for place, row in enumerate(batch) for item in groups[row] if item in chosen]
+
+
+def chosen_items(items: Sequence[int] | None, count: int) -> frozenset[int]:
+    """Which of `count` items are wanted; all where none are named.
 
     Raises:
         ValueError: One that does not exist.
     """
-    if items is None:
-        return list(range(count))
-    chosen = sorted({int(item) for item in items})
-    if chosen and (chosen[0] < 0 or chosen[-1] >= count):
-        wrong = chosen[0] if chosen[0] < 0 else chosen[-1]
-        raise ValueError(f"there is no item {wrong}; items go from 0 to {count - 1}.")
+    chosen = frozenset(range(count) if items is None else map(int, items))
+    unknown = sorted(chosen.difference(range(count)))
+    if unknown:
+        raise ValueError(f"there is no item {unknown[0]}; items go from 0 to {count - 1}.")
     return chosen

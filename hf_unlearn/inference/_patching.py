@@ -10,7 +10,17 @@ from functools import partial
 import pyarrow as pa
 import torch
 
-from hf_unlearn.inference._batching import Batch, Example, batches, chosen_items, group_equal, right_padded, unpadded
+from hf_unlearn.inference._batching import (
+    Batch,
+    Example,
+    asked_for,
+    batches,
+    chosen_items,
+    copies,
+    group_equal,
+    right_padded,
+    unpadded,
+)
 from hf_unlearn.inference._hidden import HiddenReader
 from hf_unlearn.inference._lens import hidden_reader
 from hf_unlearn.inference._models import rope_switch, undisturbed
@@ -60,7 +70,7 @@ def patching_tables(
         original: The model before unlearning.
         donor: Reference or candidate, of the same depth and width; told apart from the original where they share weights.
         examples: `input_ids` and `labels`.
-        items: Which of them to read, by number; default: all.
+        items: Which of them to give out, by number; default: all. Their batches are read whole (`asked_for`).
         batch_size: Sequences at a time.
         progress: Whether to show a progress bar (on the main process).
         label: What it says.
@@ -74,28 +84,28 @@ def patching_tables(
     """
     if not len(examples):
         raise ValueError("there are no examples to read.")
-    contents = {item: unpadded(examples[item]) for item in chosen_items(items, len(examples))}
-    alike = group_equal((item, (ids.tobytes(), labels.tobytes())) for item, (ids, labels) in contents.items())
-    lengths = [len(contents[group[0]][0]) for group in alike]
+    chosen = chosen_items(items, len(examples))
+    contents = [unpadded(example) for example in examples]
+    groups = group_equal((ids.tobytes(), labels.tobytes()) for ids, labels in contents)
+    lengths = [len(contents[group[0]][0]) for group in groups]
     same = original is donor
     pair = {"original": original} if same else tell_apart({"original": original, "donor": donor})
     views = [open_view(model) for model in pair.values()] * (2 if same else 1)
     models = [view.model for view in views]
 
     def read(rows: list[int]) -> tuple[list[int], list[list[float]]]:
-        groups = [alike[row] for row in rows]
-        drops = _patch_batch(logits, readers, right_padded([examples[group[0]] for group in groups]))
-        copies = [(row, item) for row, group in enumerate(groups) for item in group]
-        return [item for _, item in copies], [drops[row].tolist() for row, _ in copies]
+        drops = _patch_batch(logits, readers, right_padded([examples[groups[row][0]] for row in rows]))
+        wanted = copies(rows, groups, chosen)
+        return [item for _, item in wanted], [drops[place].tolist() for place, _ in wanted]
 
-    if not alike:
+    plan = asked_for(batches(lengths, batch_size, views), groups, chosen)
+    if not plan:
         return
     with undisturbed(*models):
-        readers = [hidden_reader(view, right_padded([examples[alike[0][0]]])) for view in views]
+        readers = [hidden_reader(view, right_padded(examples[:1])) for view in views]
         if readers[0].depth != readers[1].depth:
             raise ValueError(f"patching needs models of equal depth, got {readers[0].depth} and {readers[1].depth}.")
         logits = LogitReader(views[0])
-    plan = batches(lengths, batch_size, views)
     work = readers[0].depth + 2
 
     def tokens(rows: list[int]) -> int:

@@ -8,7 +8,7 @@ log-probability that it was drawn with, so that scoring can compare.
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -111,7 +111,7 @@ def sample_tables(
     Args:
         model: As there.
         prompts: Token ids; all of them, also where only some are completed: a prompt that occurs again has noise of its own.
-        items: Which completions to draw: number of the prompt · `num_samples` + number of the sample, always all samples of a prompt. Default:
+        items: Which completions to give out: number of the prompt · `num_samples` + number of the sample, always all samples of a prompt. Default:
             all.
         num_samples: As there, and so are the others.
         max_new_tokens: Where a completion is cut.
@@ -148,7 +148,13 @@ def sample_tables(
         with undisturbed(view.model), view.active():
             neutralise(view.model, max_new_tokens, stops)
             pads = pads_well(view.model, shortest, guard(view.model, shortest))
-        plan = _plan(prompt_ids, chosen, num_samples, batch_size, view=view, pads=pads)
+        plan = [
+            group
+            for group in _plan(prompt_ids, num_samples, batch_size, view=view, pads=pads)
+            if not chosen.isdisjoint(
+                group.prompts
+            )  # whole groups, so that a sample never hangs on what else is asked for
+        ]
         done = rounds(
             plan,
             lambda group: _generate(view, group, draw),
@@ -158,7 +164,9 @@ def sample_tables(
             progress=progress,
         )
         for round_ in done:
-            columns = zip(*(row for _, rows in round_ for row in rows), strict=True)
+            columns = zip(
+                *(row for group, rows in round_ for row in rows if row[0] // num_samples in chosen), strict=True
+            )
             yield pa.table(dict(zip(SAMPLE_SCHEMA.names, columns, strict=True)), schema=SAMPLE_SCHEMA)
 
     return tables()
@@ -220,9 +228,9 @@ class _Group:
         return [(prompt, sample) for prompt in self.prompts for sample in self.samples]
 
 
-def _whole_prompts(items: Sequence[int], num_samples: int) -> list[int]:
+def _whole_prompts(items: Collection[int], num_samples: int) -> frozenset[int]:
     """The prompts whose samples the items are."""
-    prompts = sorted({item // num_samples for item in items})
+    prompts = frozenset(item // num_samples for item in items)
     if len(prompts) * num_samples != len(items):
         raise ValueError(
             f"items must be all {num_samples} samples of each prompt; got {len(items)} items of {len(prompts)} prompts."
@@ -247,29 +255,22 @@ class _GumbelChoice(LogitsProcessor):
 
 
 def _plan(
-    prompts: Sequence[Sequence[int]],
-    chosen: Sequence[int],
-    num_samples: int,
-    batch_size: int,
-    *,
-    view: View,
-    pads: bool,
+    prompts: Sequence[Sequence[int]], num_samples: int, batch_size: int, *, view: View, pads: bool
 ) -> list[_Group]:
     """Groups of neighbours in length.
 
     Args:
         prompts: Token ids.
-        chosen: Which prompts.
         num_samples: Per prompt.
         batch_size: Rows at a time.
         view: The model.
         pads: Whether the model answers alike behind padding; otherwise only prompts of one length come together.
     """
-    lengths = [len(prompts[index]) for index in chosen]
+    lengths = [len(prompt) for prompt in prompts]
     # Each further group costs all the steps of a generation, more than padding does.
     together = batches(lengths, max(1, batch_size // num_samples), [view], padding=math.inf if pads else 1.0)
     samples = [range(at, min(at + batch_size, num_samples)) for at in range(0, num_samples, batch_size)]
-    return [_Group([chosen[place] for place in members], part) for members in together for part in samples]
+    return [_Group(members, part) for members in together for part in samples]
 
 
 def _noise_keys(prompts: Sequence[Sequence[int]]) -> list[int]:

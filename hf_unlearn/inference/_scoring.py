@@ -11,7 +11,15 @@ import pyarrow as pa
 import torch
 
 from hf_unlearn.functional import IGNORE_INDEX, log_prob_divergence
-from hf_unlearn.inference._batching import Batch, Example, chosen_items, group_equal, right_padded
+from hf_unlearn.inference._batching import (
+    Batch,
+    Example,
+    asked_for,
+    chosen_items,
+    copies,
+    group_equal,
+    right_padded,
+)
 from hf_unlearn.inference._completions import Completions
 from hf_unlearn.inference._consistency import check_drawn
 from hf_unlearn.inference._models import check_comparable
@@ -95,9 +103,9 @@ def score_tables(
         completions: Sampled from `models[sampled_from]`.
         sampled_from: Its name.
         models: By name. Loaded models that share weights are told apart (`tell_apart`).
-        items: Which completions to score, by row; default: all.
-        own_states: Keeps what `models[sampled_from]` computes here, so that later calls with the same completions, items and batch size do
-            not run that model again; it must not change in between.
+        items: Which completions to give out, by row; default: all. Their batches are read whole (`asked_for`).
+        own_states: Keeps what `models[sampled_from]` computes here, so that later calls with the same completions and batch size do not run
+            that model again; it must not change in between.
         batch_size: Sequences at a time.
         progress: Whether to show a progress bar (on the main process).
         label: What it says.
@@ -117,7 +125,8 @@ def score_tables(
     check_comparable({name: view.model for name, view in opened.items()})
     others = [name for name in opened if name != sampled_from]
     views = [opened[sampled_from], *(opened[name] for name in others)]
-    groups = group_equal((item, _content(completions, item)) for item in chosen_items(items, len(completions)))
+    chosen = chosen_items(items, len(completions))
+    groups = group_equal(_content(completions, item) for item in range(len(completions)))
     examples = [_as_example(completions, group[0]) for group in groups]
     lengths = [len(example["input_ids"]) for example in examples]
     own = OwnStates(limit=0) if own_states is None else own_states
@@ -131,10 +140,10 @@ def score_tables(
         batch = right_padded([examples[row] for row in rows])
         known = own.of(tuple(groups[row][0] for row in rows), lambda: sharers[0].states(batch))
         states = [known, *(sharer.states(batch) for sharer in sharers[1:])]
-        return _score_batch(readers, states, batch, completions, [groups[row] for row in rows])
+        return _score_batch(readers, states, batch, completions, copies(rows, groups, chosen))
 
     done = rounds(
-        plan,
+        asked_for(plan, groups, chosen),
         read,
         models=[view.model for view in views],
         tokens=lambda rows: len(views) * sum(lengths[row] for row in rows),
@@ -194,9 +203,9 @@ def _score_batch(
     states: Sequence[torch.Tensor],
     batch: Batch,
     completions: Completions,
-    groups: Sequence[Sequence[int]],
+    wanted: Sequence[tuple[int, int]],
 ) -> _Scores:
-    """Scores of a batch's sequences, each for all completions that are equal to it."""
+    """Scores of a batch's sequences, for the wanted completions among those that are equal to them."""
     rows, _, targets = batch.answers
     sums = torch.zeros(len(batch), 2 * len(readers) - 1, dtype=torch.float64)
     drawn_as: list[torch.Tensor] = []
@@ -204,9 +213,8 @@ def _score_batch(
         sums.index_add_(0, rows[at], values)
         drawn_as.append(own)
     own_tokens = batch.by_row(torch.cat(drawn_as))
-    copies = [(row, item) for row, group in enumerate(groups) for item in group]
-    farthest = [_farthest(own_tokens[row], completions, item) for row, item in copies]
-    return _Scores([item for _, item in copies], sums.numpy()[[row for row, _ in copies]], np.array(farthest))
+    farthest = [_farthest(own_tokens[row], completions, item) for row, item in wanted]
+    return _Scores([item for _, item in wanted], sums.numpy()[[row for row, _ in wanted]], np.array(farthest))
 
 
 def _chunks(
