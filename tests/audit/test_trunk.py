@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -184,7 +184,7 @@ class Coins:
 
     name = "coins"
     versions: Mapping[str, int] = {"throws": 1}
-    read: list[str] = []
+    read: ClassVar[list[str]] = []
 
     def __init__(self, models: Any, data: Any, processing_class: Any, config: Any, store: EvidenceStore):
         self.models = {role: model for role, model in models.items() if model is not None}
