@@ -5,8 +5,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from hf_unlearn.audit._contracts import MetricSpec, SubjectKey, Undefined
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._metric_result import MetricResult
@@ -136,7 +134,11 @@ def _result(
         relative_confidence_interval=found.relative_interval,
         relative_reason=_reason(found, values, spec),
         others=others if spec.ideal == "reference" else {},
-        details=metric.details(rows, parts) if parts is None else _mean_details(parts),
+        details=metric.details(rows, uncertainty)
+        if parts is None
+        else metric.details_over_layers(
+            rows, {int(layer): part.details for layer, part in parts.items()}, uncertainty
+        ),
         name=spec.name,
         split=rows.split,
         condition=rows.subject.condition,
@@ -168,10 +170,3 @@ def _reason(found: Comparison, values: _Values, spec: MetricSpec) -> str | None:
         if role not in values.estimates and role in values.reasons:
             return f"{name} is not defined: {values.reasons[role]}"
     return found.reason
-
-
-def _mean_details(parts: Mapping[str, MetricResult]) -> dict[str, float]:
-    names = dict.fromkeys(name for part in parts.values() for name in part.details)
-    return {
-        name: float(np.mean([part.details[name] for part in parts.values() if name in part.details])) for name in names
-    }

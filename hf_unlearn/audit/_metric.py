@@ -38,9 +38,16 @@ class BaseMetric(ABC):
         """Examples behind the value."""
         return rows.count
 
-    def details(self, rows: Rows, parts: object = None) -> dict[str, float]:
+    def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
         """Further numbers of the candidate that belong to the value."""
         return {}
+
+    def details_over_layers(
+        self, rows: Rows, by_layer: Mapping[int, Mapping[str, float]], uncertainty: Bootstrap
+    ) -> dict[str, float]:
+        """The same of a metric by layer as a whole; by default the mean over the layers that have them."""
+        names = dict.fromkeys(name for details in by_layer.values() for name in details)
+        return {name: float(np.mean([d[name] for d in by_layer.values() if name in d])) for name in names}
 
     def notes(self, rows: Rows) -> list[str]:
         """What a reader of the report must know, in sentences."""

@@ -27,6 +27,6 @@ class Exposure(BaseMetric):
         """The mean over examples."""
         return mean_of(generalized_exposure(log_probs(rows), log_probs(rows.of("reference"))), rows)
 
-    def details(self, rows: Rows, parts: object = None) -> dict[str, float]:
+    def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
         """The most exposed example decides."""
         return {"max": float(generalized_exposure(log_probs(rows), log_probs(rows.of("reference"))).max())}

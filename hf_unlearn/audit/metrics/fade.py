@@ -67,7 +67,7 @@ class Fade(BaseMetric):
         """Prompts that differ."""
         return self._fade(rows).num_prompts
 
-    def details(self, rows: Rows, parts: object = None) -> dict[str, float]:
+    def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
         """Both directions, the value per token, samples, and what share of completions was cut."""
         found = self._fade(rows)
         table = _scored(rows)

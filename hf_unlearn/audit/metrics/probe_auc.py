@@ -1,12 +1,14 @@
 """Does a linear probe read more of the forget set in the subject than in the retrained model?"""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from hf_unlearn.audit._contracts import Citation, MetricSpec, Reading, Undefined
 from hf_unlearn.audit._metric import MIN_EXAMPLES, BaseMetric
 from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._rows import Rows
-from hf_unlearn.functional import Bootstrap, Estimate, ProbeResult, linear_probe
+from hf_unlearn.functional import Bootstrap, Estimate, ProbeResult, average, linear_probe
 
 
 def _sentence(result: MetricResult) -> str | None:
@@ -42,15 +44,30 @@ class ProbeAUC(BaseMetric):
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:
         """Of one subject at one layer."""
-        return Estimate(_probe(rows, uncertainty).auc, None)
+        return _probe(rows, uncertainty).estimate
 
     def count(self, rows: Rows) -> int:
         """Examples of both sets."""
         return rows.count + rows.on("holdout").count
 
-    def details(self, rows: Rows, parts: object = None) -> dict[str, float]:
-        """By how much the probe reads more than in the reference."""
-        return {}
+    def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
+        """By how much the probe reads more than in the reference, with its interval."""
+        return _excess([_probe(side, uncertainty).estimate for side in (rows, rows.of("reference"))], uncertainty)
+
+    def details_over_layers(
+        self, rows: Rows, by_layer: Mapping[int, Mapping[str, float]], uncertainty: Bootstrap
+    ) -> dict[str, float]:
+        """The same, averaged over layers before the interval is found."""
+        sides = (rows, rows.of("reference"))
+        means = [average([_probe(side.at(layer), uncertainty).estimate for layer in by_layer]) for side in sides]
+        return _excess(means, uncertainty)
+
+
+def _excess(pair: Sequence[Estimate], uncertainty: Bootstrap) -> dict[str, float]:
+    difference = pair[0].minus(pair[1])
+    interval = uncertainty.interval(difference)
+    details = {"excess_over_reference": difference.value}
+    return details if interval is None else {**details, "excess_low": interval[0], "excess_high": interval[1]}
 
 
 def _probe(rows: Rows, uncertainty: Bootstrap) -> ProbeResult:
@@ -61,7 +78,5 @@ def _probe(rows: Rows, uncertainty: Bootstrap) -> ProbeResult:
     clusters = np.concatenate([rows.clusters, holdout.clusters + rows.clusters.max() + 1])
     return rows.memo(
         "probe",
-        lambda: linear_probe(
-            rows.features(), holdout.features(), clusters=clusters, num_resamples=1, seed=uncertainty.seed
-        ),
+        lambda: linear_probe(rows.features(), holdout.features(), clusters=clusters, seed=uncertainty.seed),
     )

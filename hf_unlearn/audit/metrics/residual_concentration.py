@@ -2,6 +2,7 @@
 
 from hf_unlearn.audit._rows import Rows
 from hf_unlearn.audit.metrics._hidden import LayerMetric, estimates_at, layer_spec
+from hf_unlearn.functional import Bootstrap
 
 
 class ResidualConcentration(LayerMetric):
@@ -15,7 +16,7 @@ class ResidualConcentration(LayerMetric):
         (0.0, 1.0),
     )
 
-    def details(self, rows: Rows, parts: object = None) -> dict[str, float]:
+    def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
         """What a residue without direction would have."""
         found = estimates_at(rows).details.get("diffuse_concentration")
         return {} if found is None else {"diffuse": found}
