@@ -104,28 +104,32 @@ def _panel(axes: Axes, split: str, results: list[MetricResult], spec: ShownSpec)
         ),
         ("start", LABELS["start"], plain.start, plain.start_confidence_interval),
     ]
-    heights: list[float] = []
-    labels: list[str] = []
-    for kind, label, value, interval in bars:
-        if value is not None:
-            low, high = interval or (value, value)
-            error = [[max(0.0, value - low)], [max(0.0, high - value)]]
-            place = len(labels)
-            axes.bar(place, value, width=0.62, color=COLOURS[kind], yerr=error, capsize=6, ecolor="black", zorder=2)
-            top = max(value, high)
-            axes.annotate(f"{value:.3g}", (place, top), xytext=(0, 4), textcoords="offset points", ha="center")
-            labels.append(label)
-            heights += [value, low]
-    axes.set_xticks(range(len(labels)), labels, fontsize=9)
+    shown = [(kind, label, _drawable(value), interval) for kind, label, value, interval in bars if value is not None]
+    # An interval may have no end worth drawing: bars stay visible beside it.
+    room = 3 * max(abs(value) for _, _, value, _ in shown) or 1.0
+    bottom, top = 0.0, 0.0
+    for place, (kind, _, value, interval) in enumerate(shown):
+        low, high = (max(-room, min(room, end)) for end in interval or (value, value))
+        error = [[max(0.0, value - low)], [max(0.0, high - value)]]
+        axes.bar(place, value, width=0.62, color=COLOURS[kind], yerr=error, capsize=6, ecolor="black", zorder=2)
+        above = (place, max(value, high))
+        axes.annotate(f"{value:.3g}", above, xytext=(0, 4), textcoords="offset points", ha="center")
+        bottom, top = min(bottom, value, low), max(top, value, high)
+    axes.set_xticks(range(len(shown)), [label for _, label, _, _ in shown], fontsize=9)
     if plain.floor_confidence_interval is not None:
-        axes.axhspan(*plain.floor_confidence_interval, color=COLOURS["floor"], alpha=0.15, lw=0, zorder=1)
+        axes.axhspan(*map(_drawable, plain.floor_confidence_interval), color=COLOURS["floor"], alpha=0.15, lw=0, zorder=1)
     if isinstance(spec.ideal, str) and plain.ideal is not None:
-        axes.axhline(plain.ideal, color="black", lw=1, ls="--", zorder=3)
+        axes.axhline(_drawable(plain.ideal), color="black", lw=1, ls="--", zorder=3)
     where = f"{split} set" + ("" if plain.relative is None else f": relative {plain.relative:.2f}")
     axes.set_title(_plain(where, 40))
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(0 if min(heights) >= 0 else bottom, top + 0.12 * (top - bottom))
+    margin = 0.12 * (top - bottom) or 1.0
+    axes.set_ylim(bottom - (margin if bottom < 0 else 0), top + margin)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _drawable(value: float) -> float:
+    """Axes overflow long before floats do."""
+    return max(-1e100, min(1e100, value))
 
 
 def _bar_label(result: MetricResult) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 Interval = tuple[float, float]
 DIRECTIONS = ("lower", "higher", "reference", "none")
 SPLITS = ("forget", "retain", "holdout")
-LONGEST, LARGEST = 300, 1e100
-"""Characters of a name and size of a number in a report that is read; beyond them no view could show it."""
+LONGEST = 300
+"""Characters of a name in a report that is read."""
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,8 @@ def finite_number(value: Any, name: str) -> float:
     """A number of a report that is read.
 
     Raises:
-        ValueError: None, or one that nobody can have measured.
+        ValueError: None, or not finite.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, got {value!r}")
     return float(value)

@@ -25,6 +25,8 @@ _HIDDEN = (
         "probe_auc",
     ),
 )
+SCHEMA_1_METRICS = ("fade", "probability", *_HIDDEN)
+"""What schema 1 knew."""
 
 
 def upgrade(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,20 +21,20 @@ WORDS = {
     ),
     "further": (
         "the candidate is further from the reference than another retraining is; where that is between retraining and the original, these "
-        "{examples} cannot tell"
+        "{n} examples cannot tell"
     ),
     "beyond": "the candidate is further from the reference than the original was before unlearning",
-    "cannot tell": "these {examples} cannot tell whether the candidate is like another retraining or like the original",
+    "cannot tell": "these {n} examples cannot tell whether the candidate is like another retraining or like the original",
     "no power": (
-        "these {examples} cannot tell: on them the original itself cannot be told from another retraining, so the test says nothing about "
+        "these {n} examples cannot tell: on them the original itself cannot be told from another retraining, so the test says nothing about "
         "the candidate"
     ),
     "no yardstick": (
-        "these {examples} cannot tell: the start is at or below the floor, that is, the original is no further from the reference than "
+        "these {n} examples cannot tell: the start is at or below the floor, that is, the original is no further from the reference than "
         "another retraining is, so the test says nothing about the candidate"
     ),
     "no start": (
-        "the candidate cannot be told from another retraining, but without the original nobody knows whether these {examples} could tell"
+        "the candidate cannot be told from another retraining, but without the original nobody knows whether these {n} examples could tell"
     ),
     "no floor": "there is no noise floor (no twin), so the distance cannot be judged",
     "no interval": "without an interval of the difference from the floor, the distance cannot be judged",
@@ -68,7 +68,7 @@ def verdict(result: MetricResult) -> Verdict:
         result: Of an audit; of one layer or as a whole.
     """
     kind = _kind(result)
-    words = WORDS[kind].format(examples=counted(result), fewest=FEWEST)
+    words = WORDS[kind].format(n=result.n, fewest=FEWEST)
     return Verdict(kind, words, _numbers(result, kind))
 
 

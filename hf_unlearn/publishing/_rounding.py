@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from hf_unlearn.audit import AuditReport, MetricResult, MetricResults
+from hf_unlearn.audit._metric_result import Interval
 
 
 WITH_INTERVAL = {
@@ -19,7 +20,12 @@ WITH_INTERVAL = {
     "relative": "relative_confidence_interval",
 }
 """Numbers of a result, and the fields that hold their intervals."""
-_MEASURED = re.compile(r"-?\d+\.\d+(?:e-?\d+)?|\d+(?=\s?%)")
+DIFFERENCES = {
+    "over_floor_interval": "difference of value from floor",
+    "start_over_floor_interval": "difference of start from floor",
+}
+"""Intervals of what is no number of its own, and what that is."""
+_MEASURED = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?|\d+(?=\s?%)")
 SMALL = 20
 """Rows of a set, below which a publisher is warned."""
 _OF_HALF_WIDTH, _WITHOUT_INTERVAL = 2, 3
@@ -27,6 +33,8 @@ _OF_HALF_WIDTH, _WITHOUT_INTERVAL = 2, 3
 _BOUNDARIES = (0.0, 1.0)
 """Of probabilities, shares and relative values: rounding alone makes nothing certain."""
 _MOST = 15
+DUST = 1e-12
+"""Of the largest number of a result: what is smaller is left over from adding up, and shown as the 0 that it stands for."""
 
 
 def rounded(report: AuditReport) -> AuditReport:
@@ -40,7 +48,7 @@ def rounded(report: AuditReport) -> AuditReport:
     """
     words = [reworded(sentence) for sentence in report.reading()]
     for more in range(_MOST):
-        metrics = {name: _rounded_result(result, more) for name, result in report.metrics.items()}
+        metrics = MetricResults({key: _rounded_result(result, more) for key, result in report.metrics.items()})
         found = dataclasses.replace(report, metrics=MetricResults(metrics))
         if [reworded(sentence) for sentence in found.reading()] == words:
             return found
@@ -104,14 +112,29 @@ def _magnitude(value: float) -> int:
 
 
 def _rounded_result(result: MetricResult, more: int) -> MetricResult:
+    scale = max(
+        abs(number) for number in (result.value, result.floor, result.start, result.ideal) if number is not None
+    )
+
+    def number(value: float, interval: Interval | None = None, scale: float = scale) -> float:
+        return 0.0 if abs(value) < DUST * scale else round_number(value, interval, more=more)
+
     parts: dict[str, Any] = {}
     for name, bounds in WITH_INTERVAL.items():
         value, interval = getattr(result, name), getattr(result, bounds)
+        own = 1.0 if name == "relative" else scale
         if value is not None:
-            parts[name] = round_number(value, interval, more=more)
+            parts[name] = number(value, interval, own)
         if interval is not None:
-            parts[bounds] = tuple(round_number(end, interval, more=more) for end in interval)
-    for name in ("others", "details"):
-        parts[name] = {key: round_number(value, more=more) for key, value in getattr(result, name).items()}
+            parts[bounds] = tuple(number(end, interval, own) for end in interval)
+    for bounds in DIFFERENCES:
+        interval = getattr(result, bounds)
+        if interval is not None:
+            parts[bounds] = tuple(number(end, interval) for end in interval)
+    if result.ideal is not None:
+        parts["ideal"] = number(result.ideal)
+    parts["others"] = {role: number(value) for role, value in result.others.items()}
+    # Details have scales of their own.
+    parts["details"] = {name: round_number(value, more=more) for name, value in result.details.items()}
     parts["by_layer"] = {layer: _rounded_result(part, more) for layer, part in result.by_layer.items()}
     return dataclasses.replace(result, **parts)

@@ -61,6 +61,12 @@ def test_negative_values_have_room(drawn):
     assert drawn(made())["gap.png"].axes[0].get_ylim()[0] == 0
 
 
+def test_an_interval_without_end_hides_no_bar(drawn):
+    """Three clusters may leave a bound of 1e300."""
+    (axes,) = drawn(made(result("gap", 4.0, start_confidence_interval=(1.0, 1e304))))["gap.png"].axes
+    assert 10 < axes.get_ylim()[1] < 50
+
+
 def test_what_is_not_there_is_not_drawn(drawn):
     assert drawn(made(result("spread", 1.0))) == {}
     bare = result(
@@ -101,9 +107,9 @@ def test_no_name_leaves_the_folder(name: str, drawn, tmp_path: Path):
 def test_a_report_without_measure_is_drawn_in_measure(drawn, monkeypatch: pytest.MonkeyPatch):
     """Somebody else's: many metrics, sets, conditions and layers, numbers beyond any axis."""
     monkeypatch.setattr(_figures, "_FIGURES", 2)
-    many = [result(f"m{number}", 1e100, split=f"s{place}") for number in range(5) for place in range(9)]
+    many = [result(f"m{number}", 1.7e308, split=f"s{place}", ideal=-1.7e308) for number in range(5) for place in range(9)]
     many += [result("m1", 1.0, split="s0", condition=f"c{number}") for number in range(40)]
-    layers = {str(7 * number): result("deep", -1e100) for number in range(400)}
+    layers = {str(7 * number): result("deep", -1.7e308, start=1.7e308) for number in range(400)}
     many += [result(f"deep{number}", 1.0, by_layer=layers, split="s0") for number in range(70)]
     specs = {f"m{number}": spec(f"m{number}") for number in range(5)} | {
         f"deep{number}": spec("d", by_layer=True) for number in range(70)
