@@ -1,6 +1,5 @@
 """A card with the audit in it: a pure function of the old card, the report and what the publisher says. No Hub, no files."""
 
-import html
 import importlib.resources
 import math
 import re
@@ -58,7 +57,7 @@ def card_section(report: AuditReport, statement: Statement, repo_id: str, figure
             models=models,
             data=report.provenance.data,
             interval=Safe(f"{100 * confidence:g} % interval" if isinstance(confidence, float) else "interval"),
-            reading=[Safe(html.escape(sentence, quote=False)) for sentence in report.reading()],
+            reading=report.reading(),  # holds titles and conditions, which may be somebody else's
             notes=report.notes,
             figures=[Safe(name) for name in figures if re.fullmatch(r"[\w.-]+", name)],
             folder=Safe(FOLDER),

@@ -10,7 +10,6 @@ import re
 from typing import Any
 
 from hf_unlearn.audit import AuditReport, MetricResult, MetricResults
-from hf_unlearn.audit._metric_result import Interval
 
 
 WITH_INTERVAL = {
@@ -112,29 +111,38 @@ def _magnitude(value: float) -> int:
 
 
 def _rounded_result(result: MetricResult, more: int) -> MetricResult:
-    scale = max(
-        abs(number) for number in (result.value, result.floor, result.start, result.ideal) if number is not None
-    )
-
-    def number(value: float, interval: Interval | None = None, scale: float = scale) -> float:
-        return 0.0 if abs(value) < DUST * scale else round_number(value, interval, more=more)
-
+    result = _without_dust(result)
     parts: dict[str, Any] = {}
     for name, bounds in WITH_INTERVAL.items():
         value, interval = getattr(result, name), getattr(result, bounds)
-        own = 1.0 if name == "relative" else scale
         if value is not None:
-            parts[name] = number(value, interval, own)
+            parts[name] = round_number(value, interval, more=more)
         if interval is not None:
-            parts[bounds] = tuple(number(end, interval, own) for end in interval)
+            parts[bounds] = tuple(round_number(end, interval, more=more) for end in interval)
     for bounds in DIFFERENCES:
         interval = getattr(result, bounds)
         if interval is not None:
-            parts[bounds] = tuple(number(end, interval) for end in interval)
+            parts[bounds] = tuple(round_number(end, interval, more=more) for end in interval)
     if result.ideal is not None:
-        parts["ideal"] = number(result.ideal)
-    parts["others"] = {role: number(value) for role, value in result.others.items()}
-    # Details have scales of their own.
-    parts["details"] = {name: round_number(value, more=more) for name, value in result.details.items()}
+        parts["ideal"] = round_number(result.ideal, more=more)
+    for name in ("others", "details"):
+        parts[name] = {key: round_number(value, more=more) for key, value in getattr(result, name).items()}
     parts["by_layer"] = {layer: _rounded_result(part, more) for layer, part in result.by_layer.items()}
     return dataclasses.replace(result, **parts)
+
+
+def _without_dust(result: MetricResult) -> MetricResult:
+    """What is left over from adding up is shown as the 0 that it stands for; details have scales of their own."""
+    numbers = (result.value, result.floor, result.start, result.ideal)
+    scale = max(abs(number) for number in numbers if number is not None)
+
+    def cleaned(value: Any, scale: float) -> Any:
+        if isinstance(value, tuple):
+            return tuple(cleaned(end, scale) for end in value)
+        return 0.0 if value is not None and abs(value) < DUST * scale else value
+
+    names = ("ideal", *WITH_INTERVAL, *WITH_INTERVAL.values(), *DIFFERENCES)
+    parts = {name: cleaned(getattr(result, name), 1.0 if name.startswith("relative") else scale) for name in names}
+    return dataclasses.replace(
+        result, **parts, others={role: cleaned(value, scale) for role, value in result.others.items()}
+    )

@@ -107,7 +107,9 @@ def test_no_name_leaves_the_folder(name: str, drawn, tmp_path: Path):
 def test_a_report_without_measure_is_drawn_in_measure(drawn, monkeypatch: pytest.MonkeyPatch):
     """Somebody else's: many metrics, sets, conditions and layers, numbers beyond any axis."""
     monkeypatch.setattr(_figures, "_FIGURES", 2)
-    many = [result(f"m{number}", 1.7e308, split=f"s{place}", ideal=-1.7e308) for number in range(5) for place in range(9)]
+    many = [
+        result(f"m{number}", 1.7e308, split=f"s{place}", ideal=-1.7e308) for number in range(5) for place in range(9)
+    ]
     many += [result("m1", 1.0, split="s0", condition=f"c{number}") for number in range(40)]
     layers = {str(7 * number): result("deep", -1.7e308, start=1.7e308) for number in range(400)}
     many += [result(f"deep{number}", 1.0, by_layer=layers, split="s0") for number in range(70)]
