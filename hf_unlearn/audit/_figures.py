@@ -117,7 +117,9 @@ def _panel(axes: Axes, split: str, results: list[MetricResult], spec: ShownSpec)
         bottom, top = min(bottom, value, low), max(top, value, high)
     axes.set_xticks(range(len(shown)), [label for _, label, _, _ in shown], fontsize=9)
     if plain.floor_confidence_interval is not None:
-        axes.axhspan(*map(_drawable, plain.floor_confidence_interval), color=COLOURS["floor"], alpha=0.15, lw=0, zorder=1)
+        axes.axhspan(
+            *map(_drawable, plain.floor_confidence_interval), color=COLOURS["floor"], alpha=0.15, lw=0, zorder=1
+        )
     if isinstance(spec.ideal, str) and plain.ideal is not None:
         axes.axhline(_drawable(plain.ideal), color="black", lw=1, ls="--", zorder=3)
     where = f"{split} set" + ("" if plain.relative is None else f": relative {plain.relative:.2f}")
