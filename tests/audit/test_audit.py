@@ -17,7 +17,7 @@ from toys import tiny_llama
 from transformers import LlamaForCausalLM
 
 import hf_unlearn._files
-from hf_unlearn.audit import AuditReport, MetricResult, Provenance, ReportNotSavedError, audit
+from hf_unlearn.audit import AuditReport, EvidenceStore, MetricResult, Provenance, ReportNotSavedError, audit
 from hf_unlearn.data import load_pocket, tokenize_examples
 
 
@@ -102,37 +102,31 @@ def test_probability_is_the_geometric_mean_of_token_probabilities(options: dict,
 
 
 def test_an_interrupted_audit_resumes(options: dict, models: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """It fails when the twin's answers are scored; the second run must not sample the candidate's again."""
-    from hf_unlearn.audit import _audit, _subjects
+    """It is stopped when the twin's answers are read; the second run computes what is missing, and nothing else."""
+    real, computed = EvidenceStore.table, []
 
-    real_score, real_sample = _audit.score, _subjects.sample_completions
-    calls = []
+    def watched(stop: str | None, store, label, key, count, compute, **settings):
+        def noted(items):
+            if label == stop:
+                raise KeyboardInterrupt
+            computed.append(label)
+            return compute(items)
 
-    def failing(models, examples, **settings):
-        calls.append(len(examples))
-        if len(calls) == 7:
-            raise KeyboardInterrupt
-        return real_score(models, examples, **settings)
+        return real(store, label, key, count, noted, **settings)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(_audit, "score", failing)
-        with pytest.raises(KeyboardInterrupt):
-            audit(models["original"], **options, output_dir=tmp_path)
-    kept = {path.name for path in (tmp_path / "evidence").iterdir()}
-    assert any(name.startswith("fade-forget-candidate") for name in kept)
+    monkeypatch.setattr(
+        EvidenceStore, "table", lambda *given, **settings: watched("answers-forget-twin", *given, **settings)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        audit(models["original"], **options, output_dir=tmp_path)
+    first, computed[:] = set(computed), []
+    assert {"completions-forget-candidate", "samples-forget-candidate"} <= first
     assert not list(tmp_path.glob("report.json"))
-
-    labels = []
-
-    def watched(*args, **settings):
-        labels.append(settings["label"])
-        return real_sample(*args, **settings)
-
-    monkeypatch.setattr(_subjects, "sample_completions", watched)
+    monkeypatch.setattr(EvidenceStore, "table", lambda *given, **settings: watched(None, *given, **settings))
     resumed = audit(models["original"], **options, output_dir=tmp_path)
-    assert "sampling candidate forget" not in labels
-    whole = audit(models["original"], **options)
-    assert resumed.metrics == whole.metrics
+    assert "answers-forget-twin" in computed and not first & set(computed)
+    monkeypatch.setattr(EvidenceStore, "table", real)
+    assert resumed.metrics == audit(models["original"], **options).metrics
 
 
 def test_the_report_holds_no_text_of_the_data(options: dict, pocket, models: dict, tmp_path: Path):
