@@ -11,6 +11,7 @@ from toys import markov_lm, tiny_llama
 
 from hf_unlearn.audit import (
     AuditReport,
+    EvidenceStore,
     MetricResult,
     audit,
     measure_representation,
@@ -169,18 +170,20 @@ def test_a_few_examples_are_too_few(options: dict):
     assert any("Hidden states of 4 forget examples were not compared; 5 are needed" in note for note in found.notes)
 
 
-def test_features_of_models_are_kept_and_used_again(options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from hf_unlearn.audit import _layers
-
+def test_a_second_audit_computes_nothing(options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Hidden states, lens and patching among the rest."""
     first = audit(options["original"], **options, output_dir=tmp_path)
-    assert list((tmp_path / "evidence").glob("features-holdout-twin-*.safetensors"))
     assert (tmp_path / "representation.png").read_bytes().startswith(b"\x89PNG")
+    real = EvidenceStore.table
 
-    def never(*args, **settings):
+    def never(items):
         raise AssertionError("read again")
 
-    for name in ("feature_rows", "lens_log_probs", "patching_effects"):
-        monkeypatch.setattr(_layers, name, never)
+    monkeypatch.setattr(
+        EvidenceStore,
+        "table",
+        lambda store, label, key, count, compute, **settings: real(store, label, key, count, never, **settings),
+    )
     assert audit(options["original"], **options, output_dir=tmp_path).metrics == first.metrics
 
 
