@@ -22,5 +22,6 @@ def test_two_processes_give_the_rows_of_one(tmp_path: Path):
         assert shared["rows"] == alone["rows"]
         assert all(1 < count <= alone["counts"][name] for name, count in shared["counts"].items())
         assert (tmp_path / "one.txt").read_text() == (tmp_path / f"two-{rank}.txt").read_text()
-    kept = [path.name for path in (tmp_path / "evidence" / "two").iterdir()]
-    assert len(kept) == 3, kept  # samples of either model, and the scores: written once, by the main process
+    tables = [pyarrow.parquet.read_table(path) for path in (tmp_path / "evidence" / "two").iterdir()]
+    # Samples and scores of both models, each once; in how many shards depends on how busy the machine is.
+    assert sum(map(len, tables)) == 2 * 7 * 8 + 2 * 7 * 8
