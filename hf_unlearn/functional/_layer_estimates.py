@@ -20,7 +20,7 @@ LAYER_SCALES: Mapping[str, str] = {
     # The debiased estimator is an inner product of doubly centred matrices over their norms, so that it lies in [−1, 1].
     "cka": "fisher",
     "cka_to_original": "fisher",
-    "anchored_erasure": "logit",
+    "anchored_erasure": "clipped",
     "pca_similarity": "logit",
     "pca_shift": "log",
     "mean_pca_distance": "log",

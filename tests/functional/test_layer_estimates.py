@@ -85,9 +85,13 @@ def test_bounded_metrics_have_bounded_intervals():
         given = rows(seed, count=6)
         for name, estimate in layer_estimates(given, shared_basis=True).estimates.items():
             interval = bootstrap.interval(estimate)
-            low, high = {"log": (0, np.inf), "logit": (0, 1), "fisher": (-1, 1), "plain": (-np.inf, np.inf)}[
-                estimate.scale
-            ]
+            low, high = {
+                "log": (0, np.inf),
+                "logit": (0, 1),
+                "clipped": (0, 1),
+                "fisher": (-1, 1),
+                "plain": (-np.inf, np.inf),
+            }[estimate.scale]
             assert interval is None or low <= interval[0] <= interval[1] <= high, name
 
 
