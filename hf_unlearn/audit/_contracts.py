@@ -78,6 +78,8 @@ class MetricSpec:
         requires: Roles without which it has no value ("original", "reference").
         compares: Whether its value is between a subject and the reference (then the reference itself has none).
         better: "lower" or "higher" where the ideal is no bound of the value but one side is still better.
+        short: Title of a narrow column; default: `title`.
+        tracked: Which of its details a tracker follows too.
     """
 
     name: str
@@ -96,6 +98,8 @@ class MetricSpec:
     requires: tuple[str, ...] = ()
     compares: bool = False
     better: str | None = None
+    short: str = ""
+    tracked: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:

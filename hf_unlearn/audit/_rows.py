@@ -38,9 +38,20 @@ class Evidence:
             self._memo[key] = compute()
         return self._memo[key]
 
+    def drop(self, subject: SubjectKey) -> None:
+        """Drop what was read of a subject, and what was worked out with it: it is about to be read again, and has changed."""
+        self.tables = {place: table for place, table in self.tables.items() if place[1] != subject}
+        others = {place[1] for place in self.tables}
+        self._memo = {key: value for key, value in self._memo.items() if not others.isdisjoint(_parts(key))}
+
     def roles(self) -> list[str]:
         """Who was read, in order, each role once."""
         return list(dict.fromkeys(key.role for _, key, _ in self.tables))
+
+
+def _parts(key: Any) -> tuple[Any, ...]:
+    """Of a key of the memo, those that may be a subject."""
+    return tuple(part for part in key if isinstance(part, SubjectKey)) if isinstance(key, tuple) else ()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The metrics of an audit, by name: one file each, and a line here. The order is that of reports."""
 
 from hf_unlearn.audit._metric import BaseMetric
+from hf_unlearn.audit.metrics.accuracy import Accuracy
 from hf_unlearn.audit.metrics.anchored_erasure import AnchoredErasure
 from hf_unlearn.audit.metrics.cka import CKA
 from hf_unlearn.audit.metrics.cka_asymmetry import CKAAsymmetry
@@ -28,6 +29,7 @@ from hf_unlearn.audit.metrics.unlearning_depth_score import UnlearningDepthScore
 
 METRICS: dict[str, type[BaseMetric]] = {
     "probability": Probability,
+    "accuracy": Accuracy,
     "fade": Fade,
     "exact_memorization": ExactMemorization,
     "extraction_strength": ExtractionStrength,

@@ -20,6 +20,7 @@ def layer_spec(
     ideal: float,
     bounds: tuple[float | None, float | None],
     *,
+    short: str = "",
     headline: bool = False,
     citation: Citation = OURS,
 ) -> MetricSpec:
@@ -27,6 +28,7 @@ def layer_spec(
     return MetricSpec(
         name=name,
         title=title,
+        short=short,
         unit=unit,
         ideal=ideal,
         bounds=bounds,

@@ -7,5 +7,10 @@ class CKA(LayerMetric):
     """Debiased linear CKA; 1 = the same geometry. Geometry, not a verdict."""
 
     spec = layer_spec(
-        "cka", "CKA with the retrained model", "linear CKA with the retrained model, debiased", 1.0, (None, 1.0)
+        "cka",
+        "CKA with the retrained model",
+        "linear CKA with the retrained model, debiased",
+        1.0,
+        (None, 1.0),
+        short="CKA",
     )

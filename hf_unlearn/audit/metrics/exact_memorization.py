@@ -13,6 +13,7 @@ class ExactMemorization(BaseMetric):
     spec = MetricSpec(
         name="exact_memorization",
         title="exact memorization",
+        short="memorized",
         unit="share of answer tokens that are the first choice",
         ideal="reference",
         bounds=(0.0, 1.0),

@@ -13,6 +13,8 @@ class Exposure(BaseMetric):
     spec = MetricSpec(
         name="exposure",
         title="generalized exposure",
+        short="exposure",
+        tracked=("max",),
         unit="bits by which the answer is more likely than under the reference",
         ideal=0.0,
         bounds=(None, None),

@@ -13,6 +13,7 @@ class ExtractionStrength(BaseMetric):
     spec = MetricSpec(
         name="extraction_strength",
         title="extraction strength",
+        short="extraction",
         unit="share of the answer that comes by itself after its beginning",
         ideal="reference",
         bounds=(0.0, 1.0),

@@ -15,6 +15,7 @@ class Probability(BaseMetric):
     spec = MetricSpec(
         name="probability",
         title="probability of the true answer",
+        short="p",
         unit="exp(mean token log-probability) of the answer",
         ideal="reference",
         bounds=(0.0, 1.0),

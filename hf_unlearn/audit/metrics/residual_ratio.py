@@ -12,5 +12,6 @@ class ResidualRatio(LayerMetric):
         "distance to the retrained states, in units of retraining's change",
         0.0,
         (0.0, None),
+        short="residual",
         headline=True,
     )
