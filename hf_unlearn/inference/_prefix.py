@@ -93,3 +93,8 @@ def takes_dynamic_cache(model: PreTrainedModel | PeftModel) -> bool:
         return False
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
     return all(type(layer).__name__ in ("DynamicLayer", "DynamicSlidingWindowLayer") for layer in cache.layers)
+
+
+def can_drop_rows(cache: DynamicCache) -> bool:
+    """Whether rows can be taken out of a cache while a generation is under way: plain layers that keep everything."""
+    return all(type(layer).__name__ == "DynamicLayer" for layer in cache.layers)

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import torch
+from peft import PeftModel
 from torch.nn.utils.rnn import pad_sequence
-from transformers import LogitsProcessor, PreTrainedTokenizerBase
+from transformers import DynamicCache, LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_unlearn.functional import gumbel_draw
 from hf_unlearn.inference._batching import batches, chosen_items
 from hf_unlearn.inference._completions import Completions
 from hf_unlearn.inference._generation import guard, neutralise, pads_well
 from hf_unlearn.inference._models import base_model, undisturbed
-from hf_unlearn.inference._prefix import left_padded, shared_prefix_cache
+from hf_unlearn.inference._prefix import can_drop_rows, left_padded, shared_prefix_cache
 from hf_unlearn.inference._prompts import Prompts, check_room, default_stop_token_ids, encode_prompts
 from hf_unlearn.inference._rounds import rounds
 from hf_unlearn.inference._views import View, Viewable, open_view
@@ -203,6 +204,10 @@ def completions_from_table(table: pa.Table, prompts: Sequence[Sequence[int]], nu
     )
 
 
+LEG = 8
+"""Tokens between two looks at which rows have ended."""
+
+
 @dataclass(frozen=True)
 class _Draw:
     """What decides every sample: the prompts, where the noise of each begins, and where a completion ends."""
@@ -290,30 +295,71 @@ def _noise_keys(prompts: Sequence[Sequence[int]]) -> list[int]:
 def _generate(view: View, group: _Group, draw: _Draw) -> list[tuple[int, list[int], list[float], bool]]:
     """Of each row its number, generated ids, their log-probabilities, and whether it was cut."""
     with view.active():
-        neutralise(view.model, draw.max_new_tokens, draw.stops)
         inner, repeats = base_model(view.model), len(group.samples)
         input_ids, attention_mask = left_padded([draw.prompts[index] for index in group.prompts], device=inner.device)
         cache = shared_prefix_cache(inner, input_ids, attention_mask, repeats=repeats)
-        input_ids = input_ids.repeat_interleave(repeats, 0)
         noise = [(draw.keys[prompt] + sample) % 2**64 for prompt, sample in group.rows]
-        choice = _GumbelChoice(noise, draw.seed, input_ids.shape[1])
-        output = inner.generate(
-            input_ids=input_ids,
-            attention_mask=attention_mask.repeat_interleave(repeats, 0),
-            logits_processor=[choice],
-            **({} if cache is None else {"past_key_values": cache}),
-        )
-    token_ids = output[:, input_ids.shape[1] :].cpu()
-    _check_followed(type(inner), choice, token_ids, draw.stops)
-    log_probs = torch.cat(choice.log_probs, 1).cpu()
-    # What `generate` padded after an end token does not count.
-    lengths = _until_stop(token_ids, draw.stops).sum(1).tolist()
+        rows = _Growing(input_ids.repeat_interleave(repeats, 0), attention_mask.repeat_interleave(repeats, 0), noise)
+        # Rows that have ended go on until the last one ends, unless the others can be taken out of the cache.
+        leg = LEG if cache is not None and can_drop_rows(cache) else draw.max_new_tokens
+        while rows.live:
+            neutralise(view.model, min(leg, draw.max_new_tokens - rows.length), draw.stops)
+            rows.grow(inner, cache, draw)
     found = []
-    for row, ((prompt, sample), length) in enumerate(zip(group.rows, lengths, strict=True)):
-        ids = token_ids[row, :length].tolist()
-        item = prompt * draw.num_samples + sample
-        found.append((item, ids, log_probs[row, :length].tolist(), ids[-1] not in draw.stops))
+    for (prompt, sample), ids, log_probs in zip(group.rows, rows.token_ids, rows.log_probs, strict=True):
+        found.append((prompt * draw.num_samples + sample, ids, log_probs, ids[-1] not in draw.stops))
     return found
+
+
+class _Growing:
+    """Rows of a group while they grow; those that have ended are left out.
+
+    Args:
+        input_ids: Left-padded prompts, one row per sample.
+        attention_mask: Of the same shape.
+        noise: Where the noise of each row begins.
+    """
+
+    def __init__(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, noise: list[int]):
+        self._ids, self._mask, self._noise = input_ids, attention_mask, noise
+        self._prompt_length = input_ids.shape[1]
+        self.live = list(range(len(noise)))
+        self.token_ids: list[list[int]] = [[] for _ in noise]
+        self.log_probs: list[list[float]] = [[] for _ in noise]
+
+    @property
+    def length(self) -> int:
+        """Tokens generated so far."""
+        return self._ids.shape[1] - self._prompt_length
+
+    def grow(self, model: PreTrainedModel | PeftModel, cache: DynamicCache | None, draw: _Draw) -> None:
+        """Let `generate` go on for as many tokens as the model's settings say."""
+        choice = _GumbelChoice([self._noise[row] for row in self.live], draw.seed, self._prompt_length)
+        before = self._ids.shape[1]
+        given = {} if cache is None else {"past_key_values": cache}
+        self._ids = model.generate(input_ids=self._ids, attention_mask=self._mask, logits_processor=[choice], **given)
+        token_ids = self._ids[:, before:].cpu()
+        _check_followed(type(model), choice, token_ids, draw.stops)
+        log_probs = torch.cat(choice.log_probs, 1).cpu()
+        # What `generate` padded after an end token does not count.
+        lengths = _until_stop(token_ids, draw.stops).sum(1).tolist()
+        kept = []
+        for place, (row, length) in enumerate(zip(self.live, lengths, strict=True)):
+            self.token_ids[row] += token_ids[place, :length].tolist()
+            self.log_probs[row] += log_probs[place, :length].tolist()
+            if self.token_ids[row][-1] not in draw.stops and self.length < draw.max_new_tokens:
+                kept.append(place)
+        self._mask = torch.nn.functional.pad(self._mask, (0, token_ids.shape[1]), value=1)
+        if len(kept) < len(self.live):
+            self._keep(kept, cache)
+
+    def _keep(self, places: list[int], cache: DynamicCache | None) -> None:
+        self.live = [self.live[place] for place in places]
+        if places:
+            chosen = torch.tensor(places, device=self._ids.device)
+            self._ids, self._mask = self._ids[chosen], self._mask[chosen]
+            if cache is not None:
+                cache.batch_select_indices(chosen)
 
 
 def _check_followed(owner: type, choice: _GumbelChoice, token_ids: torch.Tensor, stops: Sequence[int]) -> None:

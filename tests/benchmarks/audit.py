@@ -11,6 +11,7 @@ included. Every audit runs in a process of its own, in turn, on the same saved m
 """
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -110,6 +111,7 @@ def run_audit(work: Path, out: Path, max_examples: int) -> None:
     tokens = 0
     forward = LlamaModel.forward
 
+    @functools.wraps(forward)  # what it takes decides whether prompts can be shared
     def counted(self: LlamaModel, *args: object, **named: object) -> object:
         nonlocal tokens
         given = named.get("input_ids", named.get("inputs_embeds", args[0] if args else None))
