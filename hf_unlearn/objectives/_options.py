@@ -17,10 +17,13 @@ def check_options(part: Any, kind: str) -> None:
         TypeError: Not a number, or no switch, where one is needed.
         ValueError: Not finite, or not above its limit.
     """
-    hints = get_type_hints(type(part))
+    try:
+        hints = get_type_hints(type(part))
+    except NameError:  # of a type that is imported for type checkers only
+        hints = {}
     for option in fields(part):
         if option.init:
-            _check(option, getattr(part, option.name), hints[option.name], f"{kind} {part.name!r}")
+            _check(option, getattr(part, option.name), hints.get(option.name), f"{kind} {part.name!r}")
 
 
 def _check(option: Field, value: Any, hint: Any, owner: str) -> None:

@@ -148,6 +148,15 @@ def test_options_of_a_dataclass_of_ones_own_are_checked():
     assert Mine().layer is None
 
 
+def test_annotations_that_only_type_checkers_can_read_forbid_nothing():
+    @dataclass(frozen=True)
+    class Mine(ObjectiveBase):
+        table: "SomewhereElse" = None  # noqa: F821 - that it is not there is the test
+        name: str = field(default="mine", init=False)
+
+    assert Mine(table=3).table == 3
+
+
 def test_the_lifecycle_is_no_option():
     """Settings and checkpoints keep the fields of an objective; defaults of the lifecycle are none of them."""
     assert [option.name for option in fields(NPO)] == ["beta", "name", "reduction", "needs"]
