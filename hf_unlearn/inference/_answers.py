@@ -308,17 +308,24 @@ def token_statistics(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, t
         >>> [round(found[name].item(), 4) for name in ("log_probs", "entropy", "vocab_mean", "vocab_std")]
         [-1.3863, 0.5623, -0.5623, 0.4757]
     """
+    raw = logits.gather(1, targets[:, None])
+    rank = 1 + (logits > raw).sum(-1, dtype=torch.int32)
+    correct = rank == 1
+    correct[correct.clone()] = logits[correct].argmax(-1) == targets[correct]  # of several most likely ones only the first
     log_p = log_softmax(logits)
-    p = log_p.exp()
     own = log_p.gather(1, targets[:, None])
-    possible = log_p.clamp_min(torch.finfo(log_p.dtype).min)  # 0 · −∞ is nothing
-    mean = (p * possible).sum(-1, keepdim=True)
-    spread = (p * (possible - mean).square_().clamp_max_(torch.finfo(log_p.dtype).max)).sum(-1).sqrt()
+    p = log_p.exp()
+    mean = (p * log_p).sum(-1)
+    if mean.isnan().any():  # 0 · −∞: rare, so that the common case need not look at every token once more
+        log_p = log_p.clamp_min(-1e9)
+        mean = (p * log_p).sum(-1)
+    deviation = log_p.sub_(mean[:, None])
+    variance = p.mul_(deviation).mul_(deviation).sum(-1)
     return {
         "log_probs": own[:, 0].double(),
-        "correct": logits.argmax(-1) == targets,
-        "rank": 1 + (logits > logits.gather(1, targets[:, None])).sum(-1, dtype=torch.int32),
-        "entropy": -mean[:, 0].double(),
-        "vocab_mean": mean[:, 0].double(),
-        "vocab_std": spread.double(),
+        "correct": correct,
+        "rank": rank,
+        "entropy": -mean.double(),
+        "vocab_mean": mean.double(),
+        "vocab_std": variance.sqrt().double(),
     }
