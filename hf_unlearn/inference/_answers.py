@@ -28,8 +28,8 @@ from hf_unlearn.inference._batching import (
 from hf_unlearn.inference._features import FeatureSettings, chosen_layers, pool, project
 from hf_unlearn.inference._hidden import HiddenReader, NoHiddenStatesError
 from hf_unlearn.inference._lens import LogitLens, hidden_reader
+from hf_unlearn.inference._logits import LogitReader, Pass, joined, log_softmax
 from hf_unlearn.inference._models import context_length, rope_switch, undisturbed
-from hf_unlearn.inference._reading import LogitReader, Pass, joined, log_softmax
 from hf_unlearn.inference._rounds import rounds
 from hf_unlearn.inference._shared_prompts import PromptSharer, plan_reading
 from hf_unlearn.inference._views import View, Viewable, open_view
@@ -311,7 +311,9 @@ def token_statistics(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, t
     raw = logits.gather(1, targets[:, None])
     rank = 1 + (logits > raw).sum(-1, dtype=torch.int32)
     correct = rank == 1
-    correct[correct.clone()] = logits[correct].argmax(-1) == targets[correct]  # of several most likely ones only the first
+    correct[correct.clone()] = (
+        logits[correct].argmax(-1) == targets[correct]
+    )  # of several most likely ones only the first
     log_p = log_softmax(logits)
     own = log_p.gather(1, targets[:, None])
     p = log_p.exp()

@@ -12,8 +12,8 @@ from peft import PeftModel
 from hf_unlearn.inference._batching import Batch
 from hf_unlearn.inference._consistency import resolution
 from hf_unlearn.inference._hidden import HiddenReader, NoHiddenStatesError
+from hf_unlearn.inference._logits import LogitReader
 from hf_unlearn.inference._models import base_model
-from hf_unlearn.inference._reading import LogitReader
 from hf_unlearn.inference._views import View
 
 

@@ -23,8 +23,8 @@ from hf_unlearn.inference._batching import (
 )
 from hf_unlearn.inference._hidden import HiddenReader
 from hf_unlearn.inference._lens import hidden_reader
+from hf_unlearn.inference._logits import LogitReader, Pass, joined, passes
 from hf_unlearn.inference._models import rope_switch, undisturbed
-from hf_unlearn.inference._reading import LogitReader, Pass, joined, passes
 from hf_unlearn.inference._rounds import rounds
 from hf_unlearn.inference._views import Viewable, open_view, tell_apart
 

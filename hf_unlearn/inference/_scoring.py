@@ -22,8 +22,8 @@ from hf_unlearn.inference._batching import (
 )
 from hf_unlearn.inference._completions import Completions
 from hf_unlearn.inference._consistency import check_drawn
+from hf_unlearn.inference._logits import LogitReader, log_softmax
 from hf_unlearn.inference._models import check_comparable
-from hf_unlearn.inference._reading import LogitReader, log_softmax
 from hf_unlearn.inference._rounds import rounds
 from hf_unlearn.inference._rows import ScoredRows, completion_rows
 from hf_unlearn.inference._shared_prompts import PromptSharer, plan_reading

@@ -13,9 +13,9 @@ import torch
 
 from hf_unlearn.inference._batching import Batch, batches
 from hf_unlearn.inference._consistency import tolerance
+from hf_unlearn.inference._logits import LogitReader
 from hf_unlearn.inference._models import base_model, rope_switch
 from hf_unlearn.inference._prefix import left_padded, positions, prompt_cache, takes_dynamic_cache
-from hf_unlearn.inference._reading import LogitReader
 from hf_unlearn.inference._views import View
 
 

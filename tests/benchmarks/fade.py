@@ -30,8 +30,8 @@ from hf_unlearn.functional import FadeEstimate
 from hf_unlearn.functional import fade as fade_estimate
 from hf_unlearn.inference import ScoredRows, completion_rows, cross_score, sample_completions
 from hf_unlearn.inference._batching import batches, right_padded
+from hf_unlearn.inference._logits import LogitReader, chunk_length
 from hf_unlearn.inference._prefix import left_padded, shared_prefix_cache
-from hf_unlearn.inference._reading import LogitReader, chunk_length
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import world
 
 from hf_unlearn.inference import answer_tables, cross_score, sample_completions
 from hf_unlearn.inference._batching import right_padded
-from hf_unlearn.inference._reading import LogitReader
+from hf_unlearn.inference._logits import LogitReader
 from hf_unlearn.inference._shared_prompts import PromptSharer, can_share, plan_reading
 from hf_unlearn.inference._views import open_view
 
