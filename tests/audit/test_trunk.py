@@ -1,14 +1,19 @@
 """Is it the right trunk? A metric, an attack and a kind of model, defined in this file only, are found everywhere else with no other change."""
 
 import copy
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from datasets import Dataset
+from transformers import Trainer, TrainingArguments
+from typer.testing import CliRunner
 
 from hf_unlearn.audit import (
     METRICS,
@@ -24,8 +29,9 @@ from hf_unlearn.audit import (
     audit,
     mean_of,
 )
-from hf_unlearn.data import Pocket, load_pocket
+from hf_unlearn.data import AnswerCollator, Pocket, load_pocket
 from hf_unlearn.functional import Bootstrap, Estimate
+from hf_unlearn.training import ForgettingTracker
 
 
 class Loudness(BaseMetric):
@@ -68,11 +74,12 @@ class Rounded:
         return model
 
 
-@pytest.fixture
-def loudness(monkeypatch: pytest.MonkeyPatch) -> type[Loudness]:
+@pytest.fixture(scope="module", autouse=True)
+def loudness() -> Iterator[type[Loudness]]:
     """One registry line."""
-    monkeypatch.setitem(METRICS, "loudness", Loudness)
-    return Loudness
+    METRICS["loudness"] = Loudness
+    yield Loudness
+    del METRICS["loudness"]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +87,7 @@ def pocket() -> Pocket:
     return load_pocket("nano")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def arguments(pocket: Pocket) -> dict[str, Any]:
     return {
         "reference": pocket.reference(),
@@ -94,7 +101,7 @@ def arguments(pocket: Pocket) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def report(loudness: type[Loudness], pocket: Pocket, arguments: dict[str, Any]) -> AuditReport:
     return audit(pocket.original(), metrics=["probability", "loudness"], conditions=[Rounded()], **arguments)
 
@@ -120,7 +127,7 @@ def test_an_attack_is_one_object(report: AuditReport, pocket: Pocket, arguments:
     assert attacked.value == pytest.approx(alone.metrics["probability/forget"].value, abs=1e-9)
 
 
-def test_views_show_what_they_have_never_heard_of(report: AuditReport, tmp_path: Any) -> None:
+def test_views_show_what_they_have_never_heard_of(report: AuditReport, tmp_path: Path) -> None:
     from hf_unlearn.cli._show import console, print_report
     from hf_unlearn.publishing import Statement
     from hf_unlearn.publishing._card import card_section, model_index_results
@@ -143,6 +150,66 @@ def test_a_reader_need_not_have_the_metric(report: AuditReport, monkeypatch: pyt
     again = AuditReport.from_json(text)
     assert again.spec("loudness").title == "Loudness of the answers"
     assert any("Loudness of the answers" in sentence for sentence in again.reading())
+
+
+def test_the_command_line_knows_it(loudness: type[Loudness], pocket: Pocket, tmp_path: Path) -> None:
+    from hf_unlearn.cli import app
+
+    run = CliRunner()
+    listed = run.invoke(app, ["metrics", "--json"])
+    assert any(entry["name"] == "loudness" for entry in json.loads(listed.stdout))
+    for role in ("reference", "original"):
+        getattr(pocket, role)().save_pretrained(tmp_path / role)
+        pocket.tokenizer.save_pretrained(tmp_path / role)
+    pocket.forget_request.to_json(tmp_path / "forget.jsonl")
+    options = {"candidate": "original", "reference": "reference", "forget": "forget.jsonl", "output-dir": "out"}
+    arguments = [part for name, place in options.items() for part in (f"--{name}", str(tmp_path / place))]
+    result = run.invoke(app, ["audit", *arguments, "--metrics", "loudness", "--max-examples", "12"])
+    assert result.exit_code == 0, result.output
+    assert list(AuditReport.load(tmp_path / "out").metrics) == ["loudness/forget"]
+    unknown = run.invoke(app, ["audit", *arguments, "--metrics", "lodness"])
+    assert unknown.exit_code == 1 and "loudness" in unknown.output
+
+
+def test_the_tracker_watches_it(loudness: type[Loudness], tmp_path: Path) -> None:
+    from toys import tiny_llama
+
+    model, args = tiny_llama(1), TrainingArguments(str(tmp_path), num_train_epochs=1, report_to="none", use_cpu=True)
+    rows = Dataset.from_list(
+        [{"input_ids": [1, 5 + n, 6 + n, 7 + n], "labels": [-100, -100, 6 + n, 7 + n]} for n in range(8)]
+    )
+    trainer = Trainer(model=model, args=args, train_dataset=rows, data_collator=AnswerCollator(0))
+    reference = tiny_llama(2)
+    trainer.add_callback(
+        ForgettingTracker(trainer, forget_dataset=rows, reference=reference, metrics=["loudness", "probability"])
+    )
+    trainer.train()
+    lines = [json.loads(line)["values"] for line in (tmp_path / "forgetting.jsonl").read_text().splitlines()]
+    assert all(0 <= line["forget_loudness"] <= 1 and "forget_probability" in line for line in lines) and len(lines) > 1
+    assert "fade" not in lines[0]
+    assert "loudness" in (tmp_path / "forgetting.html").read_text().lower()
+
+
+def test_it_is_published_and_verified(
+    report: AuditReport, pocket: Pocket, arguments: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub.constants
+    from loopback_hub import loopback_hub
+
+    from hf_unlearn.publishing import publish, verify
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub-cache"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    with loopback_hub(tmp_path / "served") as hub:
+        hub.tokens = {"hf_token"}
+        there = {"endpoint": hub.endpoint, "token": "hf_token"}
+        publish(report, "me/model", weights=pocket.original(), processing_class=pocket.tokenizer, **there)
+        given = {name: arguments[name] for name in ("reference", "original", "twin", "forget", "retain")}
+        checks = verify("me/model", **given, conditions=[Rounded()], progress=False, **there)
+    found = {check.name: check for check in checks}
+    for key in ("loudness/forget", "loudness/retain@rounded", "probability/forget@rounded", "card", "reading"):
+        assert found[key].outcome == "reproduced", found[key]
 
 
 class Coin:
@@ -270,7 +337,7 @@ def coins() -> dict[str, Any]:
     }
 
 
-def test_a_kind_of_model_is_one_class(coins: dict[str, Any], tmp_path: Any) -> None:
+def test_a_kind_of_model_is_one_class(coins: dict[str, Any], tmp_path: Path) -> None:
     candidate = Coin(penny=0.6, bent=0.7)
     Coins.read.clear()
     report = audit(candidate, **coins, output_dir=tmp_path)  # type: ignore[arg-type]
@@ -287,7 +354,7 @@ def test_a_kind_of_model_is_one_class(coins: dict[str, Any], tmp_path: Any) -> N
 
 
 def test_another_version_of_a_reading_is_read_again(
-    coins: dict[str, Any], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    coins: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     candidate = Coin(penny=0.6, bent=0.7)
     audit(candidate, **coins, output_dir=tmp_path)  # type: ignore[arg-type]
