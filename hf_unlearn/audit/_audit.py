@@ -58,6 +58,7 @@ def audit(
     pooling: str = "answer_mean",
     space: str = "auto",
     batch_size: int = 64,
+    evidence_dir: str | os.PathLike | None = None,
     allow_overlap: bool = False,
     progress: bool = True,
 ) -> AuditReport:
@@ -96,13 +97,19 @@ def audit(
         ReportNotSavedError: All is computed but the report could not be written; it is in the exception.
     """
     given("forget", forget, "the data that had to go")
-    named = {"metrics": names_of(metrics), "conditions": names_of(conditions), "domain": names_of(domain)}
+    kept = None if evidence_dir is None else os.fspath(evidence_dir)
+    named = {
+        "evidence_dir": kept,
+        "metrics": names_of(metrics),
+        "conditions": names_of(conditions),
+        "domain": names_of(domain),
+    }
     config = AuditConfig.of(locals() | named)
     settings = config.plain()
     chosen, attacks = choose_metrics(metrics, settings), choose_conditions(conditions)
     make = choose_domain(domain)
     folder = None if output_dir is None else check_writable(folder_path("output_dir", output_dir))
-    store = EvidenceStore(folder and folder / "evidence")
+    store = EvidenceStore(kept or (folder and folder / "evidence"))
     roles = {"reference": reference, "candidate": candidate, "original": original, **_twins(twin)}
     sets = {"forget": forget, "retain": retain, "holdout": holdout}
     opened = make(roles, sets, processing_class, config, store)

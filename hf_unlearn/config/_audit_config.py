@@ -95,5 +95,12 @@ class AuditConfig(Config):
     num_resamples: int = option(1000, "Of the bootstrap.", check=_count)
     seed: int = option(0, "Of sampling, subsets and bootstrap.", check=partial(whole_number, minimum=0))
     batch_size: int = option(64, "Rows at a time; does not change results.", check=_count, recorded=False)
+    evidence_dir: str | None = option(
+        None,
+        "Where what was read is kept for an interrupted audit, or the next one, to go on from: a folder or a URL of fsspec (s3://…). By default "
+        "evidence/ in the output folder. It lets the forget data be guessed: keep it to yourself.",
+        check=text,
+        recorded=False,
+    )
     allow_overlap: bool = option(False, "Accept forget rows that are also in retain or holdout.", check=switch)
     progress: bool = option(True, "Whether to show progress bars.", check=switch, recorded=False)

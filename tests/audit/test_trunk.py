@@ -353,6 +353,16 @@ def test_a_kind_of_model_is_one_class(coins: dict[str, Any], tmp_path: Path) -> 
     assert len(Coins.read) == 5, "everything was kept"
 
 
+def test_evidence_may_lie_elsewhere(coins: dict[str, Any]) -> None:
+    candidate = Coin(penny=0.6, bent=0.7)
+    Coins.read.clear()
+    first = audit(candidate, **coins, evidence_dir="memory://trunk")  # type: ignore[arg-type]
+    assert len(Coins.read) == 5
+    again = audit(candidate, **coins, evidence_dir="memory://trunk")  # type: ignore[arg-type]
+    assert len(Coins.read) == 5 and again.metrics == first.metrics
+    assert "evidence_dir" not in first.provenance.settings
+
+
 def test_another_version_of_a_reading_is_read_again(
     coins: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

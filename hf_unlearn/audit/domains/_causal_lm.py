@@ -229,7 +229,7 @@ class CausalLM:
 
     def notes(self) -> list[str]:
         """What a reader must know about models, data and hidden states."""
-        found = notes_on_equals(self.views, self._described)
+        found = [*notes_on_equals(self.views, self._described), *_unlike_precision(self._described)]
         found += [
             f"Of {split.total} {split.name} examples {len(split)} were used."
             for split in self._splits.values()
@@ -242,6 +242,17 @@ class CausalLM:
             if split.clusters.max() + 1 < len(split)
         ]
         return found + self._layers.notes(self.features)
+
+
+def _unlike_precision(described: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Equal weights in two precisions are a little apart already, and hidden states far, in units of a change that is none."""
+    kinds = {role: about["dtype"] for role, about in described.items()}
+    if len(set(kinds.values())) < 2:
+        return []
+    listed = ", ".join(f"{role} {dtype}" for role, dtype in kinds.items())
+    return [
+        f"The models differ in precision ({listed}), which is part of every distance between them; compare them in one."
+    ]
 
 
 def _tokens(examples: Sequence[Mapping[str, Sequence[int]]]) -> int:
