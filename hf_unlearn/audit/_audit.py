@@ -119,8 +119,8 @@ def audit(
     evidence = engine.read(present)
     uncertainty = Bootstrap(config.confidence, config.num_resamples, config.seed)
     results, undefined = _measured(engine, evidence, uncertainty)
-    asked = metrics if not isinstance(metrics, str) else ()
-    notes = _notes(present, opened.splits(), undefined, [m for m in asked if isinstance(m, str)])
+    asked = (config.metrics,) if isinstance(config.metrics, str) else config.metrics
+    notes = _notes(present, opened.splits(), undefined, asked)
     report = AuditReport(
         results,
         Provenance(
@@ -193,11 +193,11 @@ def _notes(
         notes.append("No retain set was given: damage to what had to stay was not measured.")
     # Of the standard metrics many have no value without further sets or columns, which needs no words.
     quiet = ("there is no reading", "it needs a", "no hidden states were read", "needs a")
-    return notes + [
-        f"{key} is not defined: {why}."
-        for key, why in undefined.items()
-        if key.split("/")[0] in asked or not why.startswith(quiet)
-    ]
+    reasons: dict[str, list[str]] = {}
+    for key, why in undefined.items():
+        if key.split("/")[0] in asked or not why.startswith(quiet):
+            reasons.setdefault(why, []).append(key)
+    return notes + [f"Not defined: {', '.join(keys)}: {why}." for why, keys in reasons.items()]
 
 
 def _save(report: AuditReport, folder: Path) -> None:

@@ -273,6 +273,10 @@ class Domain(Protocol):
         """Notes on how the original answers the forget set, asked right after its answers: another prompt format, perhaps."""
         ...
 
+    def example(self, split: Any) -> str:
+        """One prompt as a model sees it: for the log alone, since it is forget data. Asked where the original does not know the answers."""
+        ...
+
     def notes(self) -> Sequence[str]:
         """What a reader must know about how it was read."""
         ...

@@ -12,7 +12,7 @@ from hf_unlearn.audit._evidence import EvidenceStore, content_key
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._role_checks import RoleChecks
 from hf_unlearn.audit._rows import Evidence
-from hf_unlearn.audit._selection import united_needs
+from hf_unlearn.audit._selection import is_meant, united_needs
 from hf_unlearn.inference import is_main_process
 
 
@@ -57,14 +57,18 @@ class Engine:
         together = [role for role in STAYS_OPEN if role in roles]
         alone = sorted((role for role in roles if role not in STAYS_OPEN), key=lambda role: role != "candidate")
         for group in (together, *([role] for role in alone)):
-            subjects = self._take({SubjectKey(role): self.domain.given(role) for role in group}, self.metrics)
-            for condition in self.conditions:
-                for key, subject in subjects.items():
-                    if key.role in condition.roles:
-                        changed = {SubjectKey(key.role, condition.name): condition.apply(subject)}
-                        self._take(changed, self.under(condition))
+            self._read_together(group)
         self.evidence.facts = self.domain.facts()
         return self.evidence
+
+    def _read_together(self, roles: Sequence[str]) -> None:
+        """Those roles, as they are and under each condition; nothing of them stays open that need not."""
+        subjects = self._take({SubjectKey(role): self.domain.given(role) for role in roles}, self.metrics)
+        for condition in self.conditions:
+            for key, subject in subjects.items():
+                if is_meant(key.role, condition.roles):
+                    under = SubjectKey(key.role, condition.name)
+                    self._take({under: condition.apply(subject)}, self.under(condition))
 
     def under(self, condition: Condition) -> list[BaseMetric]:
         """The metrics that are measured under a condition."""
@@ -100,7 +104,10 @@ class Engine:
         """What can be said after the cheapest reading, before the expensive ones."""
         self.checks.answered(key, self.evidence)
         if key == SubjectKey("original"):
-            notes = self.domain.looks_odd(subject, self.evidence.splits["forget"])
+            forget = self.evidence.splits["forget"]
+            if self.checks.nothing_to_forget and is_main_process():
+                logger.warning("One forget prompt as the models see it: %r", self.domain.example(forget))
+            notes = self.domain.looks_odd(subject, forget)
             self.notes += notes
             for note in notes:
                 if is_main_process():

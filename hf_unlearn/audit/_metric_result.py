@@ -133,7 +133,7 @@ class MetricResults(dict[str, MetricResult]):
         for split in SPLITS:
             old = f"{key.removeprefix(f'{split}_')}/{split}"
             if key.startswith(f"{split}_") and dict.__contains__(self, old):
-                warnings.warn(f"the result {key!r} is called {old!r} now.", DeprecationWarning, stacklevel=4)
+                warnings.warn(f"the result {key!r} is called {old!r} now.", DeprecationWarning, stacklevel=3)
                 return old
         return None
 

@@ -16,6 +16,8 @@ from hf_unlearn.inference import is_main_process
 
 
 logger = logging.getLogger(__name__)
+OF_KNOWLEDGE = ("known before", "not known before", "known better after", "not checked")
+"""Kinds of findings on whether there was anything to forget."""
 FAR_BEHIND = 1.0
 """Nats per token on the retain answers, a factor of e in their probability. Retrainings on the same rows differ by little there; a model
 that was never trained on them lacks several nats."""
@@ -31,13 +33,15 @@ class RoleChecks:
     def __init__(self, confidence: float):
         self.confidence = confidence
         self.findings: list[Finding] = []
-        self._first: dict[str, SubjectKey] = {}
+        self._first: dict[str, str] = {}
 
     def opened(self, subject: Subject) -> None:
         """Whether this very model, used in the same way, had another role before."""
-        first = self._first.setdefault(subject.fingerprint, subject.key)
-        if first.role != subject.key.role and not subject.key.condition and not first.condition:
-            self._add(Finding("equal", first.role, subject.key.role))
+        if subject.key.condition:
+            return
+        first = self._first.setdefault(subject.fingerprint, subject.key.role)
+        if first != subject.key.role:
+            self._add(Finding("equal", first, subject.key.role))
 
     def answered(self, key: SubjectKey, evidence: Evidence) -> None:
         """What follows once a subject's answers are read; the reference comes first, then the original."""
@@ -48,6 +52,11 @@ class RoleChecks:
         if key.role == "original" or key.role.startswith("twin"):
             self._add(_not_retrained(evidence, "reference" if key.role == "original" else key.role, self.confidence))
 
+    @property
+    def nothing_to_forget(self) -> bool:
+        """Whether the original was found not to know the forget answers better than the reference does."""
+        return any(finding.kind in ("not known before", "known better after") for finding in self.findings)
+
     def finish(self, roles: Sequence[str]) -> tuple[Finding, ...]:
         """All of them, and what could not be checked.
 
@@ -56,6 +65,8 @@ class RoleChecks:
         """
         if "original" not in roles:
             self.findings.append(Finding("not checked", "original", reason="that takes the original"))
+        elif not any(finding.kind in OF_KNOWLEDGE for finding in self.findings):
+            self.findings.append(Finding("not checked", "original", reason="the answers' probabilities were not read"))
         return tuple(self.findings)
 
     def _add(self, finding: Finding | None) -> None:

@@ -14,6 +14,7 @@ from hf_unlearn.config import STANDARD
 MetricLike = str | BaseMetric
 CONDITIONS: dict[str, Callable[[], Condition]] = {}
 """Attacks by name, as `METRICS` and `DOMAINS` are: to add one of your own, put its class here, or pass an object to `audit(conditions=[...])`."""
+ROLES = ("candidate", "reference", "original", "twin")
 
 
 def choose_metrics(given: str | Sequence[MetricLike], settings: Mapping[str, Any]) -> list[BaseMetric]:
@@ -56,7 +57,7 @@ def choose_conditions(given: Sequence[str | Condition]) -> list[Condition]:
     """Conditions by name or as objects, in the order given.
 
     Raises:
-        ValueError: An unknown name (says what may have been meant), or one twice.
+        ValueError: An unknown name (says what may have been meant), one twice, one that cannot stand in a key, or nobody to whom it is done.
     """
     found = [
         CONDITIONS[known_name("condition", part, CONDITIONS)]() if isinstance(part, str) else part for part in given
@@ -65,6 +66,8 @@ def choose_conditions(given: Sequence[str | Condition]) -> list[Condition]:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(f"the condition {twice[0]!r} is there twice.")
+    for condition in found:
+        _check_condition(condition)
     return found
 
 
@@ -83,6 +86,19 @@ def names_of(given: Any) -> Any:
         return [names_of(part) for part in given]
     spec = getattr(given, "spec", given)
     return spec if isinstance(spec, str) else getattr(spec, "name", getattr(spec, "__name__", spec))
+
+
+def _check_condition(condition: Condition) -> None:
+    name, roles = condition.name, list(condition.roles)
+    if not name or not name.isprintable() or "/" in name or "@" in name:
+        raise ValueError(f"the name of a condition is one printable line without '/' and '@', got {name!r}.")
+    if not roles or any(role not in ROLES and not role.startswith("twin ") for role in roles):
+        raise ValueError(f"the condition {name!r} is for the roles {roles}; there are {', '.join(ROLES)}.")
+
+
+def is_meant(role: str, roles: Collection[str]) -> bool:
+    """Whether a condition is for a role; "twin" means all twins, or the floor would be a mean of changed and unchanged ones."""
+    return role in roles or (role.startswith("twin") and "twin" in roles)
 
 
 def united_needs(metrics: Collection[BaseMetric], splits: Collection[str]) -> dict[tuple[str, str], Reading]:

@@ -51,7 +51,8 @@ LOGIT = _Scale(
 SCALES: Mapping[str, _Scale] = {
     "plain": _Scale(lambda x: x, lambda x: np.ones_like(x), lambda y: y, (-math.inf, math.inf)),
     # Distances.
-    "log": _Scale(np.log, lambda x: 1 / x, lambda y: math.exp(min(y, 700.0)), (0.0, math.inf)),
+    # A bound beyond e^230 (1e100) says nothing, and no report that holds it could be read back.
+    "log": _Scale(np.log, lambda x: 1 / x, lambda y: math.exp(min(y, 230.0)), (0.0, math.inf)),
     # Shares and probabilities.
     "logit": LOGIT,
     # The same where the ends are reached by definition, not by chance.

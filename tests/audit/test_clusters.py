@@ -51,11 +51,11 @@ def reports() -> dict:
     return found
 
 
-@pytest.mark.parametrize("name", ["fade", "forget_probability", "residual_ratio", "progress", "probe_auc"])
+@pytest.mark.parametrize("name", ["fade", "probability", "residual_ratio", "progress", "probe_auc"])
 def test_no_interval_of_an_audit_believes_in_copies(name: str, reports: dict):
     once, often = (reports[times].metrics[name] for times in (1, 6))
     assert _width(often.confidence_interval) > 0.6 * _width(once.confidence_interval)  # copies as rows: 0.41
-    if name == "forget_probability":
+    if name == "probability":
         assert often.value == pytest.approx(once.value) and often.n == 60
 
 

@@ -30,6 +30,8 @@ from hf_unlearn.inference import (
 
 
 logger = logging.getLogger(__name__)
+SHOWN = 300
+"""Characters of a prompt in the log."""
 PATCHED = 64
 """Forget examples for patching and lens, which cost a forward pass, or vocabulary work, per layer."""
 
@@ -226,6 +228,11 @@ class CausalLM:
     def looks_odd(self, subject: LoadedSubject, split: Split) -> list[str]:
         """Whether the original knows the forget answers clearly better when the questions are put another way."""
         return other_format(subject.view, split, self.tokenizer, self.config.prompt_template, self.config.batch_size)
+
+    def example(self, split: Split) -> str:
+        """The end of the first prompt, special tokens included."""
+        text = str(self.tokenizer.decode(split.prompts[0]))
+        return text if len(text) <= SHOWN else f"…{text[-SHOWN:]}"
 
     def notes(self) -> list[str]:
         """What a reader must know about models, data and hidden states."""

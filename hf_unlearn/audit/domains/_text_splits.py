@@ -1,7 +1,7 @@
 """Sets of prompts and answers: opened, checked against each other, cut to size, tokenized; which rows belong together."""
 
 import logging
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,7 +20,7 @@ from hf_unlearn.data import (
     tokenize_examples,
 )
 from hf_unlearn.data._columns import check_template, column_format
-from hf_unlearn.functional import IGNORE_INDEX, clusters_by_content
+from hf_unlearn.functional import IGNORE_INDEX
 
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Split:
     examples: Sequence[dict[str, list[int]]]
     prompts: tuple[tuple[int, ...], ...]
     texts: tuple[str, ...] | None = None
-    subjects: tuple[Hashable, ...] | None = None
+    subjects: tuple[str, ...] | None = None
     cluster_column: str | None = None
     variants: tuple[Variant, ...] = ()
 
@@ -85,12 +85,18 @@ class Split:
     @cached_property
     def groups(self) -> np.ndarray:
         """Number of what each example answers: its prompt, or its text; shape `(examples,)`."""
-        return clusters_by_content(self.prompts if self.texts is None else self.texts)
+        return _numbered(self.prompts if self.texts is None else self.texts)
 
     @cached_property
     def clusters(self) -> np.ndarray:
         """Number of each example's cluster: rows about the same are one, whatever is resampled; shape `(examples,)`."""
-        return self.groups if self.subjects is None else clusters_by_content(self.subjects)
+        return self.groups if self.subjects is None else _numbered(self.subjects)
+
+
+def _numbered(items: Sequence) -> np.ndarray:
+    """Equal items get one number, in the order of what they are: how the rows are ordered must not matter."""
+    numbers = {item: number for number, item in enumerate(sorted(set(items)))}
+    return np.array([numbers[item] for item in items], np.int64)
 
 
 def load_splits(
@@ -137,7 +143,7 @@ def load_splits(
     return splits
 
 
-def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[Hashable, ...] | None, str | None]:
+def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | None, str | None]:
     """Whom each row is about, and the column that says so.
 
     Raises:
@@ -148,8 +154,8 @@ def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[Hashable, ...
     column = wanted or next((name for name in CLUSTER_COLUMNS if name in dataset.column_names), None)
     if column is None:
         return None, None
-    values = tuple(map(str, dataset[column]))
-    if None in dataset[column]:
+    values = tuple("" if value is None else str(value) for value in dataset[column])
+    if "" in values:  # rows about nobody are not rows about the same
         if wanted is not None:
             raise ValueError(f"the cluster column {wanted!r} is empty in some rows.")
         return None, None

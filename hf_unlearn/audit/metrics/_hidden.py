@@ -55,11 +55,12 @@ def estimates_at(rows: Rows) -> LayerEstimates:
     require_examples(rows)
 
     def compute() -> LayerEstimates:
-        related = rows.facts.get("shares_basis", {})
+        related, original = rows.facts.get("shares_basis", {}), rows.of("original")
         return layer_estimates(
             _matched(rows),
             str(rows.subject),
-            original="original" if rows.of("original").has("answers") else None,
+            reference=str(rows.of("reference").subject),
+            original=str(original.subject) if original.has("answers") else None,
             space=rows.facts.get("space", "feature"),
             shared_basis=bool(related.get(rows.subject.role, False) and related.get("original", False)),
             clusters=rows.clusters,

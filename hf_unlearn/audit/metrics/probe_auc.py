@@ -75,8 +75,15 @@ def _probe(rows: Rows, uncertainty: Bootstrap) -> ProbeResult:
     distinct = [len(np.unique(side.clusters)) for side in (rows, holdout)]
     if min(distinct) < MIN_EXAMPLES:
         raise Undefined(f"{distinct[0]} forget and {distinct[1]} holdout clusters are too few for a probe")
-    clusters = np.concatenate([rows.clusters, holdout.clusters + rows.clusters.max() + 1])
+    # Folds are drawn by place: by content, or another order of the rows would be another probe.
+    orders = [np.argsort(side.groups, kind="stable") for side in (rows, holdout)]
+    clusters = [side.clusters[order] for side, order in zip((rows, holdout), orders, strict=True)]
     return rows.memo(
         "probe",
-        lambda: linear_probe(rows.features(), holdout.features(), clusters=clusters, seed=uncertainty.seed),
+        lambda: linear_probe(
+            rows.features()[orders[0]],
+            holdout.features()[orders[1]],
+            clusters=np.concatenate([clusters[0], clusters[1] + clusters[0].max() + 1]),
+            seed=uncertainty.seed,
+        ),
     )
