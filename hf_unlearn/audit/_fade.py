@@ -13,12 +13,12 @@ from hf_unlearn.audit._contracts import SubjectKey
 from hf_unlearn.audit._evidence import EvidenceStore, content_key
 from hf_unlearn.audit._subjects import common_stop_token_ids, common_tokenizer, open_subject
 from hf_unlearn.functional import (
+    Bootstrap,
+    Comparison,
     FadeEstimate,
-    Relative,
-    bootstrap_means,
     clusters_by_content,
+    compare,
     fade,
-    relative,
 )
 from hf_unlearn.inference import (
     ModelLike,
@@ -40,14 +40,14 @@ class FadeMeasurement:
         estimate: Candidate against reference.
         floor: Twin against reference: what two honest retrainings differ by; None without a twin.
         start: Original against reference: where unlearning began; None without an original.
-        relative: Where the candidate lies between the two, with its interval; None unless both are there.
+        comparison: Where the candidate lies between the two, with intervals; None unless both are there.
         estimator: "exact_step" or "sampled".
     """
 
     estimate: FadeEstimate
     floor: FadeEstimate | None
     start: FadeEstimate | None
-    relative: Relative | None
+    comparison: Comparison | None
     estimator: str
 
     def to_dict(self) -> dict[str, object]:
@@ -62,11 +62,11 @@ class FadeMeasurement:
             result["floor"] = self.floor.fade
         if self.start is not None:
             result["start"] = self.start.fade
-        if self.relative is not None:
-            result["relative"] = self.relative.value
-            result["relative_confidence_interval"] = self.relative.confidence_interval
-            if self.relative.reason:
-                result["relative_reason"] = self.relative.reason
+        if self.comparison is not None:
+            result["relative"] = self.comparison.relative
+            result["relative_confidence_interval"] = self.comparison.relative_interval
+            if self.comparison.reason:
+                result["relative_reason"] = self.comparison.reason
         return result
 
 
@@ -193,12 +193,12 @@ def fade_measurement(
     estimate, floor, start = (estimates.get(name) for name in ("candidate", "twin", "original"))
     if estimate is None:
         raise ValueError(f"there are no rows of a candidate, only of {sorted(rows)}.")
-    place = None
+    found = None
     if floor is not None and start is not None:
-        columns = np.stack([estimate.per_prompt, floor.per_prompt, start.per_prompt], axis=1)
-        resamples = bootstrap_means(columns, num_resamples=num_resamples, seed=seed) if len(columns) > 1 else None
-        place = relative(estimate.fade, floor=floor.fade, start=start.fade, resamples=resamples, confidence=confidence)
-    return FadeMeasurement(estimate, floor, start, place, estimator)
+        bootstrap = Bootstrap(confidence=confidence, num_resamples=num_resamples, seed=seed)
+        roles = {"candidate": estimate.estimate, "twin": floor.estimate, "original": start.estimate}
+        found = compare(roles, bootstrap=bootstrap)
+    return FadeMeasurement(estimate, floor, start, found, estimator)
 
 
 def fade_from_log_probs(

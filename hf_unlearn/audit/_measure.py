@@ -144,7 +144,7 @@ def _result(
         condition=rows.subject.condition,
         ideal=ideal.value if isinstance(ideal, Estimate) else ideal,
         family=spec.family,
-        clusters=None if mine.influence is None else len(mine.influence),
+        clusters=None if mine.influence is None else mine.num_clusters,
         over_floor_interval=found.over_floor,
         start_over_floor_interval=found.start_over_floor,
     )

@@ -85,7 +85,9 @@ def mean_of(values: np.ndarray, rows: Rows, scale: str = "plain") -> Estimate:
     defined = np.isfinite(values)
     if not defined.any():
         raise Undefined("no example has a value")
-    return mean_estimate(values[defined], rows.clusters[: len(values)][defined], scale=scale)
+    clusters = rows.clusters[: len(values)][defined]
+    # Roles may have values for different examples, and are paired by cluster all the same.
+    return mean_estimate(values[defined], clusters, scale=scale, num_clusters=int(rows.clusters.max()) + 1)
 
 
 def require_examples(rows: Rows) -> None:

@@ -1,10 +1,5 @@
 """Tensors in, numbers out: log-probabilities, divergences, statistics. Knows no model, tokenizer, dataset or Hub."""
 
-from hf_unlearn.functional._bootstrap import Relative as Relative
-from hf_unlearn.functional._bootstrap import bootstrap_means as bootstrap_means
-from hf_unlearn.functional._bootstrap import clusters_by_content as clusters_by_content
-from hf_unlearn.functional._bootstrap import percentile_interval as percentile_interval
-from hf_unlearn.functional._bootstrap import relative as relative
 from hf_unlearn.functional._cka import linear_cka as linear_cka
 from hf_unlearn.functional._combining import average as average
 from hf_unlearn.functional._combining import function_of as function_of
@@ -16,6 +11,7 @@ from hf_unlearn.functional._depth import logit_lens_erasure as logit_lens_erasur
 from hf_unlearn.functional._depth import shares_of_effects as shares_of_effects
 from hf_unlearn.functional._depth import unlearning_depth_score as unlearning_depth_score
 from hf_unlearn.functional._estimates import auc_estimate as auc_estimate
+from hf_unlearn.functional._estimates import clusters_by_content as clusters_by_content
 from hf_unlearn.functional._estimates import influence_estimate as influence_estimate
 from hf_unlearn.functional._estimates import ks_estimate as ks_estimate
 from hf_unlearn.functional._estimates import mean_estimate as mean_estimate
@@ -32,7 +28,6 @@ from hf_unlearn.functional._layer_metrics import REPRESENTATION_METRICS as REPRE
 from hf_unlearn.functional._layer_metrics import RESAMPLED as RESAMPLED
 from hf_unlearn.functional._layer_metrics import LayerMetrics as LayerMetrics
 from hf_unlearn.functional._layer_metrics import layer_metrics as layer_metrics
-from hf_unlearn.functional._layer_metrics import one_step_resamples as one_step_resamples
 from hf_unlearn.functional._leave_one_out import MatchedRows as MatchedRows
 from hf_unlearn.functional._leave_one_out import leave_one_out as leave_one_out
 from hf_unlearn.functional._log_probs import IGNORE_INDEX as IGNORE_INDEX

@@ -4,7 +4,7 @@ Clusters (a person, a document, equal prompts) are the sampling units. Estimates
 influences have one order, that of the sorted cluster names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -159,6 +159,17 @@ def ks_estimate(one: np.ndarray, other: np.ndarray) -> Estimate:
     """
     few = min(len(one), len(other))
     return Estimate(float(ks_2samp(one, other, method="asymp").statistic), None, "logit", few)
+
+
+def clusters_by_content(items: Iterable[Hashable]) -> np.ndarray:
+    """Which rows are about the same thing: equal items get one number, in order of their first appearance.
+
+    Example:
+        >>> clusters_by_content(["who?", "where?", "who?"]).tolist()
+        [0, 1, 0]
+    """
+    numbers: dict[Hashable, int] = {}
+    return np.array([numbers.setdefault(item, len(numbers)) for item in items], dtype=np.int64)
 
 
 def cluster_numbers(clusters: Clusters, rows: int, num_clusters: int | None) -> tuple[np.ndarray, int]:

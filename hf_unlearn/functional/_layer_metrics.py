@@ -6,9 +6,6 @@ rows; no models and no layers.
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from hf_unlearn.functional._bootstrap import bootstrap_means
 from hf_unlearn.functional._cka import linear_cka
 from hf_unlearn.functional._moments import PairedMoments
 from hf_unlearn.functional._representation import (
@@ -91,6 +88,7 @@ def layer_metrics(
         ValueError: Fewer rows than the estimator of CKA needs, an unknown space, or unequal widths in feature space.
 
     Example:
+        >>> import numpy as np
         >>> rows = np.random.default_rng(0).normal(size=(2, 9, 3))
         >>> moments = PairedMoments.from_rows({"candidate": rows[1], "reference": rows[1], "original": rows[0]})
         >>> values = layer_metrics(moments).values
@@ -137,40 +135,3 @@ def layer_metrics(
         if name in values and values[name] is None:
             reasons[name] = constant
     return LayerMetrics(values, {name: reasons[name] for name in values if values[name] is None and name in reasons})
-
-
-def one_step_resamples(
-    values: np.ndarray,
-    without: np.ndarray,
-    *,
-    clusters: np.ndarray | None = None,
-    num_resamples: int = 1000,
-    seed: int = 0,
-) -> np.ndarray:
-    """Bootstrap over examples of statistics that may not see an example twice.
-
-    Resampling with repeats pairs an example with its own copy, which biases CKA upwards. So the influence of each example is taken
-    from leaving it out, and the influences are resampled: θ* = θ + mean of (n − 1)(θ₍·₎ − θ₍ᵢ₎) over the resampled examples. For a mean
-    this is the ordinary bootstrap.
-
-    Args:
-        values: Statistics on all examples, shape `(statistics,)`.
-        without: The same without each example, shape `(examples, statistics)`.
-        clusters: As for `bootstrap_means`.
-        num_resamples: How many.
-        seed: Of the resampling.
-
-    Returns:
-        Shape `(num_resamples, statistics)`; NaN for a statistic that is not defined without some example.
-
-    Example:
-        >>> x = np.arange(5.0)
-        >>> without = (x.sum() - x) / 4
-        >>> resamples = one_step_resamples(x.mean(keepdims=True), without[:, None], num_resamples=7)
-        >>> np.allclose(resamples, bootstrap_means(x[:, None], num_resamples=7))
-        True
-    """
-    defined = np.isfinite(without).all(0)
-    influence = np.full(without.shape, np.nan)
-    influence[:, defined] = (len(without) - 1) * (without[:, defined].mean(0) - without[:, defined])
-    return values + bootstrap_means(influence, clusters=clusters, num_resamples=num_resamples, seed=seed)

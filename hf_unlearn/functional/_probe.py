@@ -29,13 +29,11 @@ class ProbeResult:
         confidence_interval: Over the clusters of both sets, the classifiers refitted; None below three of one set.
         estimate: `auc` with the influence of each cluster, refits included; with equal clusters, folds and seed it can be paired with
             another model's (`estimate.minus`): what counts is the excess over the reference's. Its axis is its own.
-        resamples: Of the AUC with the fitted classifiers as they are, shape `(num_resamples,)`: too narrow, and about to go.
     """
 
     auc: float
     confidence_interval: Interval | None
     estimate: Estimate
-    resamples: np.ndarray
 
 
 def linear_probe(
@@ -112,18 +110,12 @@ def linear_probe(
             rows, others, labels[kept], classifier[1].decision_function(rows), numbers[kept], count
         )
         refitted[:, left_out] = rankdata(moved, axis=1) / (len(left_out) + 1)
-    wins = (scores[labels == 1][:, None] > scores[labels == 0]) + 0.5 * (
-        scores[labels == 1][:, None] == scores[labels == 0]
-    )
-    auc = float(wins.mean())
     tried = auc_estimate(scores[labels == 1], scores[labels == 0], groups)
+    auc = tried.value
     fitted = jackknife_estimate(auc, _areas(refitted, labels), (numbers[labels == 1], numbers[labels == 0]))
     estimate = combined(auc, independent(tried, fitted), (1.0, FITTED_SHARE**0.5), "logit")
-    generator = np.random.default_rng(seed)
-    counts = [_drawn_rows(groups[labels == label], generator, num_resamples) for label in (1, 0)]
-    resamples = np.einsum("bi,ij,bj->b", counts[0], wins, counts[1], optimize=True)
     bootstrap = Bootstrap(confidence=confidence, num_resamples=num_resamples, seed=seed)
-    return ProbeResult(auc, bootstrap.interval(estimate), estimate, resamples)
+    return ProbeResult(auc, bootstrap.interval(estimate), estimate)
 
 
 def _scores_without(
@@ -157,11 +149,3 @@ def _areas(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Of each row of scores, from the ranks of its positives; shape `(rows,)`."""
     m, n = (labels == 1).sum(), (labels == 0).sum()
     return (rankdata(scores, axis=1)[:, labels == 1].sum(1) - m * (m + 1) / 2) / (m * n)
-
-
-def _drawn_rows(groups: np.ndarray, generator: np.random.Generator, num_resamples: int) -> np.ndarray:
-    """Weights of the rows, summing to 1, when their clusters are drawn; shape `(num_resamples, rows)`."""
-    _, number = np.unique(groups, return_inverse=True)
-    size = number.max() + 1
-    drawn = generator.multinomial(size, np.full(size, 1 / size), size=num_resamples)[:, number]
-    return drawn / drawn.sum(1, keepdims=True)

@@ -8,7 +8,14 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_unlearn.functional import Bootstrap, auc_estimate, influence_estimate, ks_estimate, mean_estimate
+from hf_unlearn.functional import (
+    Bootstrap,
+    auc_estimate,
+    clusters_by_content,
+    influence_estimate,
+    ks_estimate,
+    mean_estimate,
+)
 
 
 def delong(positive: np.ndarray, negative: np.ndarray) -> tuple[float, float]:
@@ -84,6 +91,11 @@ def test_clusters_without_rows_keep_estimates_paired():
     assert some.minus(all_of_them).value == 1.0 and some.minus(all_of_them).num_clusters == 3
     two = mean_estimate(values[:2], clusters[:2], num_clusters=5)
     assert Bootstrap().interval(two) is None
+
+
+def test_equal_items_are_one_cluster():
+    assert clusters_by_content([(1, 2), (3,), (1, 2), ()]).tolist() == [0, 1, 0, 2]
+    assert clusters_by_content([]).shape == (0,)
 
 
 @pytest.mark.parametrize(
