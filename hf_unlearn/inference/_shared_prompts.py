@@ -4,7 +4,6 @@ Knows plain attention, whose keys and values can be computed once and repeated, 
 sequences whole gives. Does not know what is computed from the states.
 """
 
-import inspect
 import logging
 from collections.abc import Sequence
 
@@ -90,11 +89,13 @@ class PromptSharer:
         chosen += [row for row, prompt in enumerate(prompts) if len(prompt) != len(first)][:1]
         part = Batch(batch.input_ids[chosen], batch.attention_mask[chosen], batch.labels[chosen])
         whole = self._whole(part)
-        if self.reader.body is None or not {"past_key_values", "position_ids"} <= set(
-            inspect.signature(self.reader.body.forward).parameters
-        ):
+        if self.reader.body is None:
             return False
-        shared = self._shared(part, [prompts[row] for row in chosen])
+        try:
+            shared = self._shared(part, [prompts[row] for row in chosen])
+        except (TypeError, AttributeError, ValueError, RuntimeError, IndexError) as error:
+            logger.debug("%s does not go on from a cache: %s", type(self.reader.model).__name__, error)
+            return False
         distance = (shared - whole).float().norm(dim=-1) / whole.float().norm(dim=-1).clamp_min(1e-6)
         return bool((distance <= tolerance(self.reader.model) / 4).all())  # false where a number is none
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import world
 
-from hf_unlearn.inference import answer_tables, cross_score, sample_completions
+from hf_unlearn.inference import answer_tables, cross_score, sample_completions, tell_apart
 from hf_unlearn.inference._batching import right_padded
 from hf_unlearn.inference._logits import LogitReader
 from hf_unlearn.inference._shared_prompts import PromptSharer, can_share, plan_reading
@@ -89,14 +89,30 @@ def test_a_model_against_itself_still_diverges_by_exactly_nothing():
     assert sum(seen) < 0.7 * (24 * 16 + int(completions.num_tokens.sum()))
 
 
-def test_a_cache_that_changes_the_answers_is_found_and_not_used():
-    """Its attention forgets what was cached: tried on two answers of a prompt, refused, and everything is read whole."""
+def test_adapters_are_at_work_in_both_parts():
+    """A base and two adapters on it, one object in memory: each role shares prompts under its own adapter."""
+    base = world.build("llama")
+    models = {"base": base, "tuned": world.with_lora(base, "llama", seed=3)}
+    rows = variants()
+    views = tell_apart(models)
+    apart = {"base": world.build("llama"), "tuned": world.with_lora(world.build("llama"), "llama", seed=3)}
+    for role, view in views.items():
+        assert can_share(view)
+        for row, other in zip(read(view, rows), read(apart[role], rows, batch_size=1), strict=True):
+            np.testing.assert_allclose(row["log_probs"], other["log_probs"], atol=2e-5)
+
+
+@pytest.mark.parametrize("how", ["halves the values", "cannot go on"])
+def test_a_cache_that_does_not_serve_is_found_and_not_used(how: str):
+    """Tried on two answers of a prompt, refused, and everything is read whole."""
     model, rows = world.build("llama"), variants()
     expected = [row["log_probs"] for row in read(model, rows, batch_size=1)]
 
     def forget(module, arguments, named):
         cache = named.get("past_key_values")
         if cache is not None and cache.get_seq_length():
+            if how == "cannot go on":
+                raise ValueError("no")
             for layer in cache.layers:
                 layer.values = layer.values * 0.5
 
