@@ -42,8 +42,10 @@ from hf_unlearn.functional._memorization import exact_memorization as exact_memo
 from hf_unlearn.functional._memorization import extraction_strength as extraction_strength
 from hf_unlearn.functional._memorization import generalized_exposure as generalized_exposure
 from hf_unlearn.functional._memorization import truth_ratio as truth_ratio
+from hf_unlearn.functional._moments import RESOLUTION as RESOLUTION
 from hf_unlearn.functional._moments import PairedMoments as PairedMoments
 from hf_unlearn.functional._moments import in_their_span as in_their_span
+from hf_unlearn.functional._moments import resolution_of as resolution_of
 from hf_unlearn.functional._prior_knowledge import PriorKnowledge as PriorKnowledge
 from hf_unlearn.functional._prior_knowledge import better_format as better_format
 from hf_unlearn.functional._prior_knowledge import prior_knowledge as prior_knowledge

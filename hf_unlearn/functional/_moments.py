@@ -4,7 +4,7 @@ One pass, float64, mergeable, and sound where means are large: all sums are of r
 is a few `width × width` matrices, whatever the number of rows. Knows matrices; no models and no layers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import combinations_with_replacement
 from typing import Any
@@ -15,6 +15,19 @@ import numpy as np
 Pair = tuple[str, str]
 RESOLUTION = 1e-7
 """Relative error of a float32 number, in which hidden states come; its own is 6 · 10⁻⁸."""
+
+
+def resolution_of(dtypes: Iterable[str]) -> float:
+    """Relative error of hidden states of models that compute in these types, whatever type the states are kept in.
+
+    Rounding adds up through layers: states of equal weights in bfloat16 and in float32 were .003 to .011 apart in 1 to 12 layers.
+
+    Example:
+        >>> resolution_of(["bfloat16", "float32"]), resolution_of(["float32"])
+        (0.015625, 1e-07)
+    """
+    units = {"bfloat16": 2.0**-7, "float16": 2.0**-10}
+    return max([RESOLUTION, *(2 * units[dtype] for dtype in dtypes if dtype in units)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +44,7 @@ class PairedMoments:
         products: Per pair (in the order of `names`) Σ x yᵀ; shape `(width of x, width of y)`.
         weighted: Per ordered pair Σ x ‖y‖²; shape `(width of x,)`.
         squares: Per pair Σ ‖x‖² ‖y‖².
-        resolution: Relative error of the rows' numbers: below it, what is left of a difference is rounding. Of a model in bfloat16
-            `torch.finfo(torch.bfloat16).eps`, whatever type its hidden states are kept in.
+        resolution: Relative error of the rows' numbers: below it, what is left of a difference is rounding; see `resolution_of`.
     """
 
     names: tuple[str, ...]

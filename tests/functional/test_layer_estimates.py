@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import world
 
 from hf_unlearn.functional import (
     LAYER_SCALES,
@@ -14,6 +15,7 @@ from hf_unlearn.functional import (
     layer_estimates,
     layer_metrics,
     leave_one_out,
+    resolution_of,
 )
 
 
@@ -101,14 +103,40 @@ def test_what_is_only_rounding_is_not_measured():
     given["reference"] = torch.from_numpy(given["original"]).to(torch.bfloat16).float().numpy()
     measured = layer_estimates(given).estimates["residual_ratio"].value
     assert measured > 20
-    eps = torch.finfo(torch.bfloat16).eps
     for space in ("feature", "gram"):
-        found = layer_estimates(MatchedRows(given, resolution=eps), space=space)
+        found = layer_estimates(MatchedRows(given, resolution=resolution_of(["bfloat16"])), space=space)
         assert "residual_ratio" not in found.estimates and "progress" not in found.estimates
         assert "reference and original agree" in found.reasons["residual_ratio"]
         assert "already" in found.reasons["anchored_erasure"]
-    real = layer_estimates(MatchedRows(rows(7), resolution=eps)).estimates["residual_ratio"].value
+    real = (
+        layer_estimates(MatchedRows(rows(7), resolution=resolution_of(["bfloat16"]))).estimates["residual_ratio"].value
+    )
     assert real == layer_estimates(rows(7)).estimates["residual_ratio"].value
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_a_model_in_half_precision_is_the_model(name: str):
+    """Reference and original of equal weights, the latter in bfloat16; the candidate in float32 is another model."""
+    ids = torch.randint(3, world.VOCABULARY, (24, 12), generator=torch.Generator().manual_seed(0))
+
+    def states(model: torch.nn.Module) -> np.ndarray:
+        with torch.no_grad():
+            hidden = model(ids, output_hidden_states=True).hidden_states[-1]
+        return hidden[:, 4:].float().mean(1).numpy()
+
+    reference = world.build(name, seed=0)
+    given = {
+        "original": states(world.build(name, seed=0).to(torch.bfloat16)),
+        "reference": states(reference),
+        "candidate": states(world.build(name, seed=1)),
+    }
+    assert layer_estimates(given).estimates["residual_ratio"].value > 20
+    found = layer_estimates(MatchedRows(given, resolution=resolution_of(["bfloat16", "float32"])))
+    assert "reference and original agree" in found.reasons["residual_ratio"]
+    assert (
+        "residual_ratio"
+        in layer_estimates(MatchedRows(given, resolution=resolution_of(["bfloat16"])), reference="candidate").estimates
+    )
 
 
 def test_few_examples_have_values_without_intervals():

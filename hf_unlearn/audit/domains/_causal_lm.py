@@ -17,6 +17,7 @@ from hf_unlearn.audit.domains._layers import LayerFacts, check_layers
 from hf_unlearn.audit.domains._prompt_format import other_format
 from hf_unlearn.audit.domains._text_splits import Split, load_splits, longest_answer
 from hf_unlearn.data import DataLike, data_fingerprint
+from hf_unlearn.functional import resolution_of
 from hf_unlearn.inference import (
     FeatureSettings,
     ModelLike,
@@ -222,8 +223,9 @@ class CausalLM:
         }
 
     def facts(self) -> dict[str, Any]:
-        """Space of hidden states, and who shares the reference's starting weights."""
-        return {"space": self._layers.space, "shares_basis": self._layers.shares_basis}
+        """Space of hidden states, who shares the reference's starting weights, and how far states are exact."""
+        resolution = resolution_of(about["dtype"] for about in self._described.values())
+        return {"space": self._layers.space, "shares_basis": self._layers.shares_basis, "resolution": resolution}
 
     def looks_odd(self, subject: LoadedSubject, split: Split) -> list[str]:
         """Whether the original knows the forget answers clearly better when the questions are put another way."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hf_unlearn.audit._contracts import Citation, MetricSpec, Reading, Undefined
 from hf_unlearn.audit._metric import BaseMetric, require_examples
 from hf_unlearn.audit._rows import Rows
-from hf_unlearn.functional import Bootstrap, Estimate, LayerEstimates, MatchedRows, layer_estimates
+from hf_unlearn.functional import RESOLUTION, Bootstrap, Estimate, LayerEstimates, MatchedRows, layer_estimates
 
 
 FEATURES = Reading("answers", frozenset({"features"}))
@@ -78,7 +78,8 @@ def _matched(rows: Rows) -> MatchedRows:
             for reading, subject, split in rows.evidence.tables
             if reading == "answers" and split == rows.split and rows.layer in replace(rows, subject=subject).layers()
         ]
-        return MatchedRows({str(subject): replace(rows, subject=subject).features() for subject in present})
+        features = {str(subject): replace(rows, subject=subject).features() for subject in present}
+        return MatchedRows(features, resolution=rows.facts.get("resolution", RESOLUTION))
 
     return rows.evidence.memo(("matched", rows.split, rows.layer), compute)
 
