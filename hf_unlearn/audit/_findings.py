@@ -35,7 +35,7 @@ class Finding:
         other: The second one of an equal pair.
         value: Nats per token by which the original knows the answers better; None where it is not about that.
         interval: Of `value`.
-        n: Rows behind it.
+        n: Independent rows behind it: people, prompts or texts.
         reason: Why it was not checked.
     """
 
