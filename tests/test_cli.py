@@ -30,10 +30,17 @@ def test_the_demo_tells_the_whole_story(cli, tmp_path: Path):
     assert result.exit_code == 0, result.output
     for candidate in ("npo", "grad_ascent"):
         report = AuditReport.load(tmp_path / candidate)
-        assert report.metrics["fade"].floor < report.metrics["fade"].start
+        assert report.metrics["fade/forget"].floor < report.metrics["fade/forget"].start
         assert (tmp_path / candidate / "fade.png").stat().st_size > 10_000
-    assert "lies between retraining and the original" in " ".join(result.output.split())
-    assert "further from the reference than the original was before unlearning" in " ".join(result.output.split())
+    text = " ".join(result.output.split())
+    assert (
+        text.count("FADE on the forget set: the candidate is further from the reference than another retraining is")
+        == 2
+    )
+    assert (
+        "FADE on the retain set: the candidate is further from the reference than the original was before unlearning"
+        in text
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +64,11 @@ def test_unlearn_then_audit(cli, files: dict[str, Path], tmp_path: Path):
     quick = ("--max-examples", 4, "--num-samples", 2)
     result = cli("audit", *models, *sets, "--output-dir", tmp_path / "audit", *quick)
     assert result.exit_code == 0, result.output
-    assert "Probability of the true answer" in result.output
+    assert "generalized exposure" in result.output
     assert "No twin was given" in " ".join(result.output.split())
     report = AuditReport.load(tmp_path / "audit")
-    assert report.metrics["fade"].start is not None
-    assert report.metrics["fade"].relative_reason == "needs a twin and an original"
+    assert report.metrics["fade/forget"].start is not None
+    assert report.metrics["fade/forget"].relative_reason == "needs a twin and an original"
 
 
 @pytest.mark.distributed
@@ -111,7 +118,7 @@ def test_an_audit_that_cannot_be_saved_is_saved_elsewhere(
     text = "".join(result.output.split("\n"))
     assert result.exit_code == 1
     saved = text.split("It was saved to ")[1].split(" instead")[0]
-    assert "fade" in AuditReport.load(saved).metrics
+    assert "fade/forget" in AuditReport.load(saved).metrics
 
 
 @pytest.mark.parametrize(
