@@ -91,6 +91,7 @@ OTHERS = {
     "num_resamples": 50,
     "seed": 4,
     "batch_size": 2,
+    "evidence_dir": "elsewhere",
     "allow_overlap": True,
     "progress": False,
 }
@@ -99,7 +100,9 @@ OTHERS = {
 @pytest.mark.parametrize("given", [{}, OTHERS, {"metrics": "standard"}, {"metrics": ["fade"], "layers": [0]}])
 def test_a_report_gives_back_what_was_chosen(given: dict):
     """But for what cannot change a result: whoever verifies it chooses that anew."""
-    chosen = AuditConfig(**{**given, "batch_size": 64, "progress": True})
+    free = {each.name: each.default for each in options_of(AuditConfig) if not each.recorded}
+    assert set(free) == {"batch_size", "evidence_dir", "progress"}
+    chosen = AuditConfig(**{**given, **free})
     settings = json.loads(json.dumps(chosen.plain()))
     assert all(value is None or isinstance(value, (str, int, float, bool)) for value in settings.values())
     assert AuditConfig.read_back({**settings, "chat_template": True, "batch_size": 1}) == chosen
