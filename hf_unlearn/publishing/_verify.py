@@ -20,7 +20,7 @@ from hf_unlearn.audit._metric_result import result_key
 from hf_unlearn.audit._schema_1 import new_name
 from hf_unlearn.audit._selection import CONDITIONS, MetricLike
 from hf_unlearn.audit.metrics import METRICS
-from hf_unlearn.config import AuditConfig, options_of
+from hf_unlearn.config import STANDARD, AuditConfig, options_of
 from hf_unlearn.data import DataLike
 from hf_unlearn.inference import LoadedModel, ModelLike, load_model, load_processing_class, weights_fingerprint
 from hf_unlearn.publishing._card import FOLDER, card_section, model_index_results, sections_of
@@ -184,8 +184,9 @@ def _metrics(report: AuditReport, own: Sequence[BaseMetric]) -> tuple[str | list
     if isinstance(named, str):
         return named, []
     objects = {metric.spec.name: metric for metric in own}
-    known: list[MetricLike] = [objects.get(name, name) for name in named if name in objects or name in METRICS]
-    return known, [name for name in named if name not in objects and name not in METRICS]
+    here = {STANDARD, *METRICS, *objects}
+    known: list[MetricLike] = [objects.get(name, name) for name in named if name in here]
+    return known, [name for name in named if name not in here]
 
 
 def _conditions(report: AuditReport, given: Sequence[Condition]) -> list[str | Condition]:
