@@ -46,7 +46,6 @@ from hf_unlearn.inference._rows import ScoredRows as ScoredRows
 from hf_unlearn.inference._rows import check_estimator as check_estimator
 from hf_unlearn.inference._rows import completion_rows as completion_rows
 from hf_unlearn.inference._rows import concatenate as concatenate
-from hf_unlearn.inference._rows import load_rows as load_rows
 from hf_unlearn.inference._sampling import completions_from_table as completions_from_table
 from hf_unlearn.inference._sampling import sample_completions as sample_completions
 from hf_unlearn.inference._sampling import sample_tables as sample_tables
