@@ -120,7 +120,7 @@ def lens_log_probs(
     view = open_view(model)
     if len(examples):
         with undisturbed(view.model):
-            hidden_reader(view, right_padded(examples[:1]))
+            hidden_reader(view, right_padded([examples[0]]))
     table = _whole(view, examples, lens=True, batch_size=batch_size, progress=progress, label=label)
     if table["lens"].null_count:
         return None

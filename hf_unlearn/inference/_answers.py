@@ -279,10 +279,10 @@ class _AnswerPass:
         kept = torch.tensor(wanted)[rows]
         if not self.lens.found or not kept.any():
             return [None] * len(batch)
-        columns = [
-            self.lens.log_probs(caught.at_answers[layer][kept.to(self.hidden.device)], targets[kept])
-            for layer in range(1, self.hidden.depth + 1)
-        ]
+        columns = []
+        for layer in range(1, self.hidden.depth + 1):
+            states = caught.at_answers[layer]
+            columns.append(self.lens.log_probs(states[kept.to(states.device)], targets[kept]))
         sums = torch.zeros(len(batch), len(columns), dtype=torch.float64)
         sums.index_add_(0, rows[kept], torch.stack(columns, 1))
         means = (sums / torch.bincount(rows, minlength=len(batch))[:, None]).numpy()

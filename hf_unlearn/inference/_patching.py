@@ -102,7 +102,7 @@ def patching_tables(
     if not plan:
         return
     with undisturbed(*models):
-        readers = [hidden_reader(view, right_padded(examples[:1])) for view in views]
+        readers = [hidden_reader(view, right_padded([examples[0]])) for view in views]
         if readers[0].depth != readers[1].depth:
             raise ValueError(f"patching needs models of equal depth, got {readers[0].depth} and {readers[1].depth}.")
         logits = LogitReader(views[0])
