@@ -5,7 +5,6 @@ import importlib
 import inspect
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from hf_unlearn.cli import app
-from hf_unlearn.config import AuditConfig, Config, UnlearnConfig, options_of
+from hf_unlearn.config import AuditConfig, Config, ForgetConfig, TrackerConfig, UnlearnConfig, options_of
 from hf_unlearn.training import UnlearnResult
 
 
@@ -31,7 +30,7 @@ class Case:
     Attributes:
         home: Module of the function.
         config: Of its options.
-        inputs: Its other parameters, models and data, as they are called on the command line; "": not there.
+        inputs: Its other parameters, models and data, as they are called on the command line.
         instead: What the command line has in place of options that are objects of Python.
         chosen: For each option on the command line something that is not its default.
     """
@@ -105,29 +104,57 @@ def flags(options: dict) -> list[str]:
     return [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 
 
-def function_of(command: str) -> Callable[..., object]:
-    return getattr(importlib.import_module(CASES[command].home), command)
-
-
 def command_of(command: str) -> inspect.Signature:
     return inspect.signature(importlib.import_module(f"hf_unlearn.cli._{command}").__dict__[command])
 
 
-@pytest.mark.parametrize("command", CASES)
-def test_signature_defaults_documentation_and_command_line_are_the_config(command: str):
-    case, parameters = CASES[command], inspect.signature(function_of(command)).parameters
-    options = {each.name: each for each in options_of(case.config)}
-    assert set(parameters) == set(case.inputs) | set(options)
-    assert {name: parameters[name].default for name in options} == {
-        name: each.default for name, each in options.items()
+DECLARED = {
+    **{command: (case.home, case.config, set(case.inputs)) for command, case in CASES.items()},
+    "UnlearningCallback": (
+        "hf_unlearn.training",
+        ForgetConfig,
+        {"trainer", "forget_dataset", "processing_class", "seed"},  # by default the Trainer's
+    ),
+    "ForgettingTracker": (
+        "hf_unlearn.training",
+        TrackerConfig,
+        {
+            "trainer",
+            "forget_dataset",
+            "retain_dataset",
+            "reference",
+            "original",
+            "twin",
+            "output_dir",
+            "processing_class",
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_signature_defaults_and_documentation_are_the_config(name: str):
+    home, config, inputs = DECLARED[name]
+    function = getattr(importlib.import_module(home), name)
+    parameters = inspect.signature(function).parameters
+    options = {each.name: each for each in options_of(config)}
+    assert set(parameters) == inputs | set(options)
+    assert {each: parameters[each].default for each in options} == {
+        each.name: each.default for each in options.values()
     }
-    arguments = re.split(r"\n(?:Args|Returns|Raises):\n", inspect.getdoc(function_of(command)) or "")[1]
+    arguments = re.split(r"\n(?:Args|Returns|Raises):\n", inspect.getdoc(function) or "")[1]
     documented = dict(re.findall(r"^    (\w+): ((?:.|\n        )+)", arguments, flags=re.MULTILINE))
     assert set(documented) == set(parameters)
-    assert all(" ".join(documented[name].split()) == each.help for name, each in options.items())
+    assert all(" ".join(documented[each.name].split()) == each.help for each in options.values())
+
+
+@pytest.mark.parametrize("command", CASES)
+def test_the_command_line_has_all_of_it(command: str):
+    case = CASES[command]
+    options = {each.name: each for each in options_of(case.config)}
     absent = {name for name, each in options.items() if each.cli is None}
     assert set(case.instead) == absent and set(case.chosen) == set(options) - absent
-    expected = {*case.chosen, *case.instead.values(), *case.inputs.values()} - {""}
+    expected = {*case.chosen, *case.instead.values(), *case.inputs.values()}
     assert expected <= set(command_of(command).parameters)
 
 
