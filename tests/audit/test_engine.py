@@ -175,4 +175,7 @@ def test_circumstances_do_not_matter(architecture: str):
         found = numbers(audit(**{**given, **change}))
         assert found.keys() == base.keys()
         for place, value in base.items():
-            assert found[place] == pytest.approx(value, rel=1e-5, abs=1e-5), (change.keys(), place)
+            rel = (
+                1e-4 if "relative" in place else 1e-5
+            )  # a quotient of two differences enlarges what rounding does to them
+            assert found[place] == pytest.approx(value, rel=rel, abs=1e-5), (change.keys(), place)
