@@ -25,6 +25,8 @@ _HIDDEN = (
         "probe_auc",
     ),
 )
+COUNTED_OTHERWISE = ("forget_retain_asymmetry", "cka_asymmetry", "representation_unlearning_score")
+"""Their `n` was the smallest set's, the holdout set's too, on which they are not measured."""
 SCHEMA_1_METRICS = ("fade", "probability", *_HIDDEN)
 """What schema 1 knew."""
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hf_unlearn.audit import AuditReport, MetricResult
-from hf_unlearn.audit._schema_1 import SCHEMA_1_METRICS
+from hf_unlearn.audit._schema_1 import COUNTED_OTHERWISE, SCHEMA_1_METRICS
 from hf_unlearn.publishing._claims import (
     NOT_CHECKABLE,
     NOT_REPRODUCED,
@@ -83,6 +83,8 @@ def _common(result: MetricResult, other: MetricResult) -> MetricResult:
             kept[f"{part}_confidence_interval"] = None
     apart = ("relative", "relative_confidence_interval", "relative_reason", "ideal", "clusters")
     kept |= dict.fromkeys((*apart, *DIFFERENCES))
+    if result.name in COUNTED_OTHERWISE:
+        kept["n"] = 0
     return dataclasses.replace(
         result,
         **kept,
