@@ -11,8 +11,8 @@ from typing import Any
 Interval = tuple[float, float]
 DIRECTIONS = ("lower", "higher", "reference", "none")
 SPLITS = ("forget", "retain", "holdout")
-LONGEST = 300
-"""Characters of a name in a report that is read."""
+LONGEST, MOST = 300, 10**15
+"""Characters of a name, and examples, in a report that is read."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def metric_result_from_plain(data: Mapping[str, Any]) -> MetricResult:
     for name in ("n", "clusters"):
         if plain.get(name) is not None or name == "n":
             plain[name] = int(plain[name])
-            if plain[name] < 0:
+            if not 0 <= plain[name] <= MOST:
                 raise ValueError(f"{name} must be a count, got {plain[name]}")
     plain["by_layer"] = {
         str(int(layer)): metric_result_from_plain(part) for layer, part in plain.get("by_layer", {}).items()

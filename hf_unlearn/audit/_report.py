@@ -5,6 +5,7 @@ Numbers, names and hashes only: no forget text, prompt or generation ever enters
 
 import importlib.resources
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -278,11 +279,17 @@ def _check_texts(provenance: Provenance) -> None:
             raise ValueError("a model is described by texts, name and weights_sha256 among them")
     if not all(isinstance(part, str) for part in provenance.versions.values()):
         raise ValueError("versions are texts")
-    plain = (str, int, float, bool, type(None))
-    if not all(isinstance(part, plain) for part in provenance.settings.values()):
+    if not all(map(_is_plain, provenance.settings.values())):
         raise ValueError("settings are numbers, texts and switches")
-    if not all(isinstance(part, plain) for described in provenance.data.values() for part in described.values()):
+    if not all(_is_plain(part) for described in provenance.data.values() for part in described.values()):
         raise ValueError("data is described by numbers and texts")
+
+
+def _is_plain(value: object) -> bool:
+    """Of what JSON has one of its own, and nothing that it has not (Python reads NaN in it)."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, (str, int, bool))
 
 
 class ReportNotSavedError(OSError):

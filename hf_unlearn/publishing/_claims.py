@@ -121,7 +121,9 @@ class _Differences:
 
 
 def _compare(published: MetricResult, again: MetricResult, with_bounds: bool) -> _Differences:
-    most = _MOST * max(abs(number) for number in (again.value, again.floor, again.start, again.ideal) if number is not None)
+    most = _MOST * max(
+        abs(number) for number in (again.value, again.floor, again.start, again.ideal) if number is not None
+    )
     differences, width = _Differences(_baseless(published)), min(_width(again.confidence_interval), most)
     for what, bounds in WITH_INTERVAL.items():
         claimed, recomputed = getattr(published, bounds), getattr(again, bounds)

@@ -63,7 +63,12 @@ def test_an_interval_without_end_excuses_nothing():
     """Two or three clusters: ours is as wide as theirs."""
     wide = dataclasses.replace(TRUE, confidence_interval=(0.0, 1e9), start_confidence_interval=(0.0, 1e304))
     assert outcome(dataclasses.replace(wide, value=12.7, start=25.5), wide) == "reproduced"
-    for lie in ({"value": 500.0}, {"start": 90.0}, {"others": {"reference": 29.0}}, {"details": {"excess_low": 0.002}}):
+    for lie in (
+        {"value": 500.0},
+        {"start": 90.0},
+        {"others": {"reference": 29.0}},
+        {"details": {"excess_low": 0.002}},
+    ):
         assert outcome(dataclasses.replace(wide, **lie), wide) == "not reproduced"
 
 

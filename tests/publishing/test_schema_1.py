@@ -42,7 +42,9 @@ def recomputed(own: AuditReport, **changes: MetricResult) -> AuditReport:
     metrics["truth_ratio/forget"] = metric(0.5, name="truth_ratio")
     provenance = dataclasses.replace(own.provenance, settings={**own.provenance.settings, "metrics": "standard"})
     again = {**metrics, **{key.replace("__", "/"): found for key, found in changes.items()}}
-    return dataclasses.replace(own, metrics=MetricResults(again), schema_version=2, provenance=provenance, notes=("other words",))
+    return dataclasses.replace(
+        own, metrics=MetricResults(again), schema_version=2, provenance=provenance, notes=("other words",)
+    )
 
 
 def outcomes(published: AuditReport, again: AuditReport, lacking: tuple[str, ...] = ()) -> dict[str, str]:
@@ -52,10 +54,16 @@ def outcomes(published: AuditReport, again: AuditReport, lacking: tuple[str, ...
 def test_an_old_report_has_its_numbers_in_the_new_form(own: AuditReport):
     plain = json.loads((OLD / "own_report.json").read_text())["metrics"]
     assert own.schema_version == 1 and len(own.metrics) == len(plain) == 12
-    names = {"fade/retain": "retain_fade", "probability/forget": "forget_probability", "residual_ratio/forget": "residual_ratio"}
+    names = {
+        "fade/retain": "retain_fade",
+        "probability/forget": "forget_probability",
+        "residual_ratio/forget": "residual_ratio",
+    }
     for new, old in names.items():
         found = own.metrics[new]
-        assert (found.value, found.n, found.floor, found.others) == tuple(plain[old].get(part) for part in ("value", "n", "floor", "others"))
+        assert (found.value, found.n, found.floor, found.others) == tuple(
+            plain[old].get(part) for part in ("value", "n", "floor", "others")
+        )
     assert own.metrics["probability/forget"].ideal == plain["forget_probability"]["others"]["reference"]
     assert own.metrics["progress/forget"].ideal == 1.0 and own.metrics["forget_retain_asymmetry/forget"].ideal is None
     assert {len(found.by_layer) for found in own.metrics.values()} == {0, 2}
@@ -66,7 +74,9 @@ def test_an_old_report_has_its_numbers_in_the_new_form(own: AuditReport):
 def test_an_old_report_says_what_it_is_and_no_more(own: AuditReport):
     """It has no paired differences, so nothing is judged by it."""
     said = own.reading()
-    assert said[0].startswith("Probability of the true answer on the forget set: candidate 0.41, a retrained model 0.20, before unlearning 0.95")
+    assert said[0].startswith(
+        "Probability of the true answer on the forget set: candidate 0.41, a retrained model 0.20, before unlearning 0.95"
+    )
     assert not [sentence for sentence in said if "cannot be told from" in sentence or "lies between" in sentence]
     assert own.spec("fade").headline and own.spec("fade").title == "FADE"
 
@@ -88,8 +98,14 @@ def test_what_both_mean_alike_is_reproduced_and_the_rest_not_checkable(own: Audi
     assert {name for name, outcome in found.items() if outcome == "not reproduced"} == set()
     assert found["notes"] == found["reading"] == found["fade/forget, the rest"] == "not checkable"
     less = recomputed(own)
-    twinless = {key: dataclasses.replace(found, floor=None, floor_confidence_interval=None) for key, found in less.metrics.items()}
-    assert outcomes(own, dataclasses.replace(less, metrics=MetricResults(twinless)), ("the twin",))["fade/forget"] == "reproduced"
+    twinless = {
+        key: dataclasses.replace(found, floor=None, floor_confidence_interval=None)
+        for key, found in less.metrics.items()
+    }
+    assert (
+        outcomes(own, dataclasses.replace(less, metrics=MetricResults(twinless)), ("the twin",))["fade/forget"]
+        == "reproduced"
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,6 +168,8 @@ def test_a_new_audit_takes_the_place_of_an_old_one(published: LoopbackHub, there
     publish(report(), REPO, **there)
     files = published.repository(REPO).files()
     card = files["README.md"].decode()
-    assert card.count("## Unlearning audit") == 1 and "retain_fade" not in card and card.startswith("---\nlicense: mit\n")
+    assert (
+        card.count("## Unlearning audit") == 1 and "retain_fade" not in card and card.startswith("---\nlicense: mit\n")
+    )
     assert json.loads(files["unlearning_audit/report.json"])["schema_version"] == 2
     assert next(check for check in verify(REPO, **there) if check.name == "card").outcome == "reproduced"

@@ -113,7 +113,9 @@ def test_a_claim_is_recomputed(
     checks = verify(REPO, forget=data["forget"], reference=pocket.reference(), progress=False, **there)
     found = outcomes(checks)
     assert found["fade/forget"] == "reproduced" and found["forget data"] == found["fade/retain"] == "not checkable"
-    assert found["fade/forget, the rest"] == found["notes"] == found["reading"] == "not checkable"  # no original: no start
+    assert (
+        found["fade/forget, the rest"] == found["notes"] == found["reading"] == "not checkable"
+    )  # no original: no start
     reasons = {check.name: check.reason for check in checks}
     assert "start" in reasons["fade/forget, the rest"] and "the original" in reasons["fade/forget, the rest"]
     assert "the retain" in reasons["fade/retain"] and "data_key" in reasons["forget data"]
@@ -188,7 +190,15 @@ def test_a_forged_report_is_not_reproduced(
     given = {"reference": pocket.reference(), "original": pocket.original(), "progress": False, **data}
     wrong = {check.name for check in verify(REPO, **given, **there) if check.outcome == "not reproduced"}
     # Whether the reading differs depends on what it says of these models.
-    expected = {"card", "settings", "notes", "fade/forget", "fade/retain", "residual_ratio/forget", "probability/retain"}
+    expected = {
+        "card",
+        "settings",
+        "notes",
+        "fade/forget",
+        "fade/retain",
+        "residual_ratio/forget",
+        "probability/retain",
+    }
     assert wrong - {"reading"} == expected
 
 
