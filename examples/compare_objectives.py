@@ -69,8 +69,8 @@ def numbers(pocket: Pocket, name: str, max_examples: int) -> dict[str, float | N
     found = report.metrics
     interval = found["fade"].relative_confidence_interval
     return {
-        "forget_probability": found["forget_probability"].value,
-        "retain_probability": found["retain_probability"].value,
+        "forget_probability": found["probability/forget"].value,
+        "retain_probability": found["probability/retain"].value,
         "relative": found["fade"].relative,
         "relative_low": interval and interval[0],
         "relative_high": interval and interval[1],
@@ -143,7 +143,7 @@ def main() -> None:
         pockets[0].reference(), reference=pockets[0].reference(), processing_class=pockets[0].tokenizer,
         forget=pockets[0].forget, retain=pockets[0].retain, num_samples=1, max_examples=48, progress=False,
     ).metrics  # fmt: skip
-    draw(results, {"retain": retrained["retain_probability"].value}, arguments.output_dir / "trade-off.png")
+    draw(results, {"retain": retrained["probability/retain"].value}, arguments.output_dir / "trade-off.png")
     print(table(results))
 
 

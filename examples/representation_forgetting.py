@@ -83,8 +83,8 @@ def main() -> None:
                 found["probe_auc"],
             )
             numbers = (
-                found["forget_probability"].value, found["forget_probability"].others["reference"],
-                found["fade"].relative, residue.value, residue.floor, found["retain_residual_ratio"].value,
+                found["probability/forget"].value, found["probability/forget"].others["reference"],
+                found["fade"].relative, residue.value, residue.floor, found["residual_ratio/retain"].value,
                 concentration.value, concentration.details["diffuse"], probe.value, probe.others["reference"],
             )  # fmt: skip
             table.add_row(name, str(seed), *("–" if number is None else f"{number:.2f}" for number in numbers))

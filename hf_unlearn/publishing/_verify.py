@@ -66,9 +66,10 @@ def verify(
     """Check a published audit: card, weights, and everything in the report that the given data and models allow to recompute.
 
     The report is computed again from the models and sets that it names, and the two are compared both ways: values, intervals, floor, start,
-    relative, other models' values, details, layers and those without a value, counts, settings, notes and reading. What was added, left out
-    or reworded is not reproduced. Of a report of schema 1 values, floor, start and counts are compared. A value is reproduced if published and recomputed one lie within each other's interval. What cannot be
-    recomputed is not checkable, and says what it needs; the date, the versions and what the publisher says of the data never can.
+    relative, differences from the floor, other models' values, details, layers and those without a value, counts, settings, notes and
+    reading. What was added, left out or reworded is not reproduced. A value is reproduced if published and recomputed one lie within each
+    other's interval. What cannot be recomputed is not checkable, and says what it needs; the date, the versions and what the publisher says
+    of the data never can. Of a report of schema 1 settings, values, floor, start and counts are compared.
 
     Args:
         repo_id: Of the audited model.
