@@ -147,6 +147,7 @@ def _result(
         clusters=None if mine.influence is None else mine.num_clusters,
         over_floor_interval=found.over_floor,
         start_over_floor_interval=found.start_over_floor,
+        nearer_floor_interval=found.nearer_floor,
     )
 
 

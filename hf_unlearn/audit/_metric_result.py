@@ -46,6 +46,8 @@ class MetricResult:
         clusters: Independent ones among the examples (people, prompts, texts); None where nobody counted.
         over_floor_interval: Of d(value) − d(floor), paired; above 0 = further than another retraining.
         start_over_floor_interval: Of d(start) − d(floor), paired; reaching 0 = these examples cannot tell whether anything was forgotten.
+        nearer_floor_interval: Of (d(start) − d(value)) − (d(value) − d(floor)), paired; above 0 = nearer to another retraining than to the
+            original.
     """
 
     value: float
@@ -72,6 +74,7 @@ class MetricResult:
     clusters: int | None = None
     over_floor_interval: Interval | None = None
     start_over_floor_interval: Interval | None = None
+    nearer_floor_interval: Interval | None = None
 
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:

@@ -117,12 +117,19 @@ def _kind(result: MetricResult) -> str:
         return "further" if low > 0 else "no start"
     if result.start_over_floor_interval is None or result.start_over_floor_interval[0] <= 0:
         return "further" if low > 0 else _without_power(result)
-    if high < 0:
-        return "closer"
-    place = _place(result)
-    if low <= 0:
-        return "as retrained" if place == "between" else "cannot tell"
-    return place
+    if low > 0:
+        return _place(result)
+    if not _is_nearer_floor(result):
+        return "cannot tell"
+    return "closer" if high < 0 else "as retrained"
+
+
+def _is_nearer_floor(result: MetricResult) -> bool:
+    """Few examples tell neither end from the candidate: what may be as near to the one as to the other is like none of them."""
+    if result.nearer_floor_interval is not None:
+        return result.nearer_floor_interval[0] > 0
+    candidate, original = result.over_floor_interval, result.start_over_floor_interval
+    return candidate is not None and original is not None and 2 * candidate[1] < original[0]
 
 
 def _without_power(result: MetricResult) -> str:

@@ -1,11 +1,13 @@
 """What intervals allow to say: every kind of verdict, and that fewer examples never make one better."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._verdict import GOOD, WORDS, spoken, verdict
+from hf_unlearn.functional import Bootstrap, compare, mean_estimate
 
 
 def placed(over=None, start_over=None, relative=None, bounds=None, **more) -> MetricResult:
@@ -29,6 +31,8 @@ def placed(over=None, start_over=None, relative=None, bounds=None, **more) -> Me
         (placed((6.0, 9.0), (8.0, 10.0)), "undecided", "cannot be said that unlearning brought it closer"),
         (placed((11.0, 19.0), (8.0, 10.0), 1.6, (1.4, 1.8)), "beyond", "than the original was before unlearning"),
         (placed((11.0, 19.0), (8.0, 10.0)), "beyond", "than the original was before unlearning"),
+        (placed((-0.2, 0.5), (8.0, 10.0), 0.1, (-0.1, 0.6), nearer_floor_interval=(0.5, 9.0)), "as retrained", "cannot be told"),
+        (placed((-0.2, 0.5), (8.0, 10.0), 0.1, (-0.1, 0.6), nearer_floor_interval=(-0.5, 9.0)), "cannot tell", "these 24 examples"),
         # The test can tell the original from a retraining, but not the candidate from the original.
         (placed((-5.0, 20.0), (1.0, 30.0), 0.5, (-0.4, 1.2)), "cannot tell", "these 24 examples cannot tell whether"),
         (placed((-5.0, 20.0), (1.0, 30.0)), "cannot tell", "these 24 examples cannot tell whether"),
@@ -117,3 +121,25 @@ def test_an_untouched_original_never_reads_well(difference: float, width: float,
     interval = (difference - width, difference + width)
     relative = (1.0, (1.0, 1.0)) if with_relative and difference > 0 else (None, None)
     assert verdict(placed(interval, interval, *relative, start=1.0 + difference)).kind not in GOOD
+
+
+@given(*(st.floats(-3, 3) for _ in range(4)), st.integers(3, 30), st.integers(0, 1000))
+def test_reports_and_comparisons_say_the_same(
+    candidate: float, twin: float, original: float, spread: float, n: int, seed: int
+):
+    """`Comparison.verdict` is about estimates, `verdict` about what a report holds of them: one rule."""
+    generator = np.random.default_rng(seed)
+    means = {"candidate": candidate, "twin": twin, "original": original}
+    estimates = {role: mean_estimate(mean + abs(spread) * generator.normal(size=n)) for role, mean in means.items()}
+    found = compare(estimates, ideal=0.0, bootstrap=Bootstrap(num_resamples=50))
+    result = placed(
+        found.over_floor, found.start_over_floor, nearer_floor_interval=found.nearer_floor,
+        floor=estimates["twin"].value, start=estimates["original"].value,
+    )  # fmt: skip
+    kinds = {
+        "closer": ("closer",),
+        "indistinguishable": ("as retrained",),
+        "cannot tell": ("cannot tell", "no power", "no yardstick"),
+    }
+    further = ("between", "undecided", "beyond", "further")
+    assert verdict(result).kind in kinds.get(found.verdict, further)
