@@ -148,6 +148,7 @@ def _result(
         over_floor_interval=found.over_floor,
         start_over_floor_interval=found.start_over_floor,
         nearer_floor_interval=found.nearer_floor,
+        over_start_interval=found.over_start,
     )
 
 

@@ -48,6 +48,7 @@ class MetricResult:
         start_over_floor_interval: Of d(start) − d(floor), paired; reaching 0 = these examples cannot tell whether anything was forgotten.
         nearer_floor_interval: Of (d(start) − d(value)) − (d(value) − d(floor)), paired; above 0 = nearer to another retraining than to the
             original.
+        over_start_interval: Of d(value) − d(start), paired; below 0 = unlearning brought it closer to a retrained model, above 0 = away.
     """
 
     value: float
@@ -75,6 +76,7 @@ class MetricResult:
     over_floor_interval: Interval | None = None
     start_over_floor_interval: Interval | None = None
     nearer_floor_interval: Interval | None = None
+    over_start_interval: Interval | None = None
 
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:

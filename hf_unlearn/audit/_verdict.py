@@ -116,7 +116,10 @@ def _kind(result: MetricResult) -> str:
     if result.start is None:
         return "further" if low > 0 else "no start"
     if result.start_over_floor_interval is None or result.start_over_floor_interval[0] <= 0:
-        return "further" if low > 0 else _without_power(result)
+        if low <= 0:
+            return _without_power(result)
+        beyond = result.over_start_interval is not None and result.over_start_interval[0] > 0
+        return "beyond" if beyond else "further"
     if low > 0:
         return _place(result)
     if not _is_nearer_floor(result):
@@ -139,10 +142,10 @@ def _without_power(result: MetricResult) -> str:
 
 
 def _place(result: MetricResult) -> str:
-    """Where the candidate lies beside the original: by relative, which is paired; else by differences that do not touch."""
-    bounds = result.relative_confidence_interval
+    """Where the candidate lies beside the original: by the paired difference; else by differences from the floor that do not touch."""
+    bounds = result.over_start_interval
     if bounds is not None:
-        return "between" if bounds[1] < 1 else "beyond" if bounds[0] > 1 else "undecided"
+        return "between" if bounds[1] < 0 else "beyond" if bounds[0] > 0 else "undecided"
     candidate, original = result.over_floor_interval, result.start_over_floor_interval
     assert candidate is not None and original is not None
     return "between" if candidate[1] < original[0] else "beyond" if candidate[0] > original[1] else "undecided"

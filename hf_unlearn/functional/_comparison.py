@@ -29,6 +29,7 @@ class Comparison:
             rows cannot tell whether anything was forgotten.
         nearer_floor: Of (d(original) − d(candidate)) − (d(candidate) − d(twin)); above 0 = nearer to another retraining than to having done
             nothing.
+        over_start: Of d(candidate) − d(original); below 0 = unlearning came closer to the ideal, above 0 = it went away from it.
         relative: (d(candidate) − d(twin)) / (d(original) − d(twin)): 0 = as good as retraining, 1 = as if nothing had been unlearned,
             above 1 = worse than doing nothing, below 0 = closer to the ideal than the twin. None where it has no meaning.
         relative_interval: Of `relative`; None where it is not bounded.
@@ -40,6 +41,7 @@ class Comparison:
     over_floor: Interval | None = None
     start_over_floor: Interval | None = None
     nearer_floor: Interval | None = None
+    over_start: Interval | None = None
     relative: float | None = None
     relative_interval: Interval | None = None
     reason: str | None = None
@@ -112,7 +114,8 @@ def compare(
         return Comparison(intervals, n, over_floor, reason="needs a twin and an original")
     room = _bounds([(1.0, original), *below], bootstrap)
     nearer = _bounds([(1.0, original), (-2.0, candidate), *floor], bootstrap)
-    found = (intervals, n, over_floor, room, nearer)
+    over_start = _bounds([(1.0, candidate), (-1.0, original)], bootstrap)
+    found = (intervals, n, over_floor, room, nearer, over_start)
     at_floor = sum(share * abs(twin.gap.value) for share, twin in floor)
     start = abs(original.gap.value)
     if not start > at_floor:

@@ -22,6 +22,7 @@ WITH_INTERVAL = {
 DIFFERENCES = {
     "over_floor_interval": "difference of value from floor",
     "start_over_floor_interval": "difference of start from floor",
+    "over_start_interval": "difference of value from start",
     "nearer_floor_interval": "difference of the distances to start and floor",
 }
 """Intervals of what is no number of its own, and what that is."""

@@ -40,6 +40,8 @@ def placed(over=None, start_over=None, relative=None, bounds=None, **more) -> Me
         (placed((-2.0, -1.0), (-1.0, 19.0)), "no power", "these 24 examples cannot tell"),
         (placed((-2.0, 6.0), (-5.0, 1.0), floor=12.0), "no yardstick", "the start is at or below the floor"),
         (placed((-2.0, 6.0), (0.0, 0.0), floor=10.0), "no yardstick", "the start is at or below the floor"),
+        (placed((2.0, 6.0), (8.0, 10.0), 0.5, (0.2, 1.1), over_start_interval=(-6.0, -1.0)), "between", "between retraining and the original"),
+        (placed((90.0, 99.0), (-1.0, 40.0), over_start_interval=(50.0, 90.0)), "beyond", "than the original was before unlearning"),
         # Damage is said although the test has no power for more; it is never good news.
         (placed((2.0, 6.0), (-1.0, 19.0)), "further", "further from the reference than another retraining is; where that is"),
         (placed((2.0, 6.0), None, start=None), "further", "further from the reference than another retraining"),
