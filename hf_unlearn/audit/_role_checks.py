@@ -11,13 +11,17 @@ from hf_unlearn.audit._contracts import Split, Subject, SubjectKey, Undefined
 from hf_unlearn.audit._findings import Finding
 from hf_unlearn.audit._rows import Evidence, Rows
 from hf_unlearn.audit.metrics._answers import mean_log_probs
-from hf_unlearn.functional import PriorKnowledge, prior_knowledge
+from hf_unlearn.functional import FEW_CLUSTERS, PriorKnowledge, prior_knowledge
 from hf_unlearn.inference import is_main_process
 
 
 logger = logging.getLogger(__name__)
 OF_KNOWLEDGE = ("known before", "not known before", "known better after", "not checked")
 """Kinds of findings on whether there was anything to forget."""
+ANOTHER_MODEL = (
+    "Give each role a model of its own. (PEFT's merge_and_unload changes the model that the adapter was made from and returns it; load each "
+    "model for itself.)"
+)
 FAR_BEHIND = 1.0
 """Nats per token on the retain answers, a factor of e in their probability. Retrainings on the same rows differ by little there; a model
 that was never trained on them lacks several nats."""
@@ -36,12 +40,20 @@ class RoleChecks:
         self._first: dict[str, str] = {}
 
     def opened(self, subject: Subject) -> None:
-        """Whether this very model, used in the same way, had another role before."""
+        """Refuse a model that had another role before, used in the same way; a candidate that equals the original is poor, and noted.
+
+        Raises:
+            ValueError: Names both roles. What was read so far is kept.
+        """
         if subject.key.condition:
             return
         first = self._first.setdefault(subject.fingerprint, subject.key.role)
-        if first != subject.key.role:
-            self._add(Finding("equal", first, subject.key.role))
+        if first == subject.key.role:
+            return
+        finding = Finding("equal", first, subject.key.role)
+        if finding.is_void:
+            raise ValueError(f"{finding.sentence} {ANOTHER_MODEL}")
+        self._add(finding)
 
     def answered(self, key: SubjectKey, evidence: Evidence) -> None:
         """What follows once a subject's answers are read; the reference comes first, then the original."""
@@ -99,6 +111,10 @@ def _known_before(evidence: Evidence, confidence: float) -> Finding | None:
     gap = _gap(evidence, "reference", "forget", confidence)
     if gap is None or gap.confidence_interval is None:
         return Finding("not checked", "original", reason="there are too few forget prompts")
+    if not gap.clear and gap.n < FEW_CLUSTERS and gap.advantage > FAR_BEHIND:
+        # So few examples cannot show it, however much better the original knows them.
+        few = f"{gap.n} independent prompts, people or texts are too few to tell"
+        return Finding("not checked", "original", reason=few)
     kind = (
         "known before" if gap.clear else "known better after" if gap.confidence_interval[1] < 0 else "not known before"
     )

@@ -1,6 +1,6 @@
 """Models that are not what their role says: one in two roles, never trained, or swapped. Said in the log, the notes and the reading."""
 
-import logging
+import re
 
 import pytest
 from small_audits import by_prompt
@@ -75,19 +75,17 @@ def test_honest_roles_are_not_doubted(candidate: str, run, caplog: pytest.LogCap
         ),
     ],
 )
-def test_one_model_in_two_roles(candidate: str, roles: dict, sentence: str, run, caplog: pytest.LogCaptureFixture):
+def test_one_model_in_two_roles_is_refused(candidate: str, roles: dict, sentence: str, run):
     """Given as paths, so that no two are one object."""
-    with caplog.at_level(logging.WARNING):
-        report = run(candidate, **roles)
-    assert sentence in caplog.text
-    assert "have equal weights" in report.notes[0]
-    (said,) = report.reading()
-    assert said.startswith(f"Nothing can be said about unlearning: {sentence}")
+    with pytest.raises(ValueError, match=re.escape(sentence)) as refused:
+        run(candidate, **roles)
+    assert "load each model for itself" in str(refused.value)
 
 
 def test_an_original_as_candidate_is_noted_and_still_judged(run, caplog: pytest.LogCaptureFixture):
     report = run("original")
     assert "original and candidate are equal (weights, settings, answers), so nothing was unlearned" in caplog.text
+    assert "have equal weights" in report.notes[0]
     assert not any(finding.is_void for finding in report.findings)
     assert verdict(report.metrics["fade"]).kind == "undecided" and len(report.reading()) > 1
 
