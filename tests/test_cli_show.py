@@ -39,6 +39,13 @@ def test_one_table_for_each_family(monkeypatch: pytest.MonkeyPatch):
     )
 
 
+def test_a_relative_that_means_nothing_is_not_shown(monkeypatch: pytest.MonkeyPatch):
+    """These examples do not tell the original from another retraining."""
+    dull = result("gap", 4.0, over_floor_interval=(-1.0, 5.0), start_over_floor_interval=(-1.0, 19.0))
+    lines = [" ".join(line.split()) for line in shown(made(dull), 100, monkeypatch)]
+    assert "gap between answers forget 0 1.00 4.00 3.50 … 4.50 10.00 –" in lines
+
+
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_no_number_is_cut(width: int, monkeypatch: pytest.MonkeyPatch):
     """Words are wrapped instead."""

@@ -15,6 +15,7 @@ from matplotlib.image import AxesImage
 from hf_unlearn._files import write_atomically
 from hf_unlearn.audit._metric_result import Interval, MetricResult
 from hf_unlearn.audit._report import AuditReport, ShownSpec
+from hf_unlearn.audit._verdict import has_power
 
 
 # Distinguishable with any colour vision, and in grey.
@@ -122,7 +123,8 @@ def _panel(axes: Axes, split: str, results: list[MetricResult], spec: ShownSpec)
         )
     if isinstance(spec.ideal, str) and plain.ideal is not None:
         axes.axhline(_drawable(plain.ideal), color="black", lw=1, ls="--", zorder=3)
-    where = f"{split} set" + ("" if plain.relative is None else f": relative {plain.relative:.2f}")
+    relative = plain.relative if has_power(plain) else None
+    where = f"{split} set" + ("" if relative is None else f": relative {relative:.2f}")
     axes.set_title(_plain(where, 40))
     margin = 0.12 * (top - bottom) or 1.0
     axes.set_ylim(bottom - (margin if bottom < 0 else 0), top + margin)

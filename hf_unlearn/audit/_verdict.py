@@ -72,6 +72,11 @@ def verdict(result: MetricResult) -> Verdict:
     return Verdict(kind, words, _numbers(result, kind))
 
 
+def has_power(result: MetricResult) -> bool:
+    """Whether relative is worth showing: not where the examples do not tell the original from another retraining."""
+    return _kind(result) not in ("no power", "no yardstick")
+
+
 def distance(result: MetricResult, value: float) -> float:
     """From a value to the ideal of its metric; the value itself where the ideal is not known."""
     return value if result.ideal is None else abs(value - result.ideal)

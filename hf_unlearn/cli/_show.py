@@ -33,6 +33,7 @@ def print_report(report: "AuditReport", title: str) -> None:
 
 def _table(report: "AuditReport", family: str, results: "list[MetricResult]") -> Table:
     """Headline metrics first, the sets and conditions of one metric below each other; by layer there is the figure."""
+    from hf_unlearn.audit._verdict import has_power
     from hf_unlearn.publishing import one_line
 
     means = ", means over layers" if all(result.by_layer for result in results) else ""
@@ -61,7 +62,7 @@ def _table(report: "AuditReport", family: str, results: "list[MetricResult]") ->
             *(ideal, number(result.floor), number(result.value), bounds(result.confidence_interval)),
             *(
                 number(result.others.get("original") if result.start is None else result.start),
-                number(result.relative),
+                number(result.relative if has_power(result) else None),
             ),
         )
         previous = result.name

@@ -61,6 +61,11 @@ def test_negative_values_have_room(drawn):
     assert drawn(made())["gap.png"].axes[0].get_ylim()[0] == 0
 
 
+def test_a_relative_that_means_nothing_is_not_in_the_title(drawn):
+    dull = result("gap", 4.0, over_floor_interval=(-1.0, 5.0), start_over_floor_interval=(-1.0, 19.0))
+    assert "relative" not in texts(drawn(made(dull))["gap.png"]) and "relative 0.33" in texts(drawn(made())["gap.png"])
+
+
 def test_an_interval_without_end_hides_no_bar(drawn):
     """Three clusters may leave a bound of 1e300."""
     (axes,) = drawn(made(result("gap", 4.0, start_confidence_interval=(1.0, 1e304))))["gap.png"].axes
