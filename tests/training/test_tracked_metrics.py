@@ -1,5 +1,6 @@
 """The tracker is the audit's engine on few rows: the same names, the same numbers, and whatever metric it is given."""
 
+import inspect
 import math
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from toys import tiny_llama
 from transformers import Trainer, TrainerCallback
 
 from hf_unlearn.audit import FunctionMetric, MetricSpec, Reading, Rows, audit
+from hf_unlearn.config import TrackerConfig, options_of
 from hf_unlearn.data import AnswerCollator, load_pocket, tokenize_examples
 from hf_unlearn.training import ForgettingTracker
 from hf_unlearn.training._panels import heats, panels
@@ -219,3 +221,23 @@ def test_columns_and_panels_come_from_specs(tmp_path: Path):
     assert fade.lines == {"floor": results["fade"].floor, "start": results["fade"].start}
     (heat,) = heats(places, results, values)
     assert heat.names == {1: "layer_1_residual_ratio", 2: "layer_2_residual_ratio"} and (heat.low, heat.high) == (0, 2)
+
+
+def test_options_are_declared_once():
+    """Signature, config and documentation name the same options with the same defaults."""
+    own = {
+        "trainer",
+        "forget_dataset",
+        "retain_dataset",
+        "reference",
+        "original",
+        "twin",
+        "output_dir",
+        "processing_class",
+    }
+    parameters = dict(inspect.signature(ForgettingTracker).parameters)
+    options = {each.name: each for each in options_of(TrackerConfig)}
+    assert set(parameters) - own == set(options)
+    assert all(parameters[name].default == each.default for name, each in options.items())
+    assert ForgettingTracker.__doc__ is not None
+    assert all(f"        {name}: " in ForgettingTracker.__doc__ for name in {*options, *own})
