@@ -92,8 +92,8 @@ def _draw_panel(ax: Any, curves: Curves, panel: Panel) -> None:
         if name in panel.bands and set(panel.bands[name]) <= set(curves.series):
             low, high = (_gaps(curves.series[end]) for end in panel.bands[name])
             ax.fill_between(curves.steps, low, high, color=colour, alpha=0.2, lw=0)
-    for number, (name, value) in enumerate(panel.lines.items()):
-        ax.axhline(value, color="#555555", ls=("--", ":", "-.")[number % 3], lw=1, label=name)
+        for style, (line, value) in zip(("--", ":", "-."), panel.lines.get(name, {}).items(), strict=False):
+            ax.axhline(value, color=colour, ls=style, lw=1, label=line if len(panel.lines) < 2 else f"{line} ({name})")
     ax.set(xlabel="step", ylabel="\n".join(textwrap.wrap(panel.unit, 45)))
     ax.set_title("\n".join(textwrap.wrap(panel.title, 45)), fontsize=10)
     ax.legend(fontsize=7)
@@ -175,7 +175,8 @@ function chart(title, names, lines) {
   function draw() {
     svg.replaceChildren();
     const values = names.filter(n => shown.has(n)).flatMap(n => data.series[n]).filter(v => v !== null);
-    const all = values.concat(Object.values(lines)); if (!all.length) return;
+    const marks = names.filter(n => shown.has(n)).flatMap(n => Object.values(lines[n] || {}));
+    const all = values.concat(marks); if (!all.length) return;
     const low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9);
     const y = v => bottom - (bottom - top) * (v - low) / (high - low);
     for (const part of [0, .25, .5, .75, 1]) {
@@ -184,10 +185,13 @@ function chart(title, names, lines) {
       make("text", {x: 5, y: y(v) + 4}, svg).textContent = Number(v.toPrecision(3));
     }
     steps.forEach((s, i) => { if (i % Math.ceil(steps.length / 12) === 0) make("text", {x: x(s) - 6, y: 310}, svg).textContent = s; });
-    for (const name in lines) {
-      make("line", {x1: left, x2: right, y1: y(lines[name]), y2: y(lines[name]), stroke: "#555", "stroke-dasharray": "6 4"}, svg);
-      make("text", {x: right - 40, y: y(lines[name]) - 4}, svg).textContent = name;
-    }
+    names.forEach((name, i) => {
+      if (!shown.has(name)) return;
+      for (const [line, v] of Object.entries(lines[name] || {})) {
+        make("line", {x1: left, x2: right, y1: y(v), y2: y(v), stroke: colours[i % colours.length], "stroke-dasharray": "6 4"}, svg);
+        make("text", {x: right - 50, y: y(v) - 4}, svg).textContent = line;
+      }
+    });
     names.forEach((name, i) => {
       if (!shown.has(name)) return;
       const points = steps.map((s, k) => [s, data.series[name][k]]).filter(([, v]) => v !== null);

@@ -24,7 +24,7 @@ class Panel:
         title: Of the panel.
         unit: Of its values.
         names: Of its values.
-        lines: What they are read against: floor, start, the reference's own value.
+        lines: What each is read against, by its name: floor, start, the reference's own value.
         bands: Lower and upper end of an interval, by the value's name.
         headline: Whether the figure has it too.
     """
@@ -32,7 +32,7 @@ class Panel:
     title: str
     unit: str
     names: tuple[str, ...]
-    lines: Mapping[str, float] = field(default_factory=dict)
+    lines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     bands: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     headline: bool = False
 
@@ -81,17 +81,12 @@ def panels(places: Sequence[Place], results: Mapping[str, MetricResult], series:
 
 def _panel(group: Sequence[Place], results: Mapping[str, MetricResult]) -> Panel:
     titles = list(dict.fromkeys(spec.title for spec, _ in group))
-    several = len(group) > 1
-    lines = {}
-    for place in group:
-        whose = f" ({value_name(*place)})" if several else ""
-        for name, value in _lines(results.get(value_name(*place))).items():
-            lines[name + whose] = value
+    found = {value_name(*place): _lines(results.get(value_name(*place))) for place in group}
     return Panel(
         _capital(", ".join(titles)),
         group[0][0].unit,
         tuple(name for place in group for name in names_of(*place)),
-        lines,
+        {name: lines for name, lines in found.items() if lines},
         {value_name(*place): interval_names(*place) for place in group if has_place(place[0])},
         any(spec.headline for spec, _ in group),
     )

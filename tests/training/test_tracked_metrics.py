@@ -216,9 +216,9 @@ def test_columns_and_panels_come_from_specs(tmp_path: Path):
     assert {*shown, *ends} >= {name for name in [*values, "weight_norm"] if not name.startswith("layer_")}
     both = next(panel for panel in found if "forget_probability" in panel.names)
     assert both.names == ("forget_probability", "retain_probability") and both.headline
-    assert both.lines["reference (forget_probability)"] == results["forget_probability"].ideal
+    assert both.lines["forget_probability"]["reference"] == results["forget_probability"].ideal
     fade = next(panel for panel in found if "fade" in panel.names)
-    assert fade.lines == {"floor": results["fade"].floor, "start": results["fade"].start}
+    assert fade.lines["fade"] == {"floor": results["fade"].floor, "start": results["fade"].start}
     (heat,) = heats(places, results, values)
     assert heat.names == {1: "layer_1_residual_ratio", 2: "layer_2_residual_ratio"} and (heat.low, heat.high) == (0, 2)
 

@@ -487,7 +487,9 @@ def browser() -> str:
 def test_the_page_works_in_a_real_browser(browser: str, tmp_path: Path):
     """Opened from disk without a network: curves are drawn, a press hides one, hovering reads a step, and markup in names is text."""
     series = {"forget_probability": [0.9, 0.5, 0.1], "retain_probability": [0.9, None, 0.8], "<b id=evil>x</b></script>": [1.0, 2.0, 3.0], "layer_1_residual_ratio": [1.0, None, 0.5], "layer_2_residual_ratio": [1.0, 2.0, 3.0]}  # fmt: skip
-    answers = Panel("Answers", "share", ("forget_probability", "retain_probability"), {"floor": 1.0})
+    answers = Panel(
+        "Answers", "share", ("forget_probability", "retain_probability"), {"retain_probability": {"floor": 1.0}}
+    )
     other = Panel("Other", "", ("<b id=evil>x</b></script>",))
     heat = Heat("Residual ratio", {1: "layer_1_residual_ratio", 2: "layer_2_residual_ratio"}, 0.0, 2.0)
     page = forgetting_page(Curves([0, 10, 20], series, [answers, other], [heat]))
