@@ -20,6 +20,9 @@ Example = Mapping[str, Any]
 """`input_ids` and `labels` of one sequence; labels are −100 outside the answer, and without any every token is its answer."""
 PADDING = 1.1
 """How many tokens a batch may have, padding included, per token that is read."""
+CALL_WORK = 1e7
+"""What a forward pass costs before it reads anything, in weights × tokens: about a millisecond on a core. Small models are slowed by many
+passes more than by padding."""
 Content = TypeVar("Content", bound=Hashable)
 
 
@@ -97,7 +100,8 @@ def batches(
         lengths: Of the sequences (0 of what has none).
         batch_size: Sequences at a time.
         views: Models that read them. No batch has rows on two sides of a length at which one of them changes (`rope_switch`).
-        padding: How many tokens a batch may have, padding included, per token of its sequences; 1 puts only equal lengths together.
+        padding: How many tokens a batch may have, padding included, per token of its sequences, or as much more as another pass costs
+            (`call_cost`); 1 puts only equal lengths together.
 
     Raises:
         ValueError: `batch_size` below 1.
@@ -108,6 +112,8 @@ def batches(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    views = list(views)
+    allowed = call_cost(views) if padding > 1 else 0.0
     switches = [switch for view in views if (switch := rope_switch(view.model)) is not None]
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     alike = itertools.groupby(order, key=lambda index: [lengths[index] > switch for switch in switches])
@@ -117,12 +123,19 @@ def batches(
         tokens = 0
         for index in members:
             tokens += lengths[index]
-            if current and (len(current) == batch_size or (len(current) + 1) * lengths[current[0]] > padding * tokens):
+            padded = (len(current) + 1) * lengths[current[0]] if current else tokens
+            if current and (len(current) == batch_size or padded > max(padding * tokens, tokens + allowed)):
                 plan.append(current)
                 current, tokens = [], lengths[index]
             current.append(index)
         plan.append(current)
     return plan
+
+
+def call_cost(views: Sequence[View]) -> float:
+    """How many tokens could be read for what a pass costs by itself, with the smallest of the models; 0 without models."""
+    weights = [sum(weight.numel() for weight in view.model.parameters()) for view in views]
+    return CALL_WORK / max(1, min(weights)) if weights else 0.0
 
 
 def group_equal(contents: Iterable[Content]) -> list[list[int]]:

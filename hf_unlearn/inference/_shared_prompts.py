@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from hf_unlearn.inference._batching import Batch, batches
+from hf_unlearn.inference._batching import Batch, batches, call_cost
 from hf_unlearn.inference._consistency import tolerance
 from hf_unlearn.inference._logits import LogitReader
 from hf_unlearn.inference._models import base_model, rope_switch
@@ -124,8 +124,9 @@ def plan_reading(
         return plain, False
     shared = _by_prompt(lengths, prompts, batch_size)
     trial = 2 * 3 * max(lengths)
-    work = trial + sum(_work(batch, lengths, prompts)[1] for batch in shared)
-    if work < WORTH_IT * sum(len(batch) * lengths[batch[0]] for batch in plain):
+    call = call_cost(views)
+    work = trial + sum(_work(batch, lengths, prompts)[1] + 2 * call for batch in shared)
+    if work < WORTH_IT * sum(len(batch) * lengths[batch[0]] + call for batch in plain):
         return shared, True
     return plain, False
 
