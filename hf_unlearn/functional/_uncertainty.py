@@ -175,7 +175,7 @@ class Bootstrap:
     def interval(self, estimate: Estimate) -> Interval | None:
         """The studentised bootstrap interval; None below `FEWEST_CLUSTERS` clusters, or without influences.
 
-        On the scale, and at least Student's. A value at the end of its scale (a share of exactly 0 or 1, a distance of 0) has a plain
+        On the scale, and at least Student's; below `FEW_CLUSTERS` clusters Student's alone. A value at the end of its scale (a share of exactly 0 or 1, a distance of 0) has a plain
         interval, cut at the bounds. Where all clusters agree it is a point; but of a share of 0 or 1 what as many prompts may have missed.
         """
         return self.intervals([estimate])[0]
@@ -222,8 +222,11 @@ class Bootstrap:
         quantile = np.nanquantile if np.isnan(statistic).any() else np.quantile
         low, high = quantile(statistic, [tail, 1 - tail], axis=0)
         # Linearised, a statistic near its bound looks more certain than it is; Student's quantiles are the least.
-        least = student.ppf(1 - tail, [estimate.num_clusters - 1 for estimate in estimates])
-        low, high = np.minimum(low, -least), np.maximum(high, least)
+        counts = np.array([estimate.num_clusters for estimate in estimates])
+        least = student.ppf(1 - tail, counts - 1)
+        # Resamples of a handful of clusters are mostly the same cluster, and their quantiles know no end: Student's are all there is.
+        few = counts < FEW_CLUSTERS
+        low, high = np.where(few, -least, np.minimum(low, -least)), np.where(few, least, np.maximum(high, least))
         return [
             (scale.back(below), scale.back(above))
             for below, above in zip((centre - high * error).tolist(), (centre - low * error).tolist(), strict=True)

@@ -6,7 +6,21 @@ import pytest
 import torch
 import world
 
-from hf_unlearn.inference import FeatureSettings, answer_tables, feature_rows, lens_log_probs, read_answers, score
+from hf_unlearn.inference import (
+    FeatureSettings,
+    _batching,
+    answer_tables,
+    feature_rows,
+    lens_log_probs,
+    read_answers,
+    score,
+)
+
+
+@pytest.fixture(autouse=True)
+def passes_cost_nothing(monkeypatch: pytest.MonkeyPatch):
+    """Plans as for models of a real size, whose tokens are what costs."""
+    monkeypatch.setattr(_batching, "CALL_WORK", 0.0)
 
 
 def texts(count: int = 10, *, seed: int = 0, longest: int = 14) -> list[dict]:

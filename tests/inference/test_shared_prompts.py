@@ -6,7 +6,7 @@ import pytest
 import torch
 import world
 
-from hf_unlearn.inference import answer_tables, cross_score, sample_completions, tell_apart
+from hf_unlearn.inference import _batching, answer_tables, cross_score, sample_completions, tell_apart
 from hf_unlearn.inference._batching import right_padded
 from hf_unlearn.inference._logits import LogitReader
 from hf_unlearn.inference._shared_prompts import PromptSharer, can_share, plan_reading
@@ -15,6 +15,12 @@ from hf_unlearn.inference._views import open_view
 
 SHARE = ["llama", "llama_tied", "gpt2", "qwen3", "gemma2", "gemma3", "mistral", "phi3", "mixtral", "gpt_neox", "granite", "cohere", "vaultgemma"]  # fmt: skip
 COLUMNS = ("log_prob_own", "log_prob_other", "step_divergence")
+
+
+@pytest.fixture(autouse=True)
+def passes_cost_nothing(monkeypatch: pytest.MonkeyPatch):
+    """Plans as for models of a real size, whose tokens are what costs."""
+    monkeypatch.setattr(_batching, "CALL_WORK", 0.0)
 
 
 def variants(count: int = 9, answers: int = 6) -> list[dict]:
@@ -146,3 +152,16 @@ def test_sharing_is_planned_only_where_it_saves_work():
     for other in (soft, open_view(world.build("mamba")), open_view(world.build("rwkv"))):
         assert not can_share(other) and not plan_reading(short_answers, prompts, 16, [view, other])[1]
     assert can_share(open_view(world.with_lora(world.build("llama"), "llama")))
+
+
+def test_small_models_are_read_in_few_passes(monkeypatch: pytest.MonkeyPatch):
+    """What a pass costs by itself is worth many tokens of a small model: more padding, and prompts read again."""
+    view, lengths = open_view(world.build("llama")), [*range(8, 28)]
+    small = {}
+    for cost in (0.0, 1e7):
+        monkeypatch.setattr(_batching, "CALL_WORK", cost)
+        prompts = [(1, 2, 3, 4, 5)] * 10 + [(1, 2, 3, 4, 6)] * 10
+        plan, shared = plan_reading(lengths, prompts, 64, [view])
+        assert sorted(row for batch in plan for row in batch) == [*range(20)]
+        small[cost] = len(_batching.batches(lengths, 64, [view])), shared
+    assert small[1e7] == (1, False) and small[0.0][0] > 2
