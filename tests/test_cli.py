@@ -34,13 +34,10 @@ def test_the_demo_tells_the_whole_story(cli, tmp_path: Path):
         assert (tmp_path / candidate / "fade.png").stat().st_size > 10_000
     text = " ".join(result.output.split())
     assert (
-        text.count("FADE on the forget set: the candidate is further from the reference than another retraining is")
-        == 2
-    )
-    assert (
-        "FADE on the retain set: the candidate is further from the reference than the original was before unlearning"
+        "FADE on the forget set: the candidate is further from the reference than the original was before unlearning"
         in text
     )
+    assert text.count("FADE on the forget set: the candidate is further from the reference than") == 2
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +61,7 @@ def test_unlearn_then_audit(cli, files: dict[str, Path], tmp_path: Path):
     quick = ("--max-examples", 4, "--num-samples", 2)
     result = cli("audit", *models, *sets, "--output-dir", tmp_path / "audit", *quick)
     assert result.exit_code == 0, result.output
-    assert "generalized exposure" in result.output
+    assert "FADE" in result.output
     assert "No twin was given" in " ".join(result.output.split())
     report = AuditReport.load(tmp_path / "audit")
     assert report.metrics["fade/forget"].start is not None

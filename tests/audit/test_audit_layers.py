@@ -1,5 +1,6 @@
 """Representation forgetting from models and features, in the audit, and what may be said about it."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -115,11 +116,16 @@ def test_halfway_lies_between(options: dict):
 
 
 def test_a_retrained_candidate_is_at_the_end(options: dict):
-    found = audit(options["reference"], **options).metrics
-    assert found["residual_ratio"].value == pytest.approx(0, abs=1e-6)
-    assert found["anchored_erasure"].value == 1 and found["unlearning_depth_score"].value == 1
-    assert found["logit_lens_erasure"].value == 1
-    assert found["probe_auc"].details["excess_over_reference"] == 0
+    """But for a hair: a model in two roles is refused."""
+    candidate = copy.deepcopy(options["reference"])
+    with torch.no_grad():
+        candidate.model.embed_tokens.weight[-1, 0] += 1e-4
+        candidate.model.layers[0].mlp.up_proj.weight[0, 0] += 1e-5
+    found = audit(candidate, **options).metrics
+    assert found["residual_ratio"].value == pytest.approx(0, abs=1e-3)
+    assert found["anchored_erasure"].value > 0.99 and found["unlearning_depth_score"].value > 0.99
+    assert found["logit_lens_erasure"].value > 0.99
+    assert found["probe_auc"].details["excess_over_reference"] == pytest.approx(0, abs=0.01)
 
 
 def test_layers_and_space_are_chosen(options: dict, pocket, report: AuditReport):

@@ -50,7 +50,7 @@ def test_the_callback_and_its_alternatives(trainer: Trainer):
 
 def test_the_tracker(trainer: Trainer):
     tracker = ForgettingTracker(trainer, forget_dataset=FORGET, prompt_template=TEMPLATE, table=False)
-    assert tracker._answers[0].examples == WANTED.to_list()
+    assert list(tracker._metrics.domain.splits()["forget"].examples) == WANTED.to_list()
 
 
 def test_the_audit():

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from transformers import Trainer
 
 from hf_unlearn import NPO, GradientAscent, UnlearningCallback, audit, unlearn
+from hf_unlearn.audit import verdict
 from hf_unlearn.config import UnlearnConfig, options_of
 from hf_unlearn.data import AnswerCollator, Pocket, load_pocket, tokenize_examples
 from hf_unlearn.inference import load_model, score
@@ -257,18 +258,18 @@ def test_what_looks_forgotten_may_be_further_from_retraining_than_before(seed: i
         original=pocket.original(),
         twin=pocket.twin(),
         processing_class=pocket.tokenizer,
-        forget=pocket.forget,
+        forget=pocket.forget.remove_columns(["person_id", "cluster_id"]),  # three people would be too few to say it
         num_samples=4,
         seed=seed,
         progress=False,
     )
     fade = report.metrics["fade"]
     assert fade.floor < 0.5 * fade.start
-    assert report.metrics["forget_probability"].value < 0.05
-    assert report.metrics["forget_probability"].others["original"] > 0.9
+    assert report.metrics["probability/forget"].value < 0.05
+    assert report.metrics["probability/forget"].others["original"] > 0.9
     assert fade.value > 1.5 * fade.start
-    assert fade.relative_confidence_interval[0] > 1
-    assert "further from the reference than the original was" in report.reading()[0]
+    assert fade.over_start_interval[0] > 0
+    assert verdict(fade).kind == "beyond"
 
 
 @pytest.mark.parametrize(
