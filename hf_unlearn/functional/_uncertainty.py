@@ -28,6 +28,8 @@ NOTHING = 1e-13
 """Standard errors below this share of the value are rounding: nothing varies."""
 FEWEST_CLUSTERS = 3
 """Below, there is no interval."""
+MOST = 2.0
+"""In units of Student's quantiles, what resampling may find: beyond that it has met its own limits, not the population's."""
 FEW_CLUSTERS = 10
 """Below, an interval is given with a warning: it holds less than it says."""
 
@@ -175,7 +177,7 @@ class Bootstrap:
     def interval(self, estimate: Estimate) -> Interval | None:
         """The studentised bootstrap interval; None below `FEWEST_CLUSTERS` clusters, or without influences.
 
-        On the scale, and at least Student's; below `FEW_CLUSTERS` clusters Student's alone. A value at the end of its scale (a share of exactly 0 or 1, a distance of 0) has a plain
+        On the scale, with quantiles between Student's and `MOST` times Student's; below `FEW_CLUSTERS` clusters Student's alone. A value at the end of its scale (a share of exactly 0 or 1, a distance of 0) has a plain
         interval, cut at the bounds. Where all clusters agree it is a point; but of a share of 0 or 1 what as many prompts may have missed.
         """
         return self.intervals([estimate])[0]
@@ -224,9 +226,9 @@ class Bootstrap:
         # Linearised, a statistic near its bound looks more certain than it is; Student's quantiles are the least.
         counts = np.array([estimate.num_clusters for estimate in estimates])
         least = student.ppf(1 - tail, counts - 1)
-        # Resamples of a handful of clusters are mostly the same cluster, and their quantiles know no end: Student's are all there is.
-        few = counts < FEW_CLUSTERS
-        low, high = np.where(few, -least, np.minimum(low, -least)), np.where(few, least, np.maximum(high, least))
+        # Resamples of few clusters of unequal weight are often one cluster over and over, and their quantiles know no end.
+        most = np.where(counts < FEW_CLUSTERS, least, MOST * least)
+        low, high = np.clip(low, -most, -least), np.clip(high, least, most)
         return [
             (scale.back(below), scale.back(above))
             for below, above in zip((centre - high * error).tolist(), (centre - low * error).tolist(), strict=True)
