@@ -192,7 +192,7 @@ def _notes(
     if "retain" not in splits:
         notes.append("No retain set was given: damage to what had to stay was not measured.")
     # Of the standard metrics many have no value without further sets or columns, which needs no words.
-    quiet = ("there is no reading", "it needs a", "no hidden states were read", "needs a")
+    quiet = ("there is no reading", "it needs a", "it needs the", "no hidden states were read", "needs a")
     reasons: dict[str, list[str]] = {}
     for key, why in undefined.items():
         if key.split("/")[0] in asked or not why.startswith(quiet):

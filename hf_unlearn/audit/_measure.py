@@ -43,6 +43,9 @@ def measure(
         condition: Under which condition the candidate is meant; "" = as it is.
         uncertainty: How intervals are found.
     """
+    lacking = [role for role in metric.spec.requires if role not in evidence.roles()]
+    if lacking:
+        return f"it needs the {lacking[0]}"
     rows = Rows(evidence, SubjectKey(CANDIDATE, condition), split)
     if not metric.spec.by_layer:
         values = _values(metric, rows, uncertainty)
