@@ -26,7 +26,8 @@ def mean_estimate(
         clusters: Which rows belong together (a person, a document, equal prompts), shape `(rows,)`; default: each row by itself.
         scale: See `Estimate`.
         num_clusters: Of the whole set, where only some of its clusters have rows here; `clusters` are then numbers below it, and those
-            without rows have influence 0, so that estimates from different rows of one set stay paired.
+            without rows have influence 0, so that estimates from different rows of one set stay paired. The standard error is that of
+            the clusters with rows alone.
 
     Raises:
         ValueError: No rows, or clusters that do not match them.
@@ -68,8 +69,8 @@ def influence_estimate(
     """
     influence = np.asarray(influence, np.float64)
     numbers, count = cluster_numbers(clusters, len(influence), num_clusters)
-    sums = np.bincount(numbers, weights=influence, minlength=count)
-    return Estimate(float(value), sums * count / len(influence), scale, len(np.unique(numbers)))
+    sums, own = np.bincount(numbers, weights=influence, minlength=count), len(np.unique(numbers))
+    return Estimate(float(value), sums * count / len(influence) * stratum_factor(own, count), scale, own)
 
 
 def auc_estimate(positive: np.ndarray, negative: np.ndarray, clusters: Clusters = None) -> Estimate:
@@ -194,7 +195,7 @@ def cluster_numbers(clusters: Clusters, rows: int, num_clusters: int | None) -> 
 
 
 def stratum_factor(own: int, joint: int) -> float:
-    """What the influences of one of several independent sets are multiplied with on the joint axis of all clusters.
+    """What influences of some of the clusters (those with rows, one of several independent sets) are multiplied with on the axis of all.
 
     The standard error divides by n(n − 1) of the joint axis, where each set must have its own n(n − 1).
 

@@ -79,7 +79,7 @@ def test_linearised_from_leaving_rows_out_is_the_mean():
 
 
 def test_clusters_without_rows_keep_estimates_paired():
-    """Five clusters, of which three have rows: same value and same standard error up to n/(n − 1), on an axis of five."""
+    """Five clusters, of which three have rows, 1, 2 and 6: on an axis of five, with the three's own √(14/6) = 1.5275."""
     values, clusters = np.array([1.0, 2.0, 6.0]), np.array([0, 2, 3])
     some, all_of_them = (
         mean_estimate(values, clusters, num_clusters=5),
@@ -87,7 +87,9 @@ def test_clusters_without_rows_keep_estimates_paired():
     )
     assert some.influence.shape == (5,) and some.influence[[1, 4]].tolist() == [0, 0]
     assert some.num_clusters == 3 and Bootstrap().interval(some) is not None
-    assert some.standard_error == pytest.approx(mean_estimate(values).standard_error * math.sqrt(2 / 3 * 5 / 4))
+    assert some.standard_error == pytest.approx(math.sqrt(14 / 6))
+    assert some.standard_error == pytest.approx(scipy.stats.sem(values))
+    assert Bootstrap().interval(some)[0] <= 3 - scipy.stats.t.ppf(0.975, 2) * scipy.stats.sem(values) + 1e-9
     assert some.minus(all_of_them).value == 1.0 and some.minus(all_of_them).num_clusters == 3
     two = mean_estimate(values[:2], clusters[:2], num_clusters=5)
     assert Bootstrap().interval(two) is None
