@@ -4,12 +4,13 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from hf_unlearn.audit._contracts import MetricSpec, SubjectKey, Undefined
 from hf_unlearn.audit._metric import BaseMetric
-from hf_unlearn.audit._metric_result import MetricResult
+from hf_unlearn.audit._metric_result import Interval, MetricResult
 from hf_unlearn.audit._rows import Evidence, Rows
-from hf_unlearn.functional import Bootstrap, Comparison, Estimate, average, compare
+from hf_unlearn.functional import Bootstrap, Comparison, Estimate, average, combined, compare
 
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ CANDIDATE, REFERENCE, ORIGINAL = "candidate", "reference", "original"
 
 @dataclass(frozen=True)
 class _Values:
-    """A metric's estimates of each role (twins averaged), and why a role has none."""
+    """A metric's estimates of each role, and why a role has none."""
 
     estimates: dict[str, Estimate]
     reasons: dict[str, str]
@@ -66,20 +67,12 @@ def _roles(metric: BaseMetric, rows: Rows) -> list[str]:
 def _values(metric: BaseMetric, rows: Rows, uncertainty: Bootstrap) -> _Values:
     estimates: dict[str, Estimate] = {}
     reasons: dict[str, str] = {}
-    twins: list[Estimate] = []
     for role in _roles(metric, rows):
         mine = rows if role == CANDIDATE else rows.of(role)
         try:
-            found = _scaled(metric(mine, uncertainty), metric.spec)
+            estimates[role] = _scaled(metric(mine, uncertainty), metric.spec)
         except Undefined as why:
             reasons[role] = str(why)
-            continue
-        if role.startswith(TWIN):
-            twins.append(found)
-        else:
-            estimates[role] = found
-    if twins:
-        estimates[TWIN] = average(twins)
     return _Values(estimates, reasons)
 
 
@@ -105,7 +98,19 @@ def _over_layers(metric: BaseMetric, rows: Rows, layers: list[int], uncertainty:
     means = {role: average([by_layer[layer].estimates[role] for layer in shared]) for role in roles}
     missing = {role: why for layer in layers for role, why in by_layer[layer].reasons.items() if role not in means}
     parts = {str(layer): _result(metric, rows.at(layer), by_layer[layer], uncertainty) for layer in defined}
-    whole = _result(metric, rows, _Values(means, missing), uncertainty, parts)
+    gaps = {}
+    if metric.spec.direction == "reference":
+        # Too much at one layer and too little at another are both far: distances are averaged, not what they are distances of.
+        ideals = {
+            layer: _ideal(metric.spec, rows.at(layer), metric, by_layer[layer].estimates, uncertainty)
+            for layer in shared
+        }
+        gaps = {
+            role: average([_distance(by_layer[layer].estimates[role], ideals[layer]) for layer in shared])
+            for role in roles
+            if role != REFERENCE
+        }
+    whole = _result(metric, rows, _Values(means, missing), uncertainty, parts, gaps)
     return dataclasses.replace(whole, by_layer=parts, undefined=reasons)
 
 
@@ -115,24 +120,32 @@ def _result(
     values: _Values,
     uncertainty: Bootstrap,
     parts: Mapping[str, MetricResult] | None = None,
+    distances: Mapping[str, Estimate] | None = None,
 ) -> MetricResult:
+    """Floor, start, relative and intervals of one value; of distances that are known already, where they are given."""
     spec, estimates = metric.spec, values.estimates
     mine = estimates[CANDIDATE]
     ideal = _ideal(spec, rows, metric, estimates, uncertainty)
-    read = {role: estimates[role] for role in (CANDIDATE, TWIN, ORIGINAL) if role in estimates}
-    found = compare(read, ideal=ideal, bootstrap=uncertainty)
+    read = {role: estimate for role, estimate in estimates.items() if role != REFERENCE}
+    found = compare(distances or read, ideal=0.0 if distances else ideal, bootstrap=uncertainty)
     others = {} if spec.compares else {role: e.value for role, e in estimates.items() if role != CANDIDATE}
-    floor, start = estimates.get(TWIN), estimates.get(ORIGINAL)
+    twins = [estimate for role, estimate in estimates.items() if role.startswith(TWIN)]
+    floor, start = average(twins) if twins else None, estimates.get(ORIGINAL)
+    shown = [mine, floor, start]
+    present = [estimate for estimate in shown if estimate is not None]
+    bounds = iter(uncertainty.intervals(present))
+    own, of_floor, of_start = (None if estimate is None else next(bounds) for estimate in shown)
+    cut = partial(_possible, spec=spec)
     return MetricResult(
         value=mine.value,
-        confidence_interval=found.intervals[CANDIDATE],
+        confidence_interval=own,
         n=metric.count(rows),
         unit=spec.unit,
         direction=spec.direction,
         floor=None if floor is None else floor.value,
         start=None if start is None else start.value,
-        floor_confidence_interval=found.intervals.get(TWIN),
-        start_confidence_interval=found.intervals.get(ORIGINAL),
+        floor_confidence_interval=of_floor,
+        start_confidence_interval=of_start,
         relative=found.relative,
         relative_confidence_interval=found.relative_interval,
         relative_reason=_reason(found, values, spec),
@@ -147,12 +160,38 @@ def _result(
         condition=rows.subject.condition,
         ideal=ideal.value if isinstance(ideal, Estimate) else ideal,
         family=spec.family,
-        clusters=None if mine.influence is None else mine.num_clusters,
-        over_floor_interval=found.over_floor,
-        start_over_floor_interval=found.start_over_floor,
-        nearer_floor_interval=found.nearer_floor,
-        over_start_interval=found.over_start,
+        clusters=_clusters(mine, rows),
+        over_floor_interval=cut(found.over_floor),
+        start_over_floor_interval=cut(found.start_over_floor),
+        nearer_floor_interval=cut(found.nearer_floor, times=2),
+        over_start_interval=cut(found.over_start),
     )
+
+
+def _distance(estimate: Estimate, ideal: float | Estimate | None) -> Estimate:
+    """How far a value lies from its ideal, on the side where it is seen."""
+    gap = (
+        estimate.minus(ideal)
+        if isinstance(ideal, Estimate)
+        else combined(estimate.value - (ideal or 0.0), [estimate], [1.0])
+    )
+    return combined(abs(gap.value), [gap], [1.0 if gap.value >= 0 else -1.0])
+
+
+def _possible(interval: Interval | None, spec: MetricSpec, times: int = 1) -> Interval | None:
+    """A difference of distances, or of `times` of them, no larger than the metric's bounds allow."""
+    low, high = spec.bounds
+    if interval is None or low is None or high is None:
+        return interval
+    most = times * (high - low)
+    return max(-most, interval[0]), min(most, interval[1])
+
+
+def _clusters(estimate: Estimate, rows: Rows) -> int | None:
+    """Independent ones behind a value on one set; several sets have several counts."""
+    if estimate.influence is None or len(estimate.influence) != rows.clusters.max() + 1:
+        return None
+    return estimate.num_clusters
 
 
 def _ideal(

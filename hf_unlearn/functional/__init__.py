@@ -63,4 +63,5 @@ from hf_unlearn.functional._uncertainty import FEW_CLUSTERS as FEW_CLUSTERS
 from hf_unlearn.functional._uncertainty import FEWEST_CLUSTERS as FEWEST_CLUSTERS
 from hf_unlearn.functional._uncertainty import Bootstrap as Bootstrap
 from hf_unlearn.functional._uncertainty import Estimate as Estimate
+from hf_unlearn.functional._uncertainty import combined as combined
 from hf_unlearn.functional._uncertainty import few_clusters_note as few_clusters_note

@@ -78,7 +78,9 @@ class TextsInTraining(CausalLM):
             reference = open_view(self.views["reference"])
             self.views["reference"] = reference
             _refuse_trained(reference.model, trainer.model)
-            self.stops = common_stop_token_ids({"reference": reference.model}, tokenizer)
+            self.stops = common_stop_token_ids(
+                {**self.models, "reference": reference.model, IN_TRAINING: trainer.model}, tokenizer
+            )
         self._layers = LayerFacts(config.space, check_layers(everyone, None))
         assert config.max_new_tokens is not None
         self.sampling = Sampling(config.num_samples, config.max_new_tokens, config.seed)
@@ -92,6 +94,7 @@ class TextsInTraining(CausalLM):
     def open(self, key: SubjectKey, model: Any) -> LoadedSubject:
         """A model in its role; nothing is kept, so that nobody needs to know its weights."""
         subject = LoadedSubject(key, open_view(model), str(key), "")
+        self._described.setdefault(key.role, {"dtype": str(subject.model.dtype).removeprefix("torch.")})
         if key.role == "candidate":
             # It was made from the original, and may be quantized by now.
             basis = self._layers.shares_basis

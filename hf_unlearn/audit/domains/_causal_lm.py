@@ -174,7 +174,8 @@ class CausalLM:
                 table = table.append_column("example", pa.array([v.example for v in chosen], pa.int64()))
                 yield table.append_column("is_wrong", pa.array([v.is_wrong for v in chosen], pa.bool_()))
 
-        return Task((subject.fingerprint, examples), len(examples), compute, cost=_tokens(examples))
+        places = [(variant.example, variant.is_wrong) for variant in split.variants]
+        return Task((subject.fingerprint, examples, places), len(examples), compute, cost=_tokens(examples))
 
     def _reader(self, split: Split, reference: LoadedSubject) -> CompletionReader:
         place = (reference.key, split.name)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from hf_unlearn.audit._contracts import Citation, MetricSpec, Reading
 from hf_unlearn.audit._metric import BaseMetric
@@ -60,8 +62,7 @@ class Fade(BaseMetric):
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:
         """The mean over prompts, which differ, over the clusters that these are about."""
-        _, first = np.unique(rows.groups, return_index=True)
-        return mean_estimate(self._fade(rows).per_prompt, rows.clusters[first])
+        return mean_estimate(self._fade(rows).per_prompt, _clusters_of_prompts(rows))
 
     def count(self, rows: Rows) -> int:
         """Prompts that differ."""
@@ -95,6 +96,14 @@ class Fade(BaseMetric):
             return fade(*directed, num_resamples=1)
 
         return rows.memo(("fade", self.estimator), compute)
+
+
+def _clusters_of_prompts(rows: Rows) -> np.ndarray:
+    """Number of each different prompt's cluster, shape `(prompts,)`; clusters that share a prompt are one."""
+    prompts, clusters = rows.groups, rows.clusters
+    count, others = prompts.max() + 1, clusters.max() + 1
+    linked = coo_array((np.ones(len(prompts)), (prompts, count + clusters)), shape=(count + others, count + others))
+    return connected_components(linked, directed=False)[1][:count]
 
 
 def _scored(rows: Rows) -> ScoredRows:
