@@ -106,7 +106,8 @@ def audit(
     }
     config = AuditConfig.of(locals() | named)
     settings = config.plain()
-    chosen, attacks = choose_metrics(metrics, settings), choose_conditions(conditions)
+    chosen = choose_metrics(metrics, settings)
+    attacks = choose_conditions(conditions, [metric.spec.name for metric in chosen])
     make = choose_domain(domain)
     folder = None if output_dir is None else check_writable(folder_path("output_dir", output_dir))
     store = EvidenceStore(kept or (folder and folder / "evidence"))

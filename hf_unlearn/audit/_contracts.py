@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hf_unlearn.audit._metric_result import MetricResult
     from hf_unlearn.audit._rows import Rows
 
+SPLITS = ("forget", "retain", "holdout")
 FAMILIES = ("outputs", "hidden states", "memorization", "membership", "utility", "robustness")
 
 
@@ -112,8 +113,11 @@ class MetricSpec:
             raise ValueError(
                 f"an ideal is a number, 'reference', 'holdout' or None; {self.name!r} has {self.ideal!r}."
             )
-        if not self.splits:
-            raise ValueError(f"{self.name!r} names no split to be measured on.")
+        if not self.splits or not set(self.splits) <= set(SPLITS):
+            raise ValueError(f"splits of {self.name!r} must be some of {', '.join(SPLITS)}, got {self.splits!r}.")
+        low, high = self.bounds
+        if low is not None and high is not None and low >= high:
+            raise ValueError(f"bounds of {self.name!r} must ascend, got {self.bounds}.")
 
     @property
     def direction(self) -> str:

@@ -70,10 +70,28 @@ def _values(metric: BaseMetric, rows: Rows, uncertainty: Bootstrap) -> _Values:
     for role in _roles(metric, rows):
         mine = rows if role == CANDIDATE else rows.of(role)
         try:
-            estimates[role] = _scaled(metric(mine, uncertainty), metric.spec)
+            estimates[role] = _scaled(_checked(metric(mine, uncertainty), metric.spec), metric.spec)
         except Undefined as why:
             reasons[role] = str(why)
     return _Values(estimates, reasons)
+
+
+def _checked(found: object, spec: MetricSpec) -> Estimate:
+    """What a metric gave, if it is what its spec says.
+
+    Raises:
+        TypeError: No estimate.
+        ValueError: Outside of the bounds.
+    """
+    if not isinstance(found, Estimate):
+        raise TypeError(
+            f"the metric {spec.name!r} must give an Estimate (audit.mean_of gives one), got {type(found).__name__}."
+        )
+    low, high = spec.bounds
+    slack = 1e-6 * max(1.0, abs(found.value))
+    if (low is not None and found.value < low - slack) or (high is not None and found.value > high + slack):
+        raise ValueError(f"the metric {spec.name!r} gives {found.value:g}, outside of its bounds {spec.bounds}.")
+    return found
 
 
 def _scaled(estimate: Estimate, spec: MetricSpec) -> Estimate:

@@ -68,7 +68,33 @@ class FunctionMetric(BaseMetric):
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:
         """The mean over the examples that have a value."""
-        return mean_of(self.per_example(rows), rows)
+        return mean_of(self._values(rows), rows)
+
+    def count(self, rows: Rows) -> int:
+        """Examples that have a value."""
+        return int(np.isfinite(self._values(rows)).sum())
+
+    def _values(self, rows: Rows) -> np.ndarray:
+        """One number per example.
+
+        Raises:
+            TypeError: The function does not give that.
+            ValueError: It gives one that is infinite.
+        """
+        try:
+            values = np.asarray(self.per_example(rows), np.float64)
+        except ValueError as error:
+            raise TypeError(f"the metric {self.spec.name!r} must give one number per example: {error}") from error
+        if values.shape != (rows.count,):
+            raise TypeError(
+                f"the metric {self.spec.name!r} must give one number per example, shape ({rows.count},) on the {rows.split} set; it gave shape "
+                f"{values.shape}."
+            )
+        if np.isinf(values).any():
+            raise ValueError(
+                f"the metric {self.spec.name!r} gives infinite values; NaN says that an example has none."
+            )
+        return values
 
 
 def mean_of(values: np.ndarray, rows: Rows, scale: str = "plain") -> Estimate:

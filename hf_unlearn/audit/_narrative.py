@@ -29,7 +29,9 @@ def sentences(report: "AuditReport") -> list[str]:
     if void:
         return void
     shown = sorted(((report.spec(result.name), result) for result in report.metrics.values()), key=_order)
-    said = [(sentence, result) for spec, result in shown if (sentence := _sentence(spec, result)) is not None]
+    # Where nobody asked for a headline metric, those that were asked for speak.
+    chosen = [pair for pair in shown if pair[0].headline] or shown
+    said = [(sentence, result) for spec, result in chosen if (sentence := _sentence(spec, result)) is not None]
     few = [count for _, result in said if FEWEST <= (count := _clusters(result)) < FEW]
     warning = f"Intervals from fewer than {FEW} clusters (here {{}}) hold the true value less often than they say."
     return [sentence for sentence, _ in said] + ([warning.format(min(few))] if few else [])
@@ -68,7 +70,7 @@ def _sentence(spec: "ShownSpec", result: MetricResult) -> str | None:
         except (LookupError, TypeError, ValueError, ArithmeticError):
             # A report may be somebody else's, without the numbers that this metric's sentence is about.
             logger.debug("the sentence of %s does not fit its result", result.name, exc_info=True)
-    return general_sentence(result, spec) if spec.headline else None
+    return general_sentence(result, spec)
 
 
 def general_sentence(result: MetricResult, spec: "ShownSpec | MetricSpec | None" = None) -> str | None:
@@ -92,7 +94,8 @@ def general_sentence(result: MetricResult, spec: "ShownSpec | MetricSpec | None"
 def _of_values(result: MetricResult) -> str:
     found, values = verdict(result), _values(result)
     if not values:
-        return f"{found.words} ({'; '.join(part for part in (found.numbers, _counted(result)) if part)})"
+        numbers = "; ".join(part for part in (found.numbers, _counted(result)) if part)
+        return f"{_distances(result)}; {found.words} ({numbers})"
     if result.split == "holdout":  # nobody was trained on it, so there is nothing to judge
         return f"{values} ({_counted(result)})"
     return f"{values} ({_counted(result)}); {found.words}" + (f" ({found.numbers})" if found.numbers else "")
@@ -107,6 +110,13 @@ def _values(result: MetricResult) -> str:
     words = ("candidate", "a retrained model", "before unlearning")
     numbers = [number for number in (result.value, reference, before) if number is not None]
     return ", ".join(f"{word} {number}" for word, number in zip(words, spoken(*numbers), strict=False))
+
+
+def _distances(result: MetricResult) -> str:
+    """ "candidate 12.40, the twin 1.13, the original 27.63"."""
+    parts = {"candidate": result.value, "the twin": result.floor, "the original": result.start}
+    known = {word: number for word, number in parts.items() if number is not None}
+    return ", ".join(f"{word} {number}" for word, number in zip(known, spoken(*known.values()), strict=True))
 
 
 def _of_layers(result: MetricResult) -> str:
@@ -126,7 +136,7 @@ def _of_layers(result: MetricResult) -> str:
 def _means(results: list[MetricResult]) -> str:
     columns = {
         "mean": [result.value for result in results],
-        "another retraining": [result.floor for result in results if result.floor is not None],
+        "the twin": [result.floor for result in results if result.floor is not None],
         "the original": [result.start for result in results if result.start is not None],
     }
     whole = {name: sum(column) / len(column) for name, column in columns.items() if len(column) == len(results)}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from hf_unlearn._arguments import known_name
-from hf_unlearn.audit._contracts import Condition, DomainFactory, Reading
+from hf_unlearn.audit._contracts import Condition, DomainFactory, MetricSpec, Reading
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit.domains import DOMAINS
 from hf_unlearn.audit.metrics import METRICS
@@ -42,6 +42,11 @@ def choose_metrics(given: str | Sequence[MetricLike], settings: Mapping[str, Any
     found = ordered + objects
     if not found:
         raise ValueError(f"metrics names no metric; there are {', '.join(METRICS)}, or {STANDARD!r}.")
+    for own in objects:
+        if not isinstance(getattr(own, "spec", None), MetricSpec):
+            raise TypeError(f"a metric has a spec (hf_unlearn.audit.MetricSpec); {type(own).__name__} has none.")
+        if METRICS.get(own.spec.name, type(own)) is not type(own):
+            raise ValueError(f"there is a metric {own.spec.name!r} already; give yours another name.")
     used = [metric.spec.name for metric in found]
     twice = sorted({name for name in used if used.count(name) > 1})
     if twice:
@@ -53,8 +58,12 @@ def _standard() -> list[str]:
     return [name for name, metric in METRICS.items() if metric.from_settings({}).spec.standard]
 
 
-def choose_conditions(given: Sequence[str | Condition]) -> list[Condition]:
+def choose_conditions(given: Sequence[str | Condition], metrics: Collection[str] | None = None) -> list[Condition]:
     """Conditions by name or as objects, in the order given.
+
+    Args:
+        given: Names in `CONDITIONS`, and objects.
+        metrics: Names of the chosen metrics, which alone they can ask for; default: not asked.
 
     Raises:
         ValueError: An unknown name (says what may have been meant), one twice, one that cannot stand in a key, or nobody to whom it is done.
@@ -68,6 +77,11 @@ def choose_conditions(given: Sequence[str | Condition]) -> list[Condition]:
         raise ValueError(f"the condition {twice[0]!r} is there twice.")
     for condition in found:
         _check_condition(condition)
+        unknown = sorted(set(condition.metrics or ()) - set(metrics)) if metrics is not None else []
+        if unknown:
+            raise ValueError(
+                f"the condition {condition.name!r} asks for the metric {unknown[0]!r}, which is not among those chosen ({', '.join(metrics or ())})."
+            )
     return found
 
 

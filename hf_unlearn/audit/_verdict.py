@@ -15,13 +15,16 @@ FEWEST = 3
 WORDS = {
     "closer": "the candidate is closer to the reference than another retraining is",
     "as retrained": "the candidate cannot be told from another retraining, where the original can",
-    "between": "the candidate lies between retraining and the original",
+    "between": "the candidate lies between the twin, which is one other retraining, and the original",
+    "past": "the candidate went past the reference: it is further from it than the twin is, and not on the side of the original",
     "undecided": (
-        "the candidate is further from the reference than another retraining is, and it cannot be said that unlearning brought it closer"
+        "the candidate is further from the reference than the twin is, and it cannot be said that unlearning brought it closer"
     ),
     "further": (
-        "the candidate is further from the reference than another retraining is; where that is between retraining and the original, these "
-        "{n} examples cannot tell"
+        "the candidate is further from the reference than the twin is; how far on the way to the original, these {n} examples cannot tell"
+    ),
+    "further, no start": (
+        "the candidate is further from the reference than the twin is; without the original nobody knows how far on the way to it"
     ),
     "beyond": "the candidate is further from the reference than the original was before unlearning",
     "cannot tell": "these {n} examples cannot tell whether the candidate is like another retraining or like the original",
@@ -119,7 +122,7 @@ def _kind(result: MetricResult) -> str:
         return "too few" if few < FEWEST else "no interval"
     low, high = result.over_floor_interval
     if result.start is None:
-        return "further" if low > 0 else "no start"
+        return "further, no start" if low > 0 else "no start"
     if result.start_over_floor_interval is None or result.start_over_floor_interval[0] <= 0:
         if low <= 0:
             return _without_power(result)
@@ -147,10 +150,22 @@ def _without_power(result: MetricResult) -> str:
 
 
 def _place(result: MetricResult) -> str:
-    """Where the candidate lies beside the original: by the paired difference; else by differences from the floor that do not touch."""
-    bounds = result.over_start_interval
-    if bounds is not None:
-        return "between" if bounds[1] < 0 else "beyond" if bounds[0] > 0 else "undecided"
+    """Where the candidate lies beside the original: by relative, which is shown; else by the paired difference; else by differences from
+    the floor that do not touch. What overshoots is not between."""
+    place = _beside_start(result)
+    return "past" if place == "between" and _went_past(result) else place
+
+
+def _went_past(result: MetricResult) -> bool:
+    if result.ideal is None or result.start is None or result.direction != "reference":
+        return False
+    return (result.value - result.ideal) * (result.start - result.ideal) < 0
+
+
+def _beside_start(result: MetricResult) -> str:
+    for bounds, same in ((result.relative_confidence_interval, 1.0), (result.over_start_interval, 0.0)):
+        if bounds is not None:
+            return "between" if bounds[1] < same else "beyond" if bounds[0] > same else "undecided"
     candidate, original = result.over_floor_interval, result.start_over_floor_interval
     assert candidate is not None and original is not None
     return "between" if candidate[1] < original[0] else "beyond" if candidate[0] > original[1] else "undecided"
@@ -163,7 +178,7 @@ def _numbers(result: MetricResult, kind: str) -> str:
         original = _difference("the original's", result.start_over_floor_interval)
         return _difference("difference from the floor", result.over_floor_interval) + (original and f", {original}")
     difference = _difference("difference from the floor", result.over_floor_interval)
-    if kind not in ("as retrained", "between", "undecided", "beyond") or result.relative is None:
+    if kind not in ("as retrained", "between", "past", "undecided", "beyond") or result.relative is None:
         return difference
     if result.relative_confidence_interval is None:
         return f"relative {spoken(result.relative)[0]}; {difference}"

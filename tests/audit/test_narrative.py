@@ -12,20 +12,29 @@ from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._narrative import general_sentence, ranges
 
 
+BETWEEN = "the candidate lies between the twin, which is one other retraining, and the original"
+LIKE = "the candidate cannot be told from another retraining, where the original can"
+
+
 def test_a_whole_report_in_words():
     assert made().reading() == [
-        "Recall of the answer on the forget set: candidate 0.40, a retrained model 0.20, before unlearning 0.90 (n = 24 from 12 clusters); the "
-        "candidate lies between retraining and the original (relative 0.30, interval 0.20 to 0.40).",
-        "Gap between answers on the forget set: the candidate lies between retraining and the original (relative 0.33, interval 0.23 to 0.43; "
-        "n = 24 from 12 clusters).",
-        "Gap between answers on the retain set: the candidate cannot be told from another retraining, where the original can (difference from "
-        "the floor -0.50 to 0.70; relative 0.01, interval -0.09 to 0.11; n = 24 from 12 clusters).",
-        "Twist of states on the forget set: in layers 1–2 the candidate lies between retraining and the original (mean 4.50, another retraining "
-        "1.00, the original 10.00); in layer 3 the candidate cannot be told from another retraining, where the original can (mean 1.10, another "
-        "retraining 1.00, the original 10.00) (n = 24 from 12 clusters).",
-        "Gap between answers on the forget set after int8: the candidate lies between retraining and the original (relative 0.78, interval 0.68 "
-        "to 0.88; n = 24 from 12 clusters).",
+        "Recall of the answer on the forget set: candidate 0.40, a retrained model 0.20, before unlearning 0.90 (n = 24 from 12 clusters); "
+        f"{BETWEEN} (relative 0.30, interval 0.20 to 0.40).",
+        f"Gap between answers on the forget set: candidate 4.00, the twin 1.00, the original 10.00; {BETWEEN} (relative 0.33, interval 0.23 to "
+        "0.43; n = 24 from 12 clusters).",
+        f"Gap between answers on the retain set: candidate 1.10, the twin 1.00, the original 10.00; {LIKE} (difference from the floor -0.50 to "
+        "0.70; relative 0.01, interval -0.09 to 0.11; n = 24 from 12 clusters).",
+        f"Twist of states on the forget set: in layers 1–2 {BETWEEN} (mean 4.50, the twin 1.00, the original 10.00); in layer 3 {LIKE} (mean "
+        "1.10, the twin 1.00, the original 10.00) (n = 24 from 12 clusters).",
+        f"Gap between answers on the forget set after int8: candidate 8.00, the twin 1.00, the original 10.00; {BETWEEN} (relative 0.78, "
+        "interval 0.68 to 0.88; n = 24 from 12 clusters).",
     ]
+
+
+def test_where_no_headline_was_asked_for_the_others_speak():
+    quiet = result("gap", 4.0)
+    (sentence,) = made(quiet, gap=spec("gap", headline=False)).reading()
+    assert "n = 24" in sentence
 
 
 def test_findings_that_void_the_numbers_are_all_that_is_said():
@@ -68,7 +77,8 @@ def test_few_clusters_are_said_once():
     assert "fewer than 10" not in " ".join(made().reading())
     without = dataclasses.replace(few[0], clusters=2, over_floor_interval=None, confidence_interval=None)
     assert made(without).reading() == [
-        "Gap between answers on the forget set: the distance cannot be judged: an interval takes at least 3 clusters (n = 24 from 2 clusters)."
+        "Gap between answers on the forget set: candidate 4.00, the twin 1.00, the original 10.00; the distance cannot be judged: an interval "
+        "takes at least 3 clusters (n = 24 from 2 clusters)."
     ]
 
 
@@ -93,7 +103,7 @@ def test_a_metric_s_own_sentence_is_used(monkeypatch: pytest.MonkeyPatch):
     assert made(mine, mine=spec("mine", headline=False)).reading() == ["Mine: 2.0."]
     assert made(dataclasses.replace(mine, value=9.5), mine=spec("mine")).reading() == []
     (general,) = made(dataclasses.replace(mine, details={}), mine=spec("mine")).reading()
-    assert general.startswith("Mine on the forget set: the candidate lies between")
+    assert general.startswith("Mine on the forget set: candidate 4.00") and BETWEEN in general
 
 
 def test_layers_are_named_in_ranges():

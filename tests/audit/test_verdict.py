@@ -12,9 +12,9 @@ from hf_unlearn.functional import Bootstrap, compare, mean_estimate
 
 def placed(over=None, start_over=None, relative=None, bounds=None, **more) -> MetricResult:
     """A distance of 24 examples with floor 1 and start 10; `over` and `start_over` are the intervals of differences from the floor."""
-    given = {"floor": 1.0, "start": 10.0, "ideal": 0.0, "clusters": 24, **more}
+    given = {"floor": 1.0, "start": 10.0, "ideal": 0.0, "clusters": 24, "direction": "lower", **more}
     return MetricResult(
-        5.0, (4.0, 6.0), 24, "nats", "lower", over_floor_interval=over, start_over_floor_interval=start_over, relative=relative,
+        5.0, (4.0, 6.0), 24, "nats", over_floor_interval=over, start_over_floor_interval=start_over, relative=relative,
         relative_confidence_interval=bounds, **given,
     )  # fmt: skip
 
@@ -25,8 +25,8 @@ def placed(over=None, start_over=None, relative=None, bounds=None, **more) -> Me
         (placed((-2.0, -1.0), (8.0, 10.0)), "closer", "closer to the reference than another retraining"),
         (placed((-0.2, 0.5), (8.0, 10.0), 0.1, (-0.1, 0.2)), "as retrained", "cannot be told from another retraining, where the original can"),
         (placed((-0.2, 0.5), (8.0, 10.0)), "as retrained", "cannot be told"),
-        (placed((2.0, 6.0), (8.0, 10.0), 0.5, (0.25, 0.75)), "between", "between retraining and the original"),
-        (placed((2.0, 6.0), (8.0, 10.0)), "between", "between retraining and the original"),
+        (placed((2.0, 6.0), (8.0, 10.0), 0.5, (0.25, 0.75)), "between", "between the twin, which is one other retraining, and the original"),
+        (placed((2.0, 6.0), (8.0, 10.0)), "between", "between the twin, which is one other retraining, and the original"),
         (placed((6.0, 9.0), (8.0, 10.0), 0.9, (0.7, 1.1)), "undecided", "cannot be said that unlearning brought it closer"),
         (placed((6.0, 9.0), (8.0, 10.0)), "undecided", "cannot be said that unlearning brought it closer"),
         (placed((11.0, 19.0), (8.0, 10.0), 1.6, (1.4, 1.8)), "beyond", "than the original was before unlearning"),
@@ -40,11 +40,12 @@ def placed(over=None, start_over=None, relative=None, bounds=None, **more) -> Me
         (placed((-2.0, -1.0), (-1.0, 19.0)), "no power", "these 24 examples cannot tell"),
         (placed((-2.0, 6.0), (-5.0, 1.0), floor=12.0), "no yardstick", "the start is at or below the floor"),
         (placed((-2.0, 6.0), (0.0, 0.0), floor=10.0), "no yardstick", "the start is at or below the floor"),
-        (placed((2.0, 6.0), (8.0, 10.0), 0.5, (0.2, 1.1), over_start_interval=(-6.0, -1.0)), "between", "between retraining and the original"),
+        (placed((2.0, 6.0), (8.0, 10.0), None, None, over_start_interval=(-6.0, -1.0)), "between", "between the twin, which is one other retraining, and the original"),
         (placed((90.0, 99.0), (-1.0, 40.0), over_start_interval=(50.0, 90.0)), "beyond", "than the original was before unlearning"),
         # Damage is said although the test has no power for more; it is never good news.
-        (placed((2.0, 6.0), (-1.0, 19.0)), "further", "further from the reference than another retraining is; where that is"),
-        (placed((2.0, 6.0), None, start=None), "further", "further from the reference than another retraining"),
+        (placed((2.0, 6.0), (-1.0, 19.0)), "further", "how far on the way to the original, these 24 examples cannot tell"),
+        (placed((2.0, 6.0), None, start=None), "further, no start", "without the original nobody knows how far"),
+        (placed((2.0, 6.0), (8.0, 10.0), 0.5, (0.25, 0.75), ideal=5.5, start=10.0, direction="reference"), "past", "went past the reference"),
         (placed((-2.0, 6.0), None, start=None), "no start", "without the original nobody knows whether these 24 examples could tell"),
         (placed(None, None, floor=None), "no floor", "there is no noise floor"),
         (placed(None, None), "no interval", "without an interval of the difference"),
@@ -143,5 +144,5 @@ def test_reports_and_comparisons_say_the_same(
         "indistinguishable": ("as retrained",),
         "cannot tell": ("cannot tell", "no power", "no yardstick"),
     }
-    further = ("between", "undecided", "beyond", "further")
+    further = ("between", "undecided", "beyond", "further", "past")
     assert verdict(result).kind in kinds.get(found.verdict, further)

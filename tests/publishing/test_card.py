@@ -295,7 +295,7 @@ def test_the_section_says_what_the_report_says():
     assert of_one in section
     assert "* a limit" in section and "hf-unlearn verify me/model" in section and "arxiv.org/abs/2510.12981" in section
     assert "| learning&#95;rate | 0.001 |" in section
-    assert "lies between retraining and the original" in section
+    assert "lies between the twin, which is one other retraining, and the original" in section
     empty = card_section(report({}), Statement(), REPO)
     assert "does not say what was forgotten" in empty and "No metric of this audit" in empty
 
