@@ -7,11 +7,12 @@ import pytest
 from made_reports import made, result, results, spec
 from rich.console import Console
 
+from hf_unlearn.audit import AuditReport
 from hf_unlearn.cli import _show
 
 
-def shown(report, width: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    console = Console(width=width, record=True, file=io.StringIO(), color_system=None)
+def shown(report, width: int, monkeypatch: pytest.MonkeyPatch, *, terminal: bool = True) -> list[str]:
+    console = Console(width=width, record=True, file=io.StringIO(), color_system=None, force_terminal=terminal)
     monkeypatch.setattr(_show, "console", console)
     _show.print_report(report, "audit of [me]")
     return console.export_text().splitlines()
@@ -46,18 +47,56 @@ def test_a_relative_that_means_nothing_is_not_shown(monkeypatch: pytest.MonkeyPa
     assert "gap between answers forget 0 1.00 4.00 3.50 … 4.50 10.00 –" in lines
 
 
-@pytest.mark.parametrize("width", [80, 100, 160])
-def test_no_number_is_cut(width: int, monkeypatch: pytest.MonkeyPatch):
-    """Words are wrapped instead."""
-    long = spec("a long title of a metric that nobody would call so, but somebody might")
-    wide = [
-        result("gap", 4.0, condition="relearned"),
-        result("gap", 12345.678, confidence_interval=(-12345.678, 23456.789)),
-    ]
-    lines = shown(made(*wide, gap=long), width, monkeypatch)
-    assert all(len(line) <= width for line in lines)
-    text = " ".join(" ".join(lines).split())
-    assert "-12345.68 … 23456.79" in text and "12345.68" in text and "3.50 … 4.50" in text
+def test_a_relative_without_interval_is_not_shown(monkeypatch: pytest.MonkeyPatch):
+    bare = result("gap", 4.0, relative=-4.55, relative_confidence_interval=None)
+    lines = [" ".join(line.split()) for line in shown(made(bare), 100, monkeypatch)]
+    assert "gap between answers forget 0 1.00 4.00 3.50 … 4.50 10.00 –" in lines
+
+
+def memorized(*others) -> AuditReport:
+    """With long words, and a metric that has a short title here."""
+    wide = result("gap", 12345.678, confidence_interval=(-12345.678, 23456.789), condition="relearned", relative=1.87)
+    memory = result("exact_memorization", 0.4, relative=0.83)
+    long = spec("a long title of memorization that nobody would call so, but somebody might")
+    return made(wide, memory, *others, gap=long, exact_memorization=spec("exact memorization"))
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("width", [24, 60, 80, 100, 160])
+def test_no_digit_is_cut_and_no_word_is_broken(width: int, terminal: bool, monkeypatch: pytest.MonkeyPatch):
+    """Columns are whole or not there, and which are not is said."""
+    lines = shown(memorized(), width, monkeypatch, terminal=terminal)
+    rows = [line.split() for line in lines]
+    said = " ".join(" ".join(lines).split()).partition("no room for: ")[2].partition(";")[0].split(", ")
+    cells = {
+        "ideal": "0", "floor (twin)": "1.00", "candidate": "12345.68", "interval": "-12345.68 … 23456.79", "start (orig.)": "10.00",
+        "relative": "1.87",
+    }  # fmt: skip
+    kept = [number for name, cell in cells.items() if name not in said for number in cell.split()]
+    assert any(row[-len(kept) :] == kept and "forget@relearned" in row for row in rows)
+    assert any("metric" in row and "candidate" in row for row in rows)
+    assert any("memorization" in row or "memorized" in row for row in rows)
+    table = lines[: next(place for place, line in enumerate(lines) if "0.40" in line) + 1]
+    if width >= 60 or not terminal:
+        assert all(len(line.rstrip()) <= (width if terminal else max(width, 100)) for line in table)
+    if width >= 100 or not terminal:
+        assert said == [""]
+    if width <= 60 and terminal:
+        assert said[:2] == ["ideal", "floor (twin)"]
+
+
+def test_what_most_reports_have_fits_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch):
+    lines = shown(made(*results(), result("exact_memorization", 0.4)), 80, monkeypatch)
+    assert all(len(line) <= 80 for line in lines) and not any("no room" in line for line in lines)
+
+
+def test_a_short_title_is_that_of_the_same_metric_only(monkeypatch: pytest.MonkeyPatch):
+    """And only there where it makes room for a column."""
+    assert any(line.startswith("memorized ") for line in shown(memorized(), 24, monkeypatch))
+    assert not any("memorized" in line for line in shown(memorized(), 160, monkeypatch))
+    foreign = made(result("exact_memorization", 4e5, condition="w" * 40), exact_memorization=spec("foreign recall"))
+    text = " ".join(" ".join(shown(foreign, 60, monkeypatch)).split())
+    assert "memorized" not in text and "foreign" in text
 
 
 def test_numbers_without_measure_and_without_sign(monkeypatch: pytest.MonkeyPatch):

@@ -14,8 +14,8 @@ from matplotlib.image import AxesImage
 
 from hf_unlearn._files import write_atomically
 from hf_unlearn.audit._metric_result import Interval, MetricResult
+from hf_unlearn.audit._relative import shown_relative
 from hf_unlearn.audit._report import AuditReport, ShownSpec
-from hf_unlearn.audit._verdict import has_power
 
 
 # Distinguishable with any colour vision, and in grey.
@@ -123,7 +123,7 @@ def _panel(axes: Axes, split: str, results: list[MetricResult], spec: ShownSpec)
         )
     if isinstance(spec.ideal, str) and plain.ideal is not None:
         axes.axhline(_drawable(plain.ideal), color="black", lw=1, ls="--", zorder=3)
-    relative = plain.relative if has_power(plain) else None
+    relative = shown_relative(plain)
     where = f"{split} set" + ("" if relative is None else f": relative {relative:.2f}")
     axes.set_title(_plain(where, 40))
     margin = 0.12 * (top - bottom) or 1.0

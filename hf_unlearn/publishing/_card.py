@@ -12,9 +12,11 @@ from huggingface_hub import EvalResult
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from hf_unlearn.audit import AuditReport, MetricResult
+from hf_unlearn.audit._relative import shown_relative
 from hf_unlearn.audit._report import ShownSpec
 from hf_unlearn.publishing._escape import Safe, markdown, one_line
 from hf_unlearn.publishing._front_matter import SOURCE, CardError, FrontMatter
+from hf_unlearn.publishing._rounding import unit
 from hf_unlearn.publishing._statement import Statement, is_repo_id
 
 
@@ -22,7 +24,7 @@ FOLDER = "unlearning_audit"
 """Where report and figures lie in a repository."""
 TAGS = ("machine-unlearning", "hf_unlearn")
 BEGIN, END = "<!-- hf_unlearn:audit:begin -->", "<!-- hf_unlearn:audit:end -->"
-_MANY = 30
+_MANY, _DIGITS = 30, 15
 _ARXIV = re.compile(r"\d{4}\.\d{4,5}", re.ASCII)
 SETS = ("forget", "retain", "holdout")
 """Those with columns of their own in the table; a metric on another set has a row of its own."""
@@ -162,7 +164,8 @@ def model_index_results(report: AuditReport, repo_id: str) -> list[dict[str, Any
         read_against = {
             "condition": _bare(result.condition) or None,
             "confidence_interval": None if interval is None else list(map(float, interval)),
-            **{part: _plain(getattr(result, part)) for part in ("floor", "start", "relative", "n")},
+            **{part: _plain(getattr(result, part)) for part in ("floor", "start", "n")},
+            "relative": _plain(shown_relative(result)),
             "better": _bare(result.direction),
         }
         after = f" after {result.condition}" if result.condition else ""
@@ -210,8 +213,9 @@ def _row(spec: ShownSpec, condition: str, other: str, sides: Mapping[str, Metric
     for side in SETS:
         result = sides.get(side, main if other and side == "forget" else None)
         values[side] = _number(None if result is None else result.value)
-        values[f"{side}_interval"] = _interval(None if result is None else result.confidence_interval)
+        values[f"{side}_interval"] = "–" if result is None else _interval(result.value, result.confidence_interval)
     place = (f" on the {other} set" if other else "") + (f" after {condition}" if condition else "")
+    relative = shown_relative(main)
     return {
         **values,
         "name": spec.title + place,
@@ -220,8 +224,8 @@ def _row(spec: ShownSpec, condition: str, other: str, sides: Mapping[str, Metric
         "retrained": _number(main.others.get("reference")),
         "floor": _number(main.floor),
         "start": _number(main.others.get("original") if main.start is None else main.start),
-        "relative": _number(main.relative),
-        "relative_interval": _interval(main.relative_confidence_interval),
+        "relative": _number(relative),
+        "relative_interval": _interval(relative, main.relative_confidence_interval),
     }
 
 
@@ -236,8 +240,33 @@ def _number(value: float | None) -> Safe:
     return Safe("–" if value is None or not math.isfinite(value) else f"{float(value):.15g}")
 
 
-def _interval(bounds: tuple[float, float] | None) -> Safe:
-    return Safe("–" if bounds is None else f"{_number(bounds[0])} … {_number(bounds[1])}")
+def _interval(value: float | None, bounds: tuple[float, float] | None) -> Safe:
+    """With the digits of its number; the report keeps more of a bound beside 0 or 1, which rounding alone must not make certain."""
+    if value is None or bounds is None:
+        return Safe("–")
+    width = bounds[1] - bounds[0]
+    digits = (
+        -1 if not math.isfinite(width) else max(_decimals(_number(value)), _decimals(f"{unit(value, bounds):.0e}"))
+    )
+    return Safe(" … ".join(_bound(end, digits) for end in bounds))
+
+
+def _bound(end: float, digits: int) -> str:
+    full = _number(end)
+    if not 0 <= digits <= _DIGITS or "–" in full or _decimals(full) <= digits:
+        return full
+    return f"{round(end, digits) + 0.0:.{digits}f}"
+
+
+def _decimals(number: str) -> int:
+    """Behind the point.
+
+    Example:
+        >>> _decimals("12.34"), _decimals("9e-06"), _decimals("1.5e+20"), _decimals("–")
+        (2, 6, 0, 0)
+    """
+    digits, _, exponent = number.partition("e")
+    return max(0, len(digits.partition(".")[2]) - int(exponent or 0))
 
 
 def _model(described: Mapping[str, str]) -> dict[str, Any]:

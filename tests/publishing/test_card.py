@@ -120,6 +120,45 @@ def test_cards_of_every_shape(card: str):
         assert "    - deeper\n    - machine-unlearning\n    - hf_unlearn\n# the end\n" in once
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"relative_confidence_interval": None},
+        {"over_floor_interval": (-1.0, 5.0), "start_over_floor_interval": (-1.0, 19.0)},
+    ],
+)
+def test_a_relative_that_means_nothing_is_neither_in_table_nor_front_matter(given: dict):
+    """As in the terminal: no interval, or no power."""
+    shown = report().metrics["fade/forget"]
+    for found, relative in ((shown, "0.46 | 0.4 … 0.5"), (dataclasses.replace(shown, **given), "– | –")):
+        changed = report({"fade": found})
+        (row,) = (line for line in card_section(changed, PLAIN, REPO).split("\n") if line.startswith("| FADE"))
+        assert row.endswith(f"| {relative} |")
+        arguments = model_index_results(changed, REPO)[0]["metrics"][0]["args"]
+        assert ("relative" in arguments) == (found is shown) and arguments["start"] == 25.0
+
+
+@pytest.mark.parametrize(
+    "value, interval, shown",
+    [
+        (0.45, (9e-6, 0.999), "0.45 | 0.00 … 1.00"),
+        (0.412, (9e-6, 0.99999), "0.412 | 0.000 … 1.000"),
+        (12.4, (11.4, 13.4), "12.4 | 11.4 … 13.4"),
+        (0.4, (0.35, 0.45), "0.4 | 0.35 … 0.45"),
+        (1.0, (0.99993, 1.0), "1 | 0.99993 … 1"),
+        (3.0, (-0.0004, 5.25), "3 | 0.0 … 5.2"),
+        (2.5, (1e-300, 1e304), "2.5 | 0.0 … 1e+304"),
+        (2.5, (-1.7e308, 1.7e308), "2.5 | -1.7e+308 … 1.7e+308"),
+        (2.5, (1.0, float("inf")), "2.5 | 1 … –"),
+    ],
+)
+def test_bounds_have_the_digits_of_their_number(value: float, interval: tuple[float, float], shown: str):
+    """Never fewer than tell them apart."""
+    section = card_section(report({"fade": metric(value, confidence_interval=interval)}), PLAIN, REPO)
+    (row,) = (line for line in section.split("\n") if line.startswith("| FADE"))
+    assert f"| {shown} |" in row
+
+
 def test_what_is_there_is_not_overruled():
     card = "---\nlibrary_name: peft\nbase_model: you/base\n---\n"
     data = ModelCard(update_card(card, report(), Statement(base_model="me/base"), REPO)).data
