@@ -5,11 +5,13 @@ Knows estimates in three roles; no metric and no model.
 A distance |x − ideal| has a kink where x meets the ideal, and there neither its sign nor its slope is known. So bounds are found for signed
 gaps, which are smooth, and where an interval of a gap holds both signs, the bound that could be wrong is the outermost over both:
 s·a ≤ |a| for either sign s, so that a lower bound of |a| − |b| needs one sign of a and all of b that are possible.
+
+A share that is 0 or 1 in all clusters has no influences, but what as many prompts may have missed; every bound that it enters is moved by that.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 
 from scipy.stats import t as student
@@ -139,10 +141,12 @@ def compare(
 
 @dataclass(frozen=True)
 class _Distance:
-    """|gap|, with the signs that the gap may have: the observed one first."""
+    """|gap|, with the signs that the gap may have, the observed one first, and what its value and the ideal may have `unseen`."""
 
     gap: Estimate
     signs: tuple[float, ...]
+    unseen: Interval
+    unseen_of_ideal: Interval
 
 
 _Terms = Sequence[tuple[float, _Distance]]
@@ -154,24 +158,39 @@ def _distance(estimate: Estimate, ideal: float | Estimate, bootstrap: Bootstrap)
     else:
         low, high = SCALES[estimate.scale].bounds
         gap, one_sided = combined(estimate.value - ideal, [estimate], [1.0]), not low < ideal < high
+    unseen = bootstrap.unseen(estimate)
+    of_ideal = bootstrap.unseen(ideal) if isinstance(ideal, Estimate) else (0.0, 0.0)
     sign = math.copysign(1.0, gap.value)
     interval = None if one_sided else bootstrap.interval(gap)
-    unsure = interval is not None and interval[0] < 0 < interval[1]
-    return _Distance(gap, (sign, -sign) if unsure else (sign,))
+    unsure = interval is not None and interval[0] + unseen[0] - of_ideal[1] < 0 < interval[1] + unseen[1] - of_ideal[0]
+    return _Distance(gap, (sign, -sign) if unsure else (sign,), unseen, of_ideal)
 
 
-def _signed(terms: _Terms, signs: Sequence[float]) -> Estimate:
+def _signed(terms: _Terms, signs: Sequence[float]) -> tuple[Estimate, Interval]:
+    """A sum of distances with these signs, and how far below and above it the unseen may take it."""
     slopes = [weight * sign for (weight, _), sign in zip(terms, signs, strict=True)]
     gaps = [distance.gap for _, distance in terms]
-    return combined(sum(k * gap.value for k, gap in zip(slopes, gaps, strict=True)), gaps, slopes)
+    value = combined(sum(k * gap.value for k, gap in zip(slopes, gaps, strict=True)), gaps, slopes)
+    # The ideal is one and the same in all gaps.
+    parts = [*zip(slopes, [distance.unseen for _, distance in terms], strict=True)]
+    moved = [(k * low, k * high) for k, (low, high) in [*parts, (-sum(slopes), terms[0][1].unseen_of_ideal)]]
+    return value, (sum(map(min, moved)), sum(map(max, moved)))
 
 
 def _bounds(terms: _Terms, bootstrap: Bootstrap) -> Interval | None:
     """Of a sum of distances with weights."""
     lower = product(*(distance.signs[:1] if weight > 0 else distance.signs for weight, distance in terms))
     upper = product(*(distance.signs if weight > 0 else distance.signs[:1] for weight, distance in terms))
-    lows, highs = (bootstrap.intervals([_signed(terms, signs) for signs in side]) for side in (lower, upper))
-    return _outermost(lows, highs)
+
+    def intervals(choices: Iterable[Sequence[float]]) -> list[Interval | None]:
+        sums = [_signed(terms, signs) for signs in choices]
+        found = bootstrap.intervals([value for value, _ in sums])
+        return [
+            interval and (interval[0] + low, interval[1] + high)
+            for interval, (_, (low, high)) in zip(found, sums, strict=True)
+        ]
+
+    return _outermost(intervals(lower), intervals(upper))
 
 
 def _relative_bounds(
@@ -180,15 +199,21 @@ def _relative_bounds(
     """The original's sign is known, or it could not be told from the floor; a floor moves numerator and denominator."""
 
     def places(own: Sequence[float]) -> list[Interval | None]:
-        return [
-            _fieller(
-                _signed([(1.0, candidate), *below], [sign, *floor]),
-                _signed([(1.0, original), *below], [original.signs[0], *floor]),
-                bootstrap.confidence,
-            )
-            for sign in own
-            for floor in product(*(twin.signs for _, twin in below))
-        ]
+        found: list[Interval | None] = []
+        for sign, *floor in product(own, *(twin.signs for _, twin in below)):
+            above, may_move = _signed([(1.0, candidate), *below], [sign, *floor])
+            room, room_may_move = _signed([(1.0, original), *below], [original.signs[0], *floor])
+            # A ratio's bounds are monotone in numerator and denominator, so that the corners are the outermost.
+            corners = product(dict.fromkeys(may_move), dict.fromkeys(room_may_move))
+            found += [
+                _fieller(
+                    replace(above, value=above.value + by),
+                    replace(room, value=room.value + other),
+                    bootstrap.confidence,
+                )
+                for by, other in corners
+            ]
+        return found
 
     return _outermost(places(candidate.signs[:1]), places(candidate.signs))
 
@@ -199,7 +224,7 @@ def _fieller(numerator: Estimate, denominator: Estimate, confidence: float) -> I
     The slope of a ratio is not known where its denominator is not: a linearised interval of one was too short by what the denominator's
     error does to both ends, and lay wholly below 1 for one candidate in seven that had forgotten nothing.
     """
-    if numerator.influence is None or denominator.influence is None:
+    if numerator.influence is None or denominator.influence is None or denominator.value <= 0:
         return None
     count, few = len(denominator.influence), min(numerator.num_clusters, denominator.num_clusters)
     quantile_squared = float(student.ppf((1 + confidence) / 2, few - 1)) ** 2

@@ -190,7 +190,8 @@ class Bootstrap:
             if estimate.influence is None or estimate.num_clusters < FEWEST_CLUSTERS:
                 continue
             if not estimate.standard_error > NOTHING * abs(estimate.value):
-                found[at] = self._certain(estimate)
+                low, high = self.unseen(estimate)
+                found[at] = (estimate.value + low, estimate.value + high)
                 continue
             low, high = SCALES[estimate.scale].bounds
             scale = estimate.scale if low < estimate.value < high else "plain"
@@ -205,12 +206,21 @@ class Bootstrap:
                     found[at] = (max(bounds[0], low), min(bounds[1], high))
         return found
 
-    def _certain(self, estimate: Estimate) -> Interval:
-        """Where all clusters agree. That all prompts are hits does not say that all others would be: Clopper and Pearson's bound."""
-        if estimate.scale != "logit" or 0 < estimate.value < 1:
-            return estimate.value, estimate.value
-        unseen = 1 - ((1 - self.confidence) / 2) ** (1 / estimate.num_clusters)
-        return (0.0, unseen) if estimate.value <= 0 else (1 - unseen, 1.0)
+    def unseen(self, estimate: Estimate) -> Interval:
+        """How far below and above its value a share may be that is 0 or 1 in all clusters; (0, 0) of everything else.
+
+        That all prompts are hits does not say that all others would be: Clopper and Pearson's bound.
+
+        Example:
+            >>> low, high = Bootstrap().unseen(Estimate(1.0, np.zeros(10), "logit"))
+            >>> round(low, 4), high
+            (-0.3085, 0.0)
+        """
+        varies = estimate.influence is None or estimate.standard_error > NOTHING
+        if estimate.scale != "logit" or varies or 0 < estimate.value < 1:
+            return 0.0, 0.0
+        share = 1 - ((1 - self.confidence) / 2) ** (1 / estimate.num_clusters)
+        return (0.0, share) if estimate.value <= 0 else (-share, 0.0)
 
     def _alike(self, estimates: Sequence[Estimate], scale: _Scale) -> list[Interval]:
         """Of estimates with equally many clusters, inside the bounds of the scale."""

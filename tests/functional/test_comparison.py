@@ -164,6 +164,44 @@ def test_a_candidate_that_forgot_nothing_is_rarely_below_one(count):
     assert len(below) > 300 and sum(below) / 800 <= 0.04
 
 
+def _shares(**hits: list[float]) -> dict[str, Estimate]:
+    return {role: mean_estimate(np.array(rows), scale="logit") for role, rows in hits.items()}
+
+
+def test_shares_that_all_prompts_agree_on_are_not_certain():
+    """Ten prompts may have missed u = 1 − .025^(1/10) = .3085 on either side: in the candidate's share, the floor's, the original's."""
+    found = compare(_shares(candidate=[0.0] * 10, twin=[0.0] * 10, original=[1.0] * 10))
+    missed = 0.3085
+    assert found.over_floor == pytest.approx((-missed, missed), abs=1e-4)
+    assert found.start_over_floor == pytest.approx((1 - 2 * missed, 1), abs=1e-4)
+    assert found.nearer_floor == pytest.approx((1 - 3 * missed, 1 + missed), abs=1e-4)
+    low, high = found.relative_interval
+    assert low == pytest.approx(-missed / (1 - 2 * missed), abs=1e-3) and high == pytest.approx(-low)
+    assert found.verdict == "indistinguishable"
+    few = compare(_shares(candidate=[0.0] * 3, twin=[0.0] * 3, original=[1.0] * 3))
+    assert few.verdict == "cannot tell" and few.relative_interval is None and "overlap" in few.reason
+
+
+def test_what_an_ideal_may_have_missed_enters_once():
+    """Three shares of 0 beside a reference of 0: candidate − twin does not depend on the reference where both lie above it."""
+    rows = _shares(candidate=[1.0] * 20, twin=[1.0] * 20, original=[1.0] * 20, reference=[0.0] * 20)
+    found, missed = compare(rows, ideal=rows.pop("reference")), 1 - 0.025 ** (1 / 20)
+    assert found.over_floor == pytest.approx((-missed, missed))
+
+
+@pytest.mark.parametrize("reference", [None, 0.0], ids=["ideal 0", "ideal of a reference"])
+@pytest.mark.parametrize("count", [3, 5, 9, 15, 24])
+def test_a_candidate_that_knows_half_of_the_answers_is_rarely_favoured(count, reference):
+    """Exact over all numbers of hits: at most .025, as the bounds say; of three prompts it was .125."""
+    none, favoured = [0.0] * count, 0.0
+    for hits in range(count + 1):
+        rows = _shares(candidate=[1.0] * hits + [0.0] * (count - hits), twin=none, original=[1.0] * count)
+        ideal = 0.0 if reference is None else mean_estimate(np.full(count, reference), scale="logit")
+        found = compare(rows, ideal=ideal, bootstrap=Bootstrap(num_resamples=100))
+        favoured += math.comb(count, hits) / 2**count * (found.verdict in ("indistinguishable", "closer"))
+    assert favoured <= 0.025
+
+
 def test_several_twins_give_their_average():
     base = _values(7, 0.0)
     rows = {"candidate": base + 2, "twin": base + 0.5, "twin_2": base + 1.5, "original": base + 5}
