@@ -324,5 +324,6 @@ class Condition(Protocol):
         ...
 
     def apply(self, subject: Any) -> Any:
-        """The model after it, for the domain to open: another object; the subject, as its domain has opened it, stays as it was."""
+        """The model after it, for the domain to open: another object, made from `subject.model`; the subject, as its domain has opened it, stays
+        as it was."""
         ...
