@@ -91,7 +91,8 @@ def table(results: dict[str, list[dict]]) -> str:
     ]
     for name, rows in sorted(results.items(), key=lambda item: mean(item[1], "relative")):
         places = "; ".join(
-            "–" if row["relative"] is None or row["relative_low"] is None
+            "–" if row["relative"] is None
+            else f"{row['relative']:.2f}" if row["relative_low"] is None
             else f"{row['relative']:.2f} [{row['relative_low']:.2f}, {row['relative_high']:.2f}]"
             for row in rows
         )  # fmt: skip
