@@ -177,8 +177,10 @@ class Bootstrap:
     def interval(self, estimate: Estimate) -> Interval | None:
         """The studentised bootstrap interval; None below `FEWEST_CLUSTERS` clusters, or without influences.
 
-        On the scale, with quantiles between Student's and `MOST` times Student's; below `FEW_CLUSTERS` clusters Student's alone. A value at the end of its scale (a share of exactly 0 or 1, a distance of 0) has a plain
-        interval, cut at the bounds. Where all clusters agree it is a point; but of a share of 0 or 1 what as many prompts may have missed.
+        On the scale, with quantiles from Student's up to `MOST` times Student's; from `FEW_CLUSTERS` down to `FEWEST_CLUSTERS` clusters less and
+        less of that is allowed, at last Student's alone, so that no single prompt turns an interval. A value at the end of its scale (a share of
+        exactly 0 or 1, a distance of 0) has a plain interval, cut at the bounds. Where all clusters agree it is a point; but of a share of 0 or
+        1 what as many prompts may have missed.
         """
         return self.intervals([estimate])[0]
 
@@ -237,7 +239,8 @@ class Bootstrap:
         counts = np.array([estimate.num_clusters for estimate in estimates])
         least = student.ppf(1 - tail, counts - 1)
         # Resamples of few clusters of unequal weight are often one cluster over and over, and their quantiles know no end.
-        most = np.where(counts < FEW_CLUSTERS, least, MOST * least)
+        enough = np.clip((counts - FEWEST_CLUSTERS) / (FEW_CLUSTERS - FEWEST_CLUSTERS), 0, 1)
+        most = least * (1 + (MOST - 1) * enough)
         low, high = np.clip(low, -most, -least), np.clip(high, least, most)
         return [
             (scale.back(below), scale.back(above))

@@ -88,6 +88,18 @@ def test_hits_hold_what_they_say():
     assert sum(low <= 0.9 <= high for low, high in intervals) / 400 > 0.89
 
 
+@pytest.mark.parametrize("count", [3, 4, 8, 9, 10, 11, 12])
+def test_no_single_prompt_turns_an_interval(count):
+    """One prompt far from the others is not in a third of the resamples, which then are endlessly many of their own errors away.
+
+    How far the interval may follow them grows evenly from Student's (3 prompts) to twice that (10 and more): by 1/7 a prompt.
+    """
+    found = mean_estimate(np.r_[np.linspace(0, 1e-3, count - 1), 1.0])
+    _, high = Bootstrap().interval(found)
+    students = scipy.stats.t.ppf(0.975, count - 1) * found.standard_error
+    assert (high - found.value) / students == pytest.approx(min(2, 1 + (count - 3) / 7))
+
+
 @given(st.permutations(range(12)), st.floats(0.1, 10))
 def test_unit_does_not_matter(order, unit):
     values = np.random.default_rng(3).lognormal(size=12)
