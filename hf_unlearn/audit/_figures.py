@@ -5,12 +5,15 @@ import textwrap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path as Outline
 
 from hf_unlearn._files import write_atomically
 from hf_unlearn.audit._metric_result import Interval, MetricResult
@@ -25,6 +28,13 @@ LABELS = {
     "candidate": "candidate\n(unlearned)",
     "start": "original\n(before unlearning)",
 }
+_DASHED = "dashed: the ideal on that set"
+_BACKGROUND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.5}
+"""Of a number, so that no line strikes it through."""
+_PALE = 0.35
+"""Opacity of what has no interval: however large, it may be noise."""
+_SHADES = "pale: without an interval\nhatched: no scale (no ideal, or no original away from it)"
+_HATCHED: dict[str, Any] = {"facecolor": "#dddddd", "edgecolor": "#999999", "hatch": "///", "linewidth": 0}
 LAYERS = "representation"
 """Name of the figure of all metrics by layer."""
 _FIGURES, _PANELS, _BARS, _ROWS, _INCHES = 12, 4, 12, 60, 40.0
@@ -85,6 +95,9 @@ def _bars(spec: ShownSpec, results: list[MetricResult]) -> Figure:
         _panel(axes, split, found[:_BARS], spec)
     grid[0, 0].set_ylabel(_plain(spec.unit, 50))
     figure.suptitle(_plain(spec.title[:1].upper() + spec.title[1:] + _ideal(spec), 30 * len(shown) + 20))
+    dashed = [line for axes in grid[0] for line in axes.lines if line.get_label() == _DASHED]
+    if dashed:
+        figure.legend(handles=dashed[:1], loc="outside lower center", frameon=False)
     return figure
 
 
@@ -114,7 +127,9 @@ def _panel(axes: Axes, split: str, results: list[MetricResult], spec: ShownSpec)
         error = [[max(0.0, value - low)], [max(0.0, high - value)]]
         axes.bar(place, value, width=0.62, color=COLOURS[kind], yerr=error, capsize=6, ecolor="black", zorder=2)
         above = (place, max(value, high))
-        axes.annotate(f"{value:.3g}", above, xytext=(0, 4), textcoords="offset points", ha="center")
+        axes.annotate(
+            f"{value:.3g}", above, xytext=(0, 4), textcoords="offset points", ha="center", zorder=5, bbox=_BACKGROUND
+        )
         bottom, top = min(bottom, value, low), max(top, value, high)
     axes.set_xticks(range(len(shown)), [label for _, label, _, _ in shown], fontsize=9)
     if plain.floor_confidence_interval is not None:
@@ -122,7 +137,7 @@ def _panel(axes: Axes, split: str, results: list[MetricResult], spec: ShownSpec)
             *map(_drawable, plain.floor_confidence_interval), color=COLOURS["floor"], alpha=0.15, lw=0, zorder=1
         )
     if isinstance(spec.ideal, str) and plain.ideal is not None:
-        axes.axhline(_drawable(plain.ideal), color="black", lw=1, ls="--", zorder=3)
+        axes.axhline(_drawable(plain.ideal), color="black", lw=1, ls="--", zorder=3, label=_DASHED)
     relative = shown_relative(plain)
     where = f"{split} set" + ("" if relative is None else f": relative {relative:.2f}")
     axes.set_title(_plain(where, 40))
@@ -141,7 +156,7 @@ def _bar_label(result: MetricResult) -> str:
 
 
 def _heat_map(report: AuditReport) -> Figure:
-    """Layers × metrics, one panel per set: 0 = as the retrained model, 1 = as the original (where that has no value: one unit from the ideal)."""
+    """Layers × metrics, one panel per set: 0 = as the retrained model, 1 = as the original; pale where there is no interval."""
     panels: dict[str, list[MetricResult]] = {}
     for result in report.metrics.values():
         if result.by_layer:
@@ -157,6 +172,7 @@ def _heat_map(report: AuditReport) -> Figure:
         image = _heat(axes, report, found, layers)
         axes.set_title(_plain(f"{split} set", 40))
     grid[-1, 0].set_xlabel("layer")
+    figure.supxlabel(_SHADES, fontsize=9)
     bar = figure.colorbar(image, ax=grid[:, 0].tolist(), fraction=0.04, extend="max")
     bar.set_ticks([0, 1, 2], labels=["0 retrained", "1 original", "2"])
     figure.suptitle("Hidden states: how far from the retrained model")
@@ -165,6 +181,7 @@ def _heat_map(report: AuditReport) -> Figure:
 
 def _heat(axes: Axes, report: AuditReport, results: list[MetricResult], layers: list[int]) -> AxesImage:
     colours = np.full((len(results), len(layers)), np.nan)  # rows: metrics
+    opacity = np.ones_like(colours)
     texts: dict[tuple[int, int], str] = {}
     for row, result in enumerate(results):
         for column, layer in enumerate(layers):
@@ -172,11 +189,23 @@ def _heat(axes: Axes, report: AuditReport, results: list[MetricResult], layers: 
             if found is not None:
                 texts[row, column] = f"{found.value:.2f}" if abs(found.value) < 1e4 else f"{found.value:.0e}"
                 colours[row, column] = _distance(found)
-    image = axes.imshow(np.ma.masked_invalid(colours), vmin=0, vmax=2, cmap="cividis_r", aspect="auto")
+                opacity[row, column] = _PALE if found.confidence_interval is None else 1.0
+    image = axes.imshow(np.ma.masked_invalid(colours), vmin=0, vmax=2, cmap="cividis_r", aspect="auto", alpha=opacity)
+    # One path for all: thousands of hatched patches would take a minute.
+    corners = [
+        [(column - 0.5, row - 0.5), (column + 0.5, row - 0.5), (column + 0.5, row + 0.5), (column - 0.5, row + 0.5)]
+        for row, column in texts
+        if np.isnan(colours[row, column])
+    ]
+    if corners:
+        axes.add_patch(PathPatch(Outline.make_compound_path_from_polys(np.array(corners)), **_HATCHED))
     for (row, column), text in texts.items():
-        dark = np.isfinite(colours[row, column]) and colours[row, column] > 1.1
+        dark = colours[row, column] > 1.1 and opacity[row, column] == 1
         if len(layers) <= 24:
-            axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+            shade: dict[str, Any] = {"color": "white" if dark else "black"}
+            if np.isnan(colours[row, column]):
+                shade["bbox"] = _BACKGROUND
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, **shade)
     names = [
         report.spec(result.name).title + (f" after {result.condition}" if result.condition else "")
         for result in results
@@ -188,9 +217,8 @@ def _heat(axes: Axes, report: AuditReport, results: list[MetricResult], layers: 
 
 
 def _distance(result: MetricResult) -> float:
-    """How far from the ideal, in units of the original's distance from it; NaN where there is no ideal."""
+    """How far from the ideal, in units of the original's distance from it; NaN where there is no ideal or no such unit."""
     start = result.others.get("original") if result.start is None else result.start
-    if result.ideal is None:
+    if result.ideal is None or start is None or abs(start - result.ideal) < 1e-9:
         return float("nan")
-    unit = 1.0 if start is None or abs(start - result.ideal) < 1e-9 else abs(start - result.ideal)
-    return min(2.0, abs(result.value - result.ideal) / unit)
+    return min(2.0, abs(result.value - result.ideal) / abs(start - result.ideal))

@@ -55,6 +55,41 @@ def test_one_figure_for_each_headline_metric_and_one_for_all_layers(drawn):
     )
 
 
+def test_what_has_no_scale_has_no_colour_and_what_has_no_interval_a_pale_one(drawn):
+    """An original at the ideal itself, or none, gives no unit to measure distances in: that is not "as retrained"."""
+    layers = {
+        "1": result("twist", 9.0, start=0.0),
+        "2": result("twist", 9.0, start=None),
+        "3": result("twist", 109.0, confidence_interval=None),
+        "4": result("twist", 9.0),
+        "5": result("twist", 9.0, ideal=None),
+    }
+    figure = drawn(made(result("twist", 9.0, by_layer=layers, family="hidden states")))["representation.png"]
+    heat, _ = figure.axes
+    (image,) = heat.images
+    assert image.get_array().mask.tolist() == [[True, True, False, False, True]]
+    assert image.get_array().compressed().tolist() == [2.0, 0.9]
+    (hatched,) = heat.patches
+    assert hatched.get_hatch()
+    assert [hatched.get_path().contains_point((column, 0)) for column in range(5)] == [True, True, False, False, True]
+    assert image.get_alpha()[0, 2] < 0.5 and image.get_alpha()[0, 3] == 1
+    shade = dict(zip(("large without interval", "small with one"), (heat.texts[2], heat.texts[3]), strict=True))
+    assert {text.get_color() for text in shade.values()} == {"black"}
+    assert "pale: without an interval" in texts(figure) and "hatched: no scale" in texts(figure)
+    note = figure.findobj(lambda found: getattr(found, "get_text", str)() == _figures._SHADES)[0].get_window_extent()
+    assert note.x0 >= 0 and note.x1 <= figure.bbox.x1 and note.y0 >= 0
+
+
+def test_the_dashed_line_is_explained_and_strikes_no_number(drawn):
+    figures = drawn(made(*results(), dataclasses.replace(results()[3], split="retain")))
+    (legend,) = figures["recall.png"].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["dashed: the ideal on that set"]
+    assert not figures["gap.png"].legends  # its ideal is a number, in the title
+    for axes in figures["recall.png"].axes:
+        (line,) = (line for line in axes.lines if line.get_linestyle() == "--")
+        assert axes.texts and all(text.zorder > line.zorder and text.get_bbox_patch() for text in axes.texts)
+
+
 def test_negative_values_have_room(drawn):
     (axes,) = drawn(made(result("gap", -4.0, ideal=None, direction="none")))["gap.png"].axes
     assert axes.get_ylim()[0] < -4.0
