@@ -60,6 +60,7 @@ class TrackedMetrics(Engine):
         self._pairs = [(metric, split) for metric in metrics for split in metric.spec.splits if split in sets]
         self.places = [(metric.spec, split) for metric, split in self._pairs]
         self.results: dict[str, MetricResult] = {}
+        self._missing: set[str] = set()
         self.read([role for role in FIXED if domain.given(role) is not None])
         stay = domain.let_go({reading for reading, _ in united_needs(metrics, sets)})
         self._open = {key: subject for key, subject in self._open.items() if key.role in stay}
@@ -78,6 +79,7 @@ class TrackedMetrics(Engine):
         for metric, split in self._pairs:
             name = value_name(metric.spec, split)
             if not self._was_read(metric, split):
+                self._say_missing(metric, name, "nothing that it needs can be read here")
                 continue
             found = attempt(name, functools.partial(self._result, metric, split))
             if isinstance(found, MetricResult):
@@ -86,8 +88,15 @@ class TrackedMetrics(Engine):
             elif isinstance(found, str) and name in self.results:
                 values[name] = math.nan
             elif isinstance(found, str):
-                logger.debug("%s is not tracked: %s.", name, found)
+                self._say_missing(metric, name, found)
         return values
+
+    def _say_missing(self, metric: BaseMetric, name: str, why: str) -> None:
+        """Once, and aloud only of what was asked for by name."""
+        if name not in self._missing:
+            level = logging.DEBUG if metric.spec.name in self.domain.default else logging.WARNING
+            logger.log(level, "%s is not tracked: %s.", name, why)
+            self._missing.add(name)
 
     @property
     def reference_log_probs(self) -> np.ndarray | None:

@@ -241,3 +241,19 @@ def test_options_are_declared_once():
     assert all(parameters[name].default == each.default for name, each in options.items())
     assert ForgettingTracker.__doc__ is not None
     assert all(f"        {name}: " in ForgettingTracker.__doc__ for name in {*options, *own})
+
+
+def test_what_was_named_and_has_no_value_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Hidden states of a handful of examples have no place; the rest goes on."""
+    references = {"reference": tiny_llama(1), "original": tiny_llama(2)}
+    wanted = {"metrics": ["probability", "truth_ratio"], **references}
+    trainer, _ = tracked(tmp_path, tracking=wanted, num_train_epochs=1)
+    trainer.train()
+    said = [record.message for record in caplog.records if "is not tracked" in record.message]
+    assert not said, "truth ratio is among those measured by default, where its columns are"
+    wanted["metrics"] = ["probability", "pca_shift"]
+    trainer, _ = tracked(tmp_path / "few", tracking={**wanted, "max_examples": 3}, num_train_epochs=1)
+    trainer.train()
+    said = [record.message for record in caplog.records if "is not tracked" in record.message]
+    assert len(said) == 2 and all("pca_shift" in text and "5 are needed" in text for text in said)
+    assert "forget_probability" in file_lines(tmp_path / "few")[-1]["values"]
