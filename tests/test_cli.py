@@ -9,7 +9,8 @@ import pytest
 from launch import torchrun
 from typer.testing import CliRunner
 
-from hf_unlearn.audit import AuditReport
+from hf_unlearn.audit import AuditReport, verdict
+from hf_unlearn.audit._verdict import GOOD
 from hf_unlearn.cli import app
 from hf_unlearn.cli._show import number
 from hf_unlearn.data import load_pocket
@@ -33,11 +34,9 @@ def test_the_demo_tells_the_whole_story(cli, tmp_path: Path):
         assert report.metrics["fade/forget"].floor < report.metrics["fade/forget"].start
         assert (tmp_path / candidate / "fade.png").stat().st_size > 10_000
     text = " ".join(result.output.split())
-    assert (
-        "FADE on the forget set: the candidate is further from the reference than the original was before unlearning"
-        in text
-    )
-    assert text.count("FADE on the forget set: the candidate is further from the reference than") == 2
+    assert text.count("FADE on the forget set: candidate") == 2
+    destroyed = AuditReport.load(tmp_path / "grad_ascent").metrics["fade/forget"]
+    assert destroyed.value > 2 * destroyed.start and verdict(destroyed).kind not in GOOD
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ def _checked(found: object, spec: MetricSpec) -> Estimate:
 
     Raises:
         TypeError: No estimate.
-        ValueError: Outside of the bounds.
+        Undefined: Outside of the bounds; the other metrics go on.
     """
     if not isinstance(found, Estimate):
         raise TypeError(
@@ -90,7 +90,7 @@ def _checked(found: object, spec: MetricSpec) -> Estimate:
     low, high = spec.bounds
     slack = 1e-6 * max(1.0, abs(found.value))
     if (low is not None and found.value < low - slack) or (high is not None and found.value > high + slack):
-        raise ValueError(f"the metric {spec.name!r} gives {found.value:g}, outside of its bounds {spec.bounds}.")
+        raise Undefined(f"it gives {found.value:g}, outside of its bounds {spec.bounds}")
     return found
 
 

@@ -84,13 +84,18 @@ def test_differences_are_no_larger_than_bounds_allow():
         (lambda rows: [[1.0]] * 40, TypeError, r"it gave shape \(40, 1\)"),
         (lambda rows: ["a"] * 40, TypeError, "must give one number per example"),
         (lambda rows: np.full(40, np.inf), ValueError, "infinite values; NaN says"),
-        (lambda rows: np.full(40, -99.0), ValueError, r"gives -99, outside of its bounds \(0.0, 1.0\)"),
     ],
 )
 def test_what_a_function_may_give(values, error: type[Exception], words: str):
     given = evidence(candidate=0.5, reference=0.5)
     with pytest.raises(error, match=words):
         measure(FunctionMetric(SPEC, values), given, "forget", "", Bootstrap())
+
+
+def test_a_value_outside_of_its_bounds_is_none():
+    given = evidence(candidate=0.5, reference=0.5)
+    why = measure(FunctionMetric(SPEC, lambda rows: np.full(40, -99.0)), given, "forget", "", Bootstrap())
+    assert why == "it gives -99, outside of its bounds (0.0, 1.0)"
 
 
 def test_examples_without_a_value_do_not_count():

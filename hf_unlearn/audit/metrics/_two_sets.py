@@ -16,6 +16,7 @@ def both_spec(
     ideal: float | None,
     bounds: tuple[float | None, float | None],
     citation: Citation = OURS,
+    better: str | None = None,
 ) -> MetricSpec:
     """The spec of a metric of forget and retain together, by layer."""
     return MetricSpec(
@@ -30,6 +31,7 @@ def both_spec(
         citation=citation,
         by_layer=True,
         compares=True,
+        better=better,
     )
 
 
