@@ -77,15 +77,12 @@ def main() -> None:
     for seed in arguments.seeds:
         for name, report in audits("nano" if arguments.smoke else "small", seed, arguments.output_dir).items():
             found = report.metrics
-            residue, concentration, probe = (
-                found["residual_ratio"],
-                found["residual_concentration"],
-                found["probe_auc"],
-            )
+            residue, concentration = found["residual_ratio"], found["residual_concentration"]
+            probe = found.get("probe_auc")  # it takes five people in the holdout set
             numbers = (
-                found["forget_probability"].value, found["forget_probability"].others["reference"],
-                found["fade"].relative, residue.value, residue.floor, found["retain_residual_ratio"].value,
-                concentration.value, concentration.details["diffuse"], probe.value, probe.others["reference"],
+                found["probability/forget"].value, found["probability/forget"].others["reference"],
+                found["fade"].relative, residue.value, residue.floor, found["residual_ratio/retain"].value,
+                concentration.value, concentration.details["diffuse"], *((None, None) if probe is None else (probe.value, probe.ideal)),
             )  # fmt: skip
             table.add_row(name, str(seed), *("–" if number is None else f"{number:.2f}" for number in numbers))
     Console(width=144).print(table)

@@ -47,10 +47,10 @@ for name, rows in requests.items():
             model, reference=pocket.reference(), original=pocket.original(), twin=pocket.twin(), forget=their_rows,
             retain=pocket.retain, processing_class=pocket.tokenizer, num_samples=4, max_examples=48, progress=False,
         )  # fmt: skip
-        found = report.metrics["forget_probability"]
+        found = report.metrics["probability/forget"]
         cells.append(f"{found.value:.2f} ({found.others['reference']:.2f})")
         if other == name:
-            place, kept = report.metrics["fade"].relative, report.metrics["retain_probability"].value
+            place, kept = report.metrics["fade"].relative, report.metrics["probability/retain"].value
             ledger.record(
                 name, {"fade_relative": float("nan") if place is None else place, "retain_probability": kept}
             )

@@ -3,13 +3,12 @@
 Nothing is coerced: `seed=1.5` is a mistake, not 1; `allow_overlap="no"` is a mistake, not True. NumPy's scalars are numbers like Python's.
 """
 
+import difflib
 import math
 import numbers
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
-
-import numpy as np
 
 
 def whole_number(name: str, value: object, *, minimum: int | None = None) -> int:
@@ -20,6 +19,7 @@ def whole_number(name: str, value: object, *, minimum: int | None = None) -> int
         ValueError: Below the minimum.
 
     Example:
+        >>> import numpy as np
         >>> whole_number("num_samples", np.int64(8), minimum=1)
         8
     """
@@ -64,13 +64,41 @@ def open_share(name: str, value: object) -> float:
     return share
 
 
+def above_zero(name: str, value: object) -> float:
+    """A finite number above 0.
+
+    Raises:
+        TypeError: Not a number.
+        ValueError: 0 or below, or not finite.
+    """
+    number = real_number(name, value)
+    if number <= 0:
+        raise ValueError(f"{name} must be above 0, got {value}.")
+    return number
+
+
+def share(name: str, value: object) -> float:
+    """A number above 0 and at most 1.
+
+    Raises:
+        TypeError: Not a number.
+        ValueError: Out of range.
+    """
+    number = real_number(name, value)
+    if not 0 < number <= 1:
+        raise ValueError(f"{name} must be above 0 and at most 1, got {value}.")
+    return number
+
+
 def switch(name: str, value: object) -> bool:
     """True or False; "no" would be true.
 
     Raises:
         TypeError: Something else.
     """
-    if not isinstance(value, (bool, np.bool_)):
+    kind = type(value)
+    # NumPy's is told by its name: the command line reads its options through here and must not wait for NumPy.
+    if kind is not bool and (kind.__module__, kind.__name__) not in {("numpy", "bool"), ("numpy", "bool_")}:
         raise TypeError(f"{name} must be True or False, got {_shown(value)}.")
     return bool(value)
 
@@ -84,6 +112,24 @@ def one_of(name: str, value: object, choices: Collection[str]) -> str:
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"unknown {name} {value!r}; choose one of {', '.join(choices)}.")
     return value
+
+
+def known_name(kind: str, value: str, known: Collection[str]) -> str:
+    """A name that is in a registry.
+
+    Raises:
+        ValueError: It is not; says which there are, and which was perhaps meant.
+
+    Example:
+        >>> known_name("metric", "fad", ["fade", "cka"])
+        Traceback (most recent call last):
+        ValueError: there is no metric 'fad'; there are fade, cka. Did you mean 'fade'?
+    """
+    if value in known:
+        return value
+    close = difflib.get_close_matches(value.lower().replace("-", "_"), known, n=1, cutoff=0.5)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"there is no {kind} {value!r}; there are {', '.join(known) or 'none'}.{hint}")
 
 
 def whole_numbers(name: str, values: object, *, minimum: int | None = None) -> tuple[int, ...]:
@@ -102,6 +148,38 @@ def whole_numbers(name: str, values: object, *, minimum: int | None = None) -> t
     found = tuple(whole_number(f"each of {name}", value, minimum=minimum) for value in values)
     if not found:
         raise ValueError(f"{name} must name at least one, got an empty list.")
+    return found
+
+
+def text(name: str, value: object) -> str:
+    """A text that is not empty.
+
+    Raises:
+        TypeError: Something else.
+        ValueError: Empty.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a text, got {_shown(value)}.")
+    if not value:
+        raise ValueError(f"{name} must not be empty; leave it out for the default.")
+    return value
+
+
+def texts(name: str, values: object) -> tuple[str, ...]:
+    """At least one text, none of them twice, for example names of metrics.
+
+    Raises:
+        TypeError: Not a sequence of texts.
+        ValueError: None, an empty one, or one twice.
+    """
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list of texts, got {_shown(values)}.")
+    found = tuple(text(f"each of {name}", value) for value in values)
+    if not found:
+        raise ValueError(f"{name} must name at least one, got an empty list.")
+    twice = [value for value in found if found.count(value) > 1]
+    if twice:
+        raise ValueError(f"{name} names {twice[0]!r} twice.")
     return found
 
 

@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 
 from hf_unlearn._arguments import (
+    above_zero,
     folder_path,
     given,
     one_of,
     open_share,
     real_number,
+    share,
     switch,
+    text,
+    texts,
     whole_number,
     whole_numbers,
 )
@@ -24,6 +28,11 @@ from hf_unlearn._arguments import (
         (lambda v: switch("s", v), np.bool_(True), True),
         (lambda v: one_of("space", v, ("auto", "gram")), "gram", "gram"),
         (lambda v: whole_numbers("layers", v), np.array([1, 2]), (1, 2)),
+        (lambda v: switch("s", v), np.bool_(False), False),
+        (lambda v: above_zero("w", v), 2, 2.0),
+        (lambda v: share("s", v), 1, 1.0),
+        (lambda v: text("column", v), "person_id", "person_id"),
+        (lambda v: texts("metrics", v), ["fade", "cka"], ("fade", "cka")),
         (lambda v: folder_path("output_dir", v), "out", Path("out")),
     ],
 )
@@ -56,6 +65,17 @@ def test_good_values_come_back_plain(check, value, plain):
         (whole_numbers, 2, TypeError, "n must be a list of whole numbers, got 2"),
         (whole_numbers, "12", TypeError, "n must be a list of whole numbers"),
         (whole_numbers, [], ValueError, "n must name at least one"),
+        (above_zero, 0, ValueError, "n must be above 0, got 0"),
+        (above_zero, "1", TypeError, "n must be a number"),
+        (share, 1.5, ValueError, "n must be above 0 and at most 1, got 1.5"),
+        (share, 0.0, ValueError, "n must be above 0"),
+        (text, 7, TypeError, "n must be a text, got 7"),
+        (text, "", ValueError, "n must not be empty"),
+        (texts, "fade", TypeError, "n must be a list of texts, got 'fade'"),
+        (texts, 3, TypeError, "n must be a list of texts, got 3"),
+        (texts, [], ValueError, "n must name at least one"),
+        (texts, ["a", 1], TypeError, "each of n must be a text, got 1"),
+        (texts, ["a", "a"], ValueError, "n names 'a' twice"),
         (folder_path, "", ValueError, "n must be the path of a folder, got an empty text"),
         (folder_path, 7, TypeError, "n must be the path of a folder, got 7"),
         (

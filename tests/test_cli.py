@@ -9,7 +9,8 @@ import pytest
 from launch import torchrun
 from typer.testing import CliRunner
 
-from hf_unlearn.audit import AuditReport
+from hf_unlearn.audit import AuditReport, verdict
+from hf_unlearn.audit._verdict import GOOD
 from hf_unlearn.cli import app
 from hf_unlearn.cli._show import number
 from hf_unlearn.data import load_pocket
@@ -30,10 +31,12 @@ def test_the_demo_tells_the_whole_story(cli, tmp_path: Path):
     assert result.exit_code == 0, result.output
     for candidate in ("npo", "grad_ascent"):
         report = AuditReport.load(tmp_path / candidate)
-        assert report.metrics["fade"].floor < report.metrics["fade"].start
+        assert report.metrics["fade/forget"].floor < report.metrics["fade/forget"].start
         assert (tmp_path / candidate / "fade.png").stat().st_size > 10_000
-    assert "lies between retraining and the original" in " ".join(result.output.split())
-    assert "further from the reference than the original was before unlearning" in " ".join(result.output.split())
+    text = " ".join(result.output.split())
+    assert text.count("FADE on the forget set: candidate") == 2
+    destroyed = AuditReport.load(tmp_path / "grad_ascent").metrics["fade/forget"]
+    assert destroyed.value > 2 * destroyed.start and verdict(destroyed).kind not in GOOD
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +60,11 @@ def test_unlearn_then_audit(cli, files: dict[str, Path], tmp_path: Path):
     quick = ("--max-examples", 4, "--num-samples", 2)
     result = cli("audit", *models, *sets, "--output-dir", tmp_path / "audit", *quick)
     assert result.exit_code == 0, result.output
-    assert "Probability of the true answer" in result.output
+    assert "FADE" in result.output
     assert "No twin was given" in " ".join(result.output.split())
     report = AuditReport.load(tmp_path / "audit")
-    assert report.metrics["fade"].start is not None
-    assert report.metrics["fade"].relative_reason == "needs a twin and an original"
+    assert report.metrics["fade/forget"].start is not None
+    assert report.metrics["fade/forget"].relative_reason == "needs a twin and an original"
 
 
 @pytest.mark.distributed
@@ -111,7 +114,7 @@ def test_an_audit_that_cannot_be_saved_is_saved_elsewhere(
     text = "".join(result.output.split("\n"))
     assert result.exit_code == 1
     saved = text.split("It was saved to ")[1].split(" instead")[0]
-    assert "fade" in AuditReport.load(saved).metrics
+    assert "fade/forget" in AuditReport.load(saved).metrics
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,15 @@ def run_blocks(namespace: dict) -> None:
 def test_commands_exist():
     text = "\n".join(blocks("bash")).replace("\\\n", " ")
     commands = re.findall(r"^hf-unlearn ([\w-]+)(.*)$", text, re.MULTILINE)
-    assert {name for name, _ in commands} == {"unlearn", "audit", "publish", "verify", "compare", "push-metrics"}
+    assert {name for name, _ in commands} == {
+        "unlearn",
+        "audit",
+        "publish",
+        "verify",
+        "compare",
+        "push-metrics",
+        "metrics",
+    }
     for name, rest in commands:
         help_text = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output
         for option in re.findall(r"--[\w-]+", rest):

@@ -1,16 +1,38 @@
-"""Evidence, and what follows from it: FADE with floor, start and relative; the audit and its report."""
+"""The audit: contracts of metrics, readings, domains and conditions; the engine; the report; FADE and hidden states by themselves."""
 
 from hf_unlearn.audit._audit import audit as audit
+from hf_unlearn.audit._contracts import Citation as Citation
+from hf_unlearn.audit._contracts import Condition as Condition
+from hf_unlearn.audit._contracts import Domain as Domain
+from hf_unlearn.audit._contracts import Metric as Metric
+from hf_unlearn.audit._contracts import MetricSpec as MetricSpec
+from hf_unlearn.audit._contracts import Reading as Reading
+from hf_unlearn.audit._contracts import SubjectKey as SubjectKey
+from hf_unlearn.audit._contracts import Task as Task
+from hf_unlearn.audit._contracts import Undefined as Undefined
 from hf_unlearn.audit._evidence import EvidenceStore as EvidenceStore
 from hf_unlearn.audit._fade import FadeMeasurement as FadeMeasurement
 from hf_unlearn.audit._fade import fade_from_log_probs as fade_from_log_probs
 from hf_unlearn.audit._fade import measure_fade as measure_fade
+from hf_unlearn.audit._findings import Finding as Finding
+from hf_unlearn.audit._metric import BaseMetric as BaseMetric
+from hf_unlearn.audit._metric import FunctionMetric as FunctionMetric
+from hf_unlearn.audit._metric import mean_of as mean_of
 from hf_unlearn.audit._metric_path import metric_path as metric_path
 from hf_unlearn.audit._metric_result import MetricResult as MetricResult
+from hf_unlearn.audit._metric_result import MetricResults as MetricResults
 from hf_unlearn.audit._module_inputs import check_module_inputs as check_module_inputs
+from hf_unlearn.audit._report import AuditReport as AuditReport
+from hf_unlearn.audit._report import Provenance as Provenance
+from hf_unlearn.audit._report import ReportNotSavedError as ReportNotSavedError
+from hf_unlearn.audit._report import ShownSpec as ShownSpec
+from hf_unlearn.audit._report import report_schema as report_schema
 from hf_unlearn.audit._representation import RepresentationMeasurement as RepresentationMeasurement
 from hf_unlearn.audit._representation import measure_representation as measure_representation
 from hf_unlearn.audit._representation import representation_from_features as representation_from_features
-from hf_unlearn.audit._results import AuditReport as AuditReport
-from hf_unlearn.audit._results import Provenance as Provenance
-from hf_unlearn.audit._results import ReportNotSavedError as ReportNotSavedError
+from hf_unlearn.audit._rows import Rows as Rows
+from hf_unlearn.audit._selection import CONDITIONS as CONDITIONS
+from hf_unlearn.audit._verdict import Verdict as Verdict
+from hf_unlearn.audit._verdict import verdict as verdict
+from hf_unlearn.audit.domains import DOMAINS as DOMAINS
+from hf_unlearn.audit.metrics import METRICS as METRICS

@@ -1,49 +1,36 @@
 """The audit: is this model indistinguishable from one that never saw the data?
 
-Everything cheap is checked first; then each model is opened once and leaves rows; metrics are functions of the rows.
+Everything cheap is checked first; then each model is opened once and leaves evidence; metrics are functions of it.
 """
 
 import datetime
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn._arguments import folder_path, given
 from hf_unlearn._files import check_writable
-from hf_unlearn.audit._checked import check_arguments, check_roles
-from hf_unlearn.audit._evidence import EvidenceStore, content_key
-from hf_unlearn.audit._layers import LayerReader, check_layers, feature_settings
-from hf_unlearn.audit._metrics import AuditRows, audit_metrics, audit_notes
-from hf_unlearn.audit._provenance import describe_data, describe_model, library_versions, notes_on_equals
-from hf_unlearn.audit._representation_results import representation_results
-from hf_unlearn.audit._results import AuditReport, Provenance, ReportNotSavedError
-from hf_unlearn.audit._roles import known_worse, mark_equal, warn_if_not_retrained
-from hf_unlearn.audit._splits import Split, load_splits, longest_answer
-from hf_unlearn.audit._subjects import (
-    ReferenceSide,
-    Sampling,
-    Subject,
-    common_stop_token_ids,
-    common_tokenizer,
-    open_subject,
-)
-from hf_unlearn.audit._vacuity import known_before, other_format, warn_of_vacuity
+from hf_unlearn.audit._contracts import Condition, DomainFactory
+from hf_unlearn.audit._engine import Engine
+from hf_unlearn.audit._evidence import EvidenceStore
+from hf_unlearn.audit._measure import measure
+from hf_unlearn.audit._metric import BaseMetric
+from hf_unlearn.audit._metric_result import MetricResults
+from hf_unlearn.audit._provenance import library_versions
+from hf_unlearn.audit._report import AuditReport, Provenance, ReportNotSavedError, shown
+from hf_unlearn.audit._role_checks import RoleChecks
+from hf_unlearn.audit._rows import Evidence, Rows, SubjectKey
+from hf_unlearn.audit._selection import MetricLike, choose_conditions, choose_domain, choose_metrics, names_of
+from hf_unlearn.config import AuditConfig, documented
 from hf_unlearn.data import DataLike
-from hf_unlearn.inference import (
-    AnswerRows,
-    ModelLike,
-    View,
-    Viewable,
-    check_comparable,
-    is_main_process,
-    score,
-    shortest_context,
-    tell_apart,
-)
+from hf_unlearn.functional import Bootstrap
+from hf_unlearn.inference import ModelLike, is_main_process
 
 
+@documented(AuditConfig)
 def audit(
     candidate: ModelLike,
     *,
@@ -52,10 +39,14 @@ def audit(
     retain: DataLike | None = None,
     holdout: DataLike | None = None,
     original: ModelLike | None = None,
-    twin: ModelLike | None = None,
+    twin: ModelLike | Sequence[ModelLike] | None = None,
     processing_class: PreTrainedTokenizerBase | str | None = None,
-    prompt_template: str | None = None,
     output_dir: str | os.PathLike | None = None,
+    domain: str | DomainFactory = "causal_lm",
+    metrics: str | Sequence[MetricLike] = "standard",
+    conditions: Sequence[str | Condition] = (),
+    prompt_template: str | None = None,
+    cluster_column: str | None = None,
     num_samples: int = 8,
     max_new_tokens: int | None = None,
     max_examples: int = 400,
@@ -67,6 +58,7 @@ def audit(
     pooling: str = "answer_mean",
     space: str = "auto",
     batch_size: int = 64,
+    evidence_dir: str | os.PathLike | None = None,
     allow_overlap: bool = False,
     progress: bool = True,
 ) -> AuditReport:
@@ -85,33 +77,16 @@ def audit(
         retain: What had to stay.
         holdout: Never trained on, for comparison with the forget set.
         original: The model before unlearning; gives `start`.
-        twin: A second reference with another seed; gives `floor`. Without both there is no `relative`.
+        twin: A second reference with another seed, or several; gives `floor`. Without both there is no `relative`.
         processing_class: The tokenizer; default: the one saved with the models.
-        prompt_template: How questions are put, a string with `{question}`; default: the tokenizer's chat template, else
-            `data.QUESTION_TEMPLATE`. It must be the one that the models were trained with.
         output_dir: Where `report.json`, the figures and `evidence/` go; an interrupted audit resumes from there. None keeps
             nothing.
-        num_samples: Completions per prompt and model.
-        max_new_tokens: Where completions are cut; default: the longest answer in the data, at most 128.
-        max_examples: Of each set at most so many are used, drawn by seed; the report says so.
-        estimator: Of FADE: "exact_step" or "sampled".
-        seed: Of sampling, subsets and bootstrap.
-        confidence: Of all intervals.
-        num_resamples: Of the bootstrap.
-        layers: Whose hidden states are compared, 0 = embeddings; default: all blocks.
-        pooling: Of hidden states: "answer_mean" or "last_token".
-        space: Of that comparison: "feature" where all models share their starting weights, "gram" where they do not, "auto" looks.
-        batch_size: Rows at a time; does not change results.
-        allow_overlap: Accept forget rows that are also in retain or holdout.
-        progress: Whether to show progress bars.
+        {AuditConfig}
 
     Returns:
-        The report: `fade`, `forget_probability`; of hidden states the names of `functional.REPRESENTATION_METRICS`,
-        `unlearning_depth_score` and `logit_lens_erasure`; with `retain` the same with `retain_` in front (not the last two),
-        `forget_retain_asymmetry`, `cka_asymmetry` and `representation_unlearning_score`; with `holdout` also `holdout_probability`
-        and `probe_auc`; with `twin` and `original` `excess_over_twins`. Where the original does not clearly know the forget answers
-        better than the reference, its reading says this alone (a wrong template or tokenizer, other data). Roles of
-        equal weights are named in the first notes.
+        The report, with results by key (`fade/forget`, `probability/retain`). Where the original does not clearly know the forget answers better
+        than the reference, its reading says this alone (a wrong template or tokenizer, other data). Roles of equal weights are
+        named first.
 
     Raises:
         TypeError: An argument of the wrong kind; said before anything is opened, nothing is coerced.
@@ -122,129 +97,108 @@ def audit(
         ReportNotSavedError: All is computed but the report could not be written; it is in the exception.
     """
     given("forget", forget, "the data that had to go")
-    checked = check_arguments(
-        num_samples=num_samples,
-        max_new_tokens=max_new_tokens,
-        max_examples=max_examples,
-        estimator=estimator,
-        space=space,
-        layers=layers,
-        batch_size=batch_size,
-        allow_overlap=allow_overlap,
-        progress=progress,
-    )
-    options = check_arguments(confidence=confidence, num_resamples=num_resamples, seed=seed)
-    seed, batch_size, layers = options["seed"], checked["batch_size"], checked["layers"]
-    settings_of_layers = feature_settings(layers, pooling, space, seed, batch_size)
-    roles = {"reference": reference, "candidate": candidate, "original": original, "twin": twin}
-    models = check_roles(roles, processing_class)
-    folder = None if output_dir is None else check_writable(folder_path("output_dir", output_dir))
-    tokenizer = common_tokenizer(models, processing_class, needed=True)
-    assert tokenizer is not None
-    check_comparable(models, processing_class=tokenizer)
-    views = tell_apart(models)
-    unlike = check_layers(models, settings_of_layers.layers)
-    splits = load_splits(
-        {"forget": forget, "retain": retain, "holdout": holdout},
-        tokenizer,
-        checked["max_examples"],
-        seed,
-        allow_overlap,
-        prompt_template,
-        shortest_context(models),
-    )
-    sampling = Sampling(checked["num_samples"], checked["max_new_tokens"] or longest_answer(splits), seed, batch_size)
-    store = EvidenceStore(folder and folder / "evidence")
-    reader = LayerReader(splits, settings_of_layers, space, store, progress, skipped=unlike)
-
-    about_format: list[str] = []
-
-    def look(subject: Subject, answers: Mapping[str, Mapping[str, AnswerRows]]) -> None:
-        role = subject.role
-        if role == "original":
-            about_format.extend(other_format(subject.view, splits["forget"], tokenizer, prompt_template, batch_size))
-            found = known_before(answers["forget"], splits["forget"], options["confidence"])
-            warn_of_vacuity(found, splits["forget"], tokenizer)
-        if role in ("original", "twin") and "retain" in splits:
-            behind = known_worse(answers["retain"], splits["retain"], options["confidence"])
-            warn_if_not_retrained(behind, "twin" if role == "twin" else "reference")
-
-    stops = common_stop_token_ids(models, tokenizer)
-    rows, described = _run(views, splits, sampling, stops, store, progress, reader, look)
-    metrics = audit_metrics(rows, splits, estimator, options)
-    evidence = reader.finish()
-    of_layers, layer_notes = representation_results(evidence, options)
-    metrics |= of_layers
-    settings: dict[str, str | int | float | bool | None] = {
-        "num_samples": sampling.num_samples,
-        "max_new_tokens": sampling.max_new_tokens,
-        "estimator": estimator,
-        "max_examples": checked["max_examples"],
-        "allow_overlap": checked["allow_overlap"],
-        "chat_template": bool(tokenizer.chat_template) and prompt_template is None,
-        "prompt_template": prompt_template,
-        "pooling": pooling,
-        "space": evidence.space,
-        "layers": None if layers is None else ",".join(map(str, layers)),
-        "max_width": settings_of_layers.max_width,
-        **options,
+    kept = None if evidence_dir is None else os.fspath(evidence_dir)
+    named = {
+        "evidence_dir": kept,
+        "metrics": names_of(metrics),
+        "conditions": names_of(conditions),
+        "domain": names_of(domain),
     }
-    created = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    provenance = Provenance(described, describe_data(splits), settings, library_versions())
-    about_models = notes_on_equals(views, described)
-    notes = (*about_models, *about_format, *audit_notes(described, splits, metrics), *reader.notes(), *layer_notes)
-    report = AuditReport(metrics, provenance, notes, created)
+    config = AuditConfig.of(locals() | named)
+    settings = config.plain()
+    chosen = choose_metrics(metrics, settings)
+    attacks = choose_conditions(conditions, [metric.spec.name for metric in chosen])
+    make = choose_domain(domain)
+    folder = None if output_dir is None else check_writable(folder_path("output_dir", output_dir))
+    store = EvidenceStore(kept or (folder and folder / "evidence"))
+    roles = {"reference": reference, "candidate": candidate, "original": original, **_twins(twin)}
+    sets = {"forget": forget, "retain": retain, "holdout": holdout}
+    opened = make(roles, sets, processing_class, config, store)
+    checks = RoleChecks(config.confidence)
+    engine = Engine(opened, chosen, attacks, settings, store, checks)
+    present = [role for role, model in roles.items() if model is not None]
+    evidence = engine.read(present)
+    uncertainty = Bootstrap(config.confidence, config.num_resamples, config.seed)
+    results, undefined = _measured(engine, evidence, uncertainty)
+    asked = (config.metrics,) if isinstance(config.metrics, str) else config.metrics
+    notes = _notes(present, opened.splits(), undefined, asked)
+    report = AuditReport(
+        results,
+        Provenance(
+            dict(opened.describe()),
+            dict(opened.describe_data()),
+            {**settings, **opened.settings()},
+            library_versions(),
+            dict(opened.versions),
+        ),
+        (*engine.notes, *opened.notes(), *notes, *_metric_notes(chosen, evidence, results)),
+        datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        specs={
+            metric.spec.name: shown(metric.spec)
+            for metric in chosen
+            if any(r.name == metric.spec.name for r in results.values())
+        },
+        findings=checks.finish(present),
+    )
     if folder is not None and is_main_process():
         _save(report, folder)
     return report
 
 
-def _run(
-    models: Mapping[str, Viewable],
-    splits: Mapping[str, Split],
-    sampling: Sampling,
-    stops: Sequence[int],
-    store: EvidenceStore,
-    progress: bool,
-    reader: LayerReader,
-    before_sampling: Callable[[Subject, Mapping[str, Mapping[str, AnswerRows]]], None],
-) -> tuple[AuditRows, dict[str, dict[str, str]]]:
-    """Open the reference, then each other model once, and take all rows and layers that need it.
+def _twins(twin: ModelLike | Sequence[ModelLike] | None) -> dict[str, ModelLike | None]:
+    """Roles of one or several twins."""
+    if not isinstance(twin, (list, tuple)):
+        return {"twin": twin}
+    return {"twin" if not number else f"twin {number + 1}": model for number, model in enumerate(twin)}
 
-    `before_sampling` sees the answers of a role, and of those before it, before that role is sampled from; the original comes first.
-    """
-    reference = open_subject("reference", models["reference"])
-    compared = [splits[name] for name in ("forget", "retain") if name in splits]
-    sides = {
-        split.name: ReferenceSide(
-            reference, split.prompts, sampling, stops, name=split.name, store=store, progress=progress
+
+def _measured(engine: Engine, evidence: Evidence, uncertainty: Bootstrap) -> tuple[MetricResults, dict[str, str]]:
+    """All results, plain ones first, and why others are not there."""
+    results, undefined = MetricResults(), dict[str, str]()
+    under = [("", engine.metrics), *((condition.name, engine.under(condition)) for condition in engine.conditions)]
+    for condition, metrics in under:
+        for metric in metrics:
+            for split in metric.spec.splits:
+                if split not in evidence.splits:
+                    continue
+                found = measure(metric, evidence, split, condition, uncertainty)
+                if isinstance(found, str):
+                    undefined[f"{metric.spec.name}/{split}" + (f"@{condition}" if condition else "")] = found
+                else:
+                    results[found.key] = found
+    return results, undefined
+
+
+def _metric_notes(metrics: Sequence[BaseMetric], evidence: Evidence, results: MetricResults) -> list[str]:
+    return [
+        note
+        for metric in metrics
+        for split in metric.spec.splits
+        if f"{metric.spec.name}/{split}" in results
+        for note in metric.notes(Rows(evidence, SubjectKey("candidate"), split))
+    ]
+
+
+def _notes(
+    roles: Sequence[str], splits: Mapping[str, Any], undefined: Mapping[str, str], asked: Sequence[str]
+) -> list[str]:
+    """What a reader must know besides the numbers."""
+    notes = []
+    if not any(role.startswith("twin") for role in roles):
+        notes.append(
+            "No twin was given: there is no noise floor, so small distances cannot be told from retraining noise."
         )
-        for split in compared
-    }
-    rows, described = AuditRows({split.name: {} for split in compared}, {name: {} for name in splits}), {}
-    fingerprints: dict[str, str] = {}
-    for role in sorted(models, key=("reference", "original", "candidate", "twin").index):
-        model = models[role]
-        subject = reference if role == "reference" else open_subject(role, model)
-        described[role] = describe_model(model.model if isinstance(model, View) else model, subject)
-        mark_equal(described, fingerprints, subject)
-        for split in splits.values():
-            rows.answers[split.name][role] = _answers(subject, split, sampling.batch_size, store, progress)
-        before_sampling(subject, rows.answers)
-        if role != "reference":
-            for split in compared:
-                rows.completions[split.name][role] = sides[split.name].against(subject)
-        reader.take(subject)
-    return rows, described
-
-
-def _answers(subject: Subject, split: Split, batch_size: int, store: EvidenceStore, progress: bool) -> AnswerRows:
-    key = content_key(subject.fingerprint, split.examples)
-    return store.rows(
-        f"answers-{split.name}-{subject.role}",
-        key,
-        lambda: score({subject.role: subject.view}, split.examples, batch_size=batch_size, progress=progress),
-    )
+    if "original" not in roles:
+        notes.append("No original was given: there is no start, so it cannot be said how much was removed.")
+    if "retain" not in splits:
+        notes.append("No retain set was given: damage to what had to stay was not measured.")
+    # Of the standard metrics many have no value without further sets or columns, which needs no words.
+    quiet = ("there is no reading", "it needs a", "it needs the", "no hidden states were read", "needs a")
+    reasons: dict[str, list[str]] = {}
+    for key, why in undefined.items():
+        if key.split("/")[0] in asked or not why.startswith(quiet):
+            reasons.setdefault(why, []).append(key)
+    return notes + [f"Not defined: {', '.join(keys)}: {why}." for why, keys in reasons.items()]
 
 
 def _save(report: AuditReport, folder: Path) -> None:

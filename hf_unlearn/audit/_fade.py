@@ -4,24 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn.audit._checked import check_arguments, check_roles
-from hf_unlearn.audit._evidence import EvidenceStore
-from hf_unlearn.audit._subjects import (
-    ReferenceSide,
-    Sampling,
-    common_stop_token_ids,
-    common_tokenizer,
-    open_subject,
-)
+from hf_unlearn.audit._completion_reading import CompletionReader, Sampling
+from hf_unlearn.audit._contracts import SubjectKey
+from hf_unlearn.audit._evidence import EvidenceStore, content_key
+from hf_unlearn.audit._subjects import common_stop_token_ids, common_tokenizer, open_subject
 from hf_unlearn.functional import (
+    Bootstrap,
+    Comparison,
     FadeEstimate,
-    Relative,
-    bootstrap_means,
     clusters_by_content,
+    compare,
     fade,
-    relative,
 )
 from hf_unlearn.inference import (
     ModelLike,
@@ -43,14 +40,14 @@ class FadeMeasurement:
         estimate: Candidate against reference.
         floor: Twin against reference: what two honest retrainings differ by; None without a twin.
         start: Original against reference: where unlearning began; None without an original.
-        relative: Where the candidate lies between the two, with its interval; None unless both are there.
+        comparison: Where the candidate lies between the two, with intervals; None unless both are there.
         estimator: "exact_step" or "sampled".
     """
 
     estimate: FadeEstimate
     floor: FadeEstimate | None
     start: FadeEstimate | None
-    relative: Relative | None
+    comparison: Comparison | None
     estimator: str
 
     def to_dict(self) -> dict[str, object]:
@@ -65,11 +62,11 @@ class FadeMeasurement:
             result["floor"] = self.floor.fade
         if self.start is not None:
             result["start"] = self.start.fade
-        if self.relative is not None:
-            result["relative"] = self.relative.value
-            result["relative_confidence_interval"] = self.relative.confidence_interval
-            if self.relative.reason:
-                result["relative_reason"] = self.relative.reason
+        if self.comparison is not None:
+            result["relative"] = self.comparison.relative
+            result["relative_confidence_interval"] = self.comparison.relative_interval
+            if self.comparison.reason:
+                result["relative_reason"] = self.comparison.reason
         return result
 
 
@@ -125,7 +122,8 @@ def measure_fade(
     """
     options = check_arguments(confidence=confidence, num_resamples=num_resamples, seed=seed)
     check_arguments(estimator=estimator, progress=progress)
-    sampling = Sampling(num_samples, max_new_tokens, options["seed"], batch_size)
+    check_arguments(batch_size=batch_size)
+    sampling = Sampling(num_samples, max_new_tokens, options["seed"])
     roles = {"reference": reference, "candidate": candidate, "original": original, "twin": twin}
     given = check_roles(roles, processing_class)
     prompts = given_rows(prompts, "prompts")
@@ -134,11 +132,31 @@ def measure_fade(
     prompt_ids = encode_prompts(prompts, tokenizer)
     check_comparable(given, processing_class=tokenizer if needed else None)
     views, stops = tell_apart(given), common_stop_token_ids(given, tokenizer)
-    side = ReferenceSide(
-        open_subject("reference", views["reference"]), prompt_ids, sampling, stops, store=store, progress=progress
+    store = store or EvidenceStore(None)
+    reader = CompletionReader(
+        open_subject(SubjectKey("reference"), views["reference"]),
+        prompt_ids,
+        sampling,
+        stops,
+        store=store,
+        batch_size=batch_size,
+        progress=progress,
     )
-    rows = {name: side.against(open_subject(name, views[name])) for name in views if name != "reference"}
+    rows = {}
+    for name in (name for name in views if name != "reference"):
+        task = reader.task(open_subject(SubjectKey(name), views[name]))
+        key = content_key("completions", 1, *task.key)
+        table = store.table(f"completions-{name}", key, task.count, task.compute, whole=task.whole)
+        rows[name] = scored_as(table, name)
     return fade_measurement(rows, estimator=estimator, clusters=clusters_by_content(prompt_ids), **options)
+
+
+def scored_as(table: pa.Table, name: str) -> ScoredRows:
+    """A table of completions with the subject under its name."""
+    columns = {column: table.column(column).to_pylist() for column in table.column_names if column != "item"}
+    for column in ("sampled_from", "scored_by"):
+        columns[column] = [name if value == "subject" else value for value in columns[column]]
+    return completion_rows(columns)
 
 
 def fade_measurement(
@@ -165,6 +183,7 @@ def fade_measurement(
         name: fade(
             table.directed(sampled_from="reference", scored_by=name, estimator=estimator, clusters=clusters),
             table.directed(sampled_from=name, scored_by="reference", estimator=estimator, clusters=clusters),
+            estimator=estimator,
             confidence=confidence,
             num_resamples=num_resamples,
             seed=seed,
@@ -174,12 +193,12 @@ def fade_measurement(
     estimate, floor, start = (estimates.get(name) for name in ("candidate", "twin", "original"))
     if estimate is None:
         raise ValueError(f"there are no rows of a candidate, only of {sorted(rows)}.")
-    place = None
+    found = None
     if floor is not None and start is not None:
-        columns = np.stack([estimate.per_prompt, floor.per_prompt, start.per_prompt], axis=1)
-        resamples = bootstrap_means(columns, num_resamples=num_resamples, seed=seed) if len(columns) > 1 else None
-        place = relative(estimate.fade, floor=floor.fade, start=start.fade, resamples=resamples, confidence=confidence)
-    return FadeMeasurement(estimate, floor, start, place, estimator)
+        bootstrap = Bootstrap(confidence=confidence, num_resamples=num_resamples, seed=seed)
+        roles = {"candidate": estimate.estimate, "twin": floor.estimate, "original": start.estimate}
+        found = compare(roles, bootstrap=bootstrap)
+    return FadeMeasurement(estimate, floor, start, found, estimator)
 
 
 def fade_from_log_probs(

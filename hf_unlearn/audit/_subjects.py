@@ -1,71 +1,37 @@
-"""The models of a measurement in their roles, and the rows that comparing two of them leaves.
+"""The models of a measurement in their roles: opened, fingerprinted, with one tokenizer and one stopping rule. Does not know what is read of them."""
 
-Knows that a reference is compared with others on some prompts, and keeps what was sampled and scored. Does not know what the rows
-are used for.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from hf_unlearn._arguments import whole_number
-from hf_unlearn.audit._evidence import EvidenceStore, content_key
+from hf_unlearn.audit._contracts import SubjectKey
 from hf_unlearn.inference import (
-    Completions,
     LoadedModel,
     ModelLike,
-    ScoredRows,
     View,
     Viewable,
-    check_comparable,
-    check_room,
     check_same_tokenizer,
-    concatenate,
-    cross_score,
     default_stop_token_ids,
     load_processing_class,
     model_fingerprint,
     open_view,
-    sample_completions,
     weights_fingerprint,
 )
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How completions are drawn.
-
-    Attributes:
-        num_samples: Completions per prompt and model.
-        max_new_tokens: Where a completion is cut.
-        seed: Of the noise; equal for all models, so that models that agree produce equal samples.
-        batch_size: Rows at a time; does not change the result.
-    """
-
-    num_samples: int = 8
-    max_new_tokens: int = 64
-    seed: int = 0
-    batch_size: int = 64
-
-    def __post_init__(self) -> None:
-        for name in ("num_samples", "max_new_tokens", "batch_size"):
-            whole_number(name, getattr(self, name), minimum=1)
-        whole_number("seed", self.seed, minimum=0)
-
-
-@dataclass(frozen=True)
-class Subject:
+class LoadedSubject:
     """A model in its role, opened.
 
     Attributes:
-        role: What it is in the audit.
+        key: Its role, and the condition it is under.
         view: Itself, with the adapters that are at work in this role.
         fingerprint: Of everything that decides what it computes: the key of its evidence.
         weights_sha256: Of its weights alone: what a report names.
     """
 
-    role: str
+    key: SubjectKey
     view: View
     fingerprint: str
     weights_sha256: str
@@ -76,81 +42,12 @@ class Subject:
         return self.view.model
 
 
-def open_subject(role: str, model: Viewable) -> Subject:
+def open_subject(key: SubjectKey, model: Viewable) -> LoadedSubject:
     """Open a model and take its fingerprints, as it answers in its role."""
     view = open_view(model)
     with view.active():
         weights = weights_fingerprint(view.model)
-        return Subject(role, view, model_fingerprint(view.model, weights_sha256=weights), weights)
-
-
-class ReferenceSide:
-    """The reference on some prompts: its completions are drawn once, whatever it is compared with.
-
-    Args:
-        reference: The model that never saw the forget set.
-        prompts: Token ids.
-        sampling: How completions are drawn.
-        stops: Tokens that end a completion, for all models.
-        name: Of the prompts, in file names and progress bars.
-        store: Where to keep rows, one file per compared model.
-        progress: Whether to show progress bars.
-    """
-
-    def __init__(
-        self,
-        reference: Subject,
-        prompts: Sequence[Sequence[int]],
-        sampling: Sampling,
-        stops: Sequence[int],
-        *,
-        name: str = "",
-        store: EvidenceStore | None = None,
-        progress: bool = True,
-    ):
-        self.reference, self.prompts, self.sampling, self.stops = reference, prompts, sampling, stops
-        self.name, self.progress = name, progress
-        self.store = store or EvidenceStore(None)
-        self._completions: Completions | None = None
-        check_room(reference.model, prompts, sampling.max_new_tokens)
-
-    def against(self, other: Subject) -> ScoredRows:
-        """Both directions between the reference and another model; kept in the store under everything that determines them.
-
-        Raises:
-            ValueError: The models cannot be compared, or a prompt does not fit.
-        """
-        check_comparable({"reference": self.reference.model, other.role: other.model})
-        check_room(other.model, self.prompts, self.sampling.max_new_tokens)
-        key = content_key(self.reference.fingerprint, other.fingerprint, self.prompts, self.sampling, self.stops)
-        label = "-".join(part for part in ("fade", self.name, other.role) if part)
-        return self.store.rows(label, key, lambda: self._score_both_ways(other))
-
-    def _score_both_ways(self, other: Subject) -> ScoredRows:
-        if self._completions is None:
-            self._completions = self._sample(self.reference)
-        pair = {"reference": self.reference.view, other.role: other.view}
-        sides = {"reference": self._completions, other.role: self._sample(other)}
-        batch_size = self.sampling.batch_size
-        return concatenate(
-            *(
-                cross_score(side, sampled_from=role, models=pair, batch_size=batch_size, progress=self.progress)
-                for role, side in sides.items()
-            )
-        )
-
-    def _sample(self, subject: Subject) -> Completions:
-        return sample_completions(
-            subject.view,
-            self.prompts,
-            num_samples=self.sampling.num_samples,
-            max_new_tokens=self.sampling.max_new_tokens,
-            seed=self.sampling.seed,
-            batch_size=self.sampling.batch_size,
-            stop_token_ids=self.stops,
-            progress=self.progress,
-            label=" ".join(part for part in ("sampling", subject.role, self.name) if part),
-        )
+        return LoadedSubject(key, view, model_fingerprint(view.model, weights_sha256=weights), weights)
 
 
 def common_tokenizer(

@@ -31,14 +31,14 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} must hold options by name, such as `batch_size: 4`; it holds {type(found).__name__}."
         )
-    return {str(name).lstrip("-").replace("-", "_"): value for name, value in found.items()}
+    return {_plain_name(str(name)): value for name, value in found.items()}
 
 
 def use_config(context: typer.Context, path: Path | None) -> Path | None:
     """Take the file's values where the command line gives none; called before the other options are read."""
     if path is None:
         return None
-    known = {str(option.name): option for option in context.command.params if option.name != "config"}
+    known = {name: option for option in context.command.params if option.name != "config" for name in _names(option)}
     try:
         given = read_config(path)
     except (ValueError, OSError) as error:
@@ -48,9 +48,25 @@ def use_config(context: typer.Context, path: Path | None) -> Path | None:
         close = difflib.get_close_matches(unknown[0], known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise typer.BadParameter(f"{path} names {unknown[0]!r}, which is no option here.{hint}")
-    defaults = {name: _as_typed(known[name], value, path) for name, value in given.items() if value is not None}
+    twice = [name for name in given if sum(known[other] is known[name] for other in given) > 1]
+    if twice:
+        raise typer.BadParameter(f"{path} gives one option twice, as {' and as '.join(twice)}.")
+    defaults = {
+        str(known[name].name): _as_typed(known[name], value, path)
+        for name, value in given.items()
+        if value is not None
+    }
     context.default_map = {**(context.default_map or {}), **defaults}
     return path
+
+
+def _names(option: Any) -> list[str]:
+    """All that an option may be called in a file: as in Python, and as on the command line."""
+    return [str(option.name), *(_plain_name(spelling) for spelling in option.opts)]
+
+
+def _plain_name(spelling: str) -> str:
+    return spelling.lstrip("-").replace("-", "_")
 
 
 Config = Annotated[

@@ -36,7 +36,7 @@ def linear_cka(moments: PairedMoments, a: str, b: str, *, debiased: bool = True)
             f"{'debiased' if debiased else 'biased'} CKA needs at least {needed} rows, got {moments.count}."
         )
     hsic = _unbiased_hsic if debiased else _biased_hsic
-    centred = moments.shifted({name: moments.mean(name) for name in moments.names})
+    centred = moments.centred()
     own, other = hsic(centred, a, a), hsic(centred, b, b)
     constant = any(np.trace(centred.product(name, name)) <= moments.rounding(name) for name in (a, b))
     if constant or own <= 0 or other <= 0:

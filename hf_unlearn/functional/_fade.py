@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hf_unlearn.functional._bootstrap import bootstrap_means, percentile_interval
+from hf_unlearn.functional._estimates import Clusters, mean_estimate
+from hf_unlearn.functional._uncertainty import Bootstrap, Estimate
 
 
 ESTIMATORS = ("exact_step", "sampled")
@@ -60,11 +61,12 @@ class FadeEstimate:
         reference_to_candidate: KL(r‖u), from the reference's samples: what the candidate misses.
         candidate_to_reference: KL(u‖r), from the candidate's samples: what the candidate adds.
         fade_per_token: Nats per token: each direction's total divergence over its total tokens, summed.
-        confidence_interval: Of `fade`, bootstrap over prompts; None with a single prompt.
+        confidence_interval: Of `fade`, studentised bootstrap over prompts (or clusters of them); None below three.
         num_prompts: Distinct prompts.
         num_samples: Completions per prompt and model, on average.
         truncated_fraction: Share of completions that reached `max_new_tokens` before their end.
         per_prompt: FADE of each prompt, ordered by prompt index; shape `(num_prompts,)`.
+        estimate: `fade` with the influence of each prompt (or cluster), for comparisons that are paired.
     """
 
     fade: float
@@ -76,19 +78,21 @@ class FadeEstimate:
     num_samples: float
     truncated_fraction: float
     per_prompt: np.ndarray
+    estimate: Estimate
 
     @property
     def standard_error(self) -> float | None:
-        """Of `fade`, over prompts as the sampling units; None with a single prompt."""
-        if self.num_prompts < 2:
-            return None
-        return float(np.std(self.per_prompt, ddof=1) / np.sqrt(self.num_prompts))
+        """Of `fade`, over prompts (or clusters of them) as the sampling units; None with a single one."""
+        return self.estimate.standard_error if self.estimate.num_clusters > 1 else None
 
 
 def fade(
     from_reference: DirectedDivergence,
     from_candidate: DirectedDivergence,
     *,
+    estimator: str = "exact_step",
+    clusters: Clusters = None,
+    num_clusters: int | None = None,
     confidence: float = 0.95,
     num_resamples: int = 1000,
     seed: int = 0,
@@ -101,6 +105,10 @@ def fade(
     Args:
         from_reference: Estimates of KL(r‖u).
         from_candidate: Estimates of KL(u‖r), on the same prompts.
+        estimator: Of `ESTIMATORS`, which gave the divergences: the interval of `exact_step`, which is never negative, is found on the log
+            scale; that of `sampled`, which may be, is not.
+        clusters: Which prompts belong together (a person), one name for each distinct prompt, by ascending index; default: each by itself.
+        num_clusters: As for `mean_estimate`.
         confidence: Of the interval.
         num_resamples: Of the bootstrap over prompts.
         seed: Of the bootstrap.
@@ -109,7 +117,7 @@ def fade(
         The estimate; swapping the arguments swaps the two directions and changes nothing else.
 
     Raises:
-        ValueError: The two sides do not have the same prompts.
+        ValueError: The two sides do not have the same prompts, an unknown estimator, or clusters that do not match the prompts.
 
     Example:
         One prompt, two samples a side: (1 + 3)/2 + (2 + 2)/2 = 4 nats per sequence; (4/8) + (4/4) = 1.5 nats per token.
@@ -127,22 +135,24 @@ def fade(
             "both models must have completions for the same prompts; only one has them for prompts "
             f"{np.setxor1d(prompts, other_prompts)[:5].tolist()}."
         )
+    if estimator not in ESTIMATORS:
+        raise ValueError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {estimator!r}.")
     per_prompt = to_candidate + to_reference
-    interval = None
-    if len(prompts) > 1:
-        resamples = bootstrap_means(per_prompt, num_resamples=num_resamples, seed=seed)
-        interval = percentile_interval(resamples, confidence=confidence)
+    scale = "log" if estimator == "exact_step" else "plain"
+    estimate = mean_estimate(per_prompt, clusters, scale=scale, num_clusters=num_clusters)
+    bootstrap = Bootstrap(confidence=confidence, num_resamples=num_resamples, seed=seed)
     sides = (from_reference, from_candidate)
     return FadeEstimate(
-        fade=float(per_prompt.mean()),
+        fade=estimate.value,
         reference_to_candidate=float(to_candidate.mean()),
         candidate_to_reference=float(to_reference.mean()),
         fade_per_token=float(sum(side.values.sum(dtype=np.float64) / side.num_tokens.sum() for side in sides)),
-        confidence_interval=interval,
+        confidence_interval=bootstrap.interval(estimate),
         num_prompts=len(prompts),
         num_samples=float(sum(len(side.values) for side in sides) / (2 * len(prompts))),
         truncated_fraction=float(np.concatenate([side.truncated for side in sides]).mean()),
         per_prompt=per_prompt,
+        estimate=estimate,
     )
 
 

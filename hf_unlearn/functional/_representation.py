@@ -8,6 +8,7 @@ changes, Δu = u − o what unlearning changed, e = u − r what is left. No mod
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.linalg import eigh
 
 from hf_unlearn.functional._moments import PairedMoments
 
@@ -255,9 +256,8 @@ def _feature_inner(moments: PairedMoments, u: str, r: str, o: str) -> tuple[floa
     def trace(a: str, b: str) -> float:
         return float(np.trace(moments.difference_product(a, o, b, o)))
 
-    scale = max(float(np.trace(moments.product(name, name))) for name in (r, o))
-    scale += moments.count * max(float(moments.shifts[name] @ moments.shifts[name]) for name in (r, o))
-    return trace(u, r), trace(r, r), trace(u, u), 1e-24 * scale
+    rounding = moments.resolution**2 * max(moments.energy(name) for name in (r, o))
+    return trace(u, r), trace(r, r), trace(u, u), rounding
 
 
 def _gram_inner(moments: PairedMoments, u: str, r: str, o: str) -> tuple[float, float, float, float]:
@@ -269,41 +269,68 @@ def _gram_inner(moments: PairedMoments, u: str, r: str, o: str) -> tuple[float, 
     cross = dot(u, r) - dot(u, o) - dot(o, r) + dot(o, o)
     retraining = dot(r, r) - 2 * dot(r, o) + dot(o, o)
     unlearning = dot(u, u) - 2 * dot(u, o) + dot(o, o)
-    return cross, retraining, unlearning, 1e-14 * max(dot(r, r), dot(o, o))
+    # A relative error δ of the centred rows moves K by up to 2δ‖K‖; centring makes δ larger where the mean is large.
+    return (
+        cross,
+        retraining,
+        unlearning,
+        max(4 * relative_rounding(moments, name) * dot(name, name) for name in (r, o)),
+    )
+
+
+def relative_rounding(moments: PairedMoments, name: str) -> float:
+    """Share of the centred rows' energy that may be rounding of the rows as they are; 1 − CKA of equal models is below it."""
+    spread = float(np.trace(moments.covariance(name, name)))
+    return moments.resolution**2 * moments.energy(name) / max(spread, np.finfo(float).tiny)
 
 
 def _gram_dot(moments: PairedMoments, a: str, b: str) -> float:
     return float((moments.covariance(a, b) ** 2).sum())
 
 
+def shift_subspace(moments: PairedMoments, reference: str, original: str, dimension: int | None = None) -> np.ndarray:
+    """`principal_shift_subspace` of these two models, worked out once; shape `(width, dimension)`."""
+
+    def make() -> np.ndarray:
+        return principal_shift_subspace(
+            moments.difference_product(reference, original, reference, original), dimension
+        )
+
+    return moments.once(("shift", reference, original, dimension), make)
+
+
 def _concentration(
     moments: PairedMoments, names: tuple[str, str, str], dimension: int | None
 ) -> tuple[float | None, float | None, int | None, dict[str, str]]:
     u, r, o = names
-    shift = moments.difference_product(r, o, r, o)
-    basis = principal_shift_subspace(shift, dimension)
+    basis = shift_subspace(moments, r, o, dimension)
     width, dimension = basis.shape
     residual = moments.difference_product(u, r, u, r)
     total = float(np.trace(residual))
-    if total <= 1e-24 * max(float(np.trace(shift)), np.finfo(float).tiny):
+    if total <= moments.resolution**2 * max(moments.energy(name) for name in (u, r)):
         return (
             None,
             dimension / width,
             dimension,
             {"residual_concentration": "nothing is left: candidate and reference agree"},
         )
-    inside = float(np.trace(basis.T @ residual @ basis))
+    inside = float((basis * (residual @ basis)).sum())
     return min(1.0, max(0.0, inside / total)), dimension / width, dimension, {}
 
 
 def _principal_directions(moments: PairedMoments, name: str, count: int) -> np.ndarray | None:
     """The first right singular directions of centred features, shape `(count, width)`; None where they are not unique."""
-    covariance = moments.covariance(name, name)
-    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-    values, vectors = values[::-1], vectors[:, ::-1]
+    values, vectors = moments.once(("principal", name), lambda: _largest(moments.covariance(name, name)))
     if len(values) < count:
         return None
     following = values[count] if len(values) > count else 0.0
     if values[count - 1] - following <= max(moments.rounding(name), 1e-12 * float(values[0])):
         return None
     return vectors[:, :count].T
+
+
+def _largest(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The three largest eigenvalues (as many as `pca_distance` looks at, and the one after) and their vectors, shape `(width, 3)`."""
+    width = len(covariance)
+    values, vectors = eigh((covariance + covariance.T) / 2, subset_by_index=[max(0, width - 3), width - 1])
+    return values[::-1], vectors[:, ::-1]

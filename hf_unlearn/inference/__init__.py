@@ -1,7 +1,13 @@
 """Frozen models to rows: sampling and scoring, on one process or many. Knows nothing of data sets, metrics or training."""
 
-from hf_unlearn.inference._answers import AnswerReading as AnswerReading
-from hf_unlearn.inference._answers import read_answers as read_answers
+from hf_unlearn.inference._answer_views import AnswerReading as AnswerReading
+from hf_unlearn.inference._answer_views import lens_log_probs as lens_log_probs
+from hf_unlearn.inference._answer_views import read_answers as read_answers
+from hf_unlearn.inference._answer_views import score as score
+from hf_unlearn.inference._answers import answer_tables as answer_tables
+from hf_unlearn.inference._batching import Example as Example
+from hf_unlearn.inference._checkpoints import hub_commit as hub_commit
+from hf_unlearn.inference._checkpoints import split_revision as split_revision
 from hf_unlearn.inference._completions import Completions as Completions
 from hf_unlearn.inference._features import POOLINGS as POOLINGS
 from hf_unlearn.inference._features import FeatureSettings as FeatureSettings
@@ -13,13 +19,12 @@ from hf_unlearn.inference._fingerprint import share_starting_weights as share_st
 from hf_unlearn.inference._fingerprint import weights_fingerprint as weights_fingerprint
 from hf_unlearn.inference._hidden import HiddenReader as HiddenReader
 from hf_unlearn.inference._hidden import NoHiddenStatesError as NoHiddenStatesError
-from hf_unlearn.inference._layer_reading import lens_log_probs as lens_log_probs
-from hf_unlearn.inference._layer_reading import patching_effects as patching_effects
 from hf_unlearn.inference._loading import LoadedModel as LoadedModel
 from hf_unlearn.inference._loading import ModelLike as ModelLike
 from hf_unlearn.inference._loading import is_classifier as is_classifier
 from hf_unlearn.inference._loading import load_model as load_model
 from hf_unlearn.inference._loading import load_processing_class as load_processing_class
+from hf_unlearn.inference._loading import opened_revision as opened_revision
 from hf_unlearn.inference._loading import plain_model as plain_model
 from hf_unlearn.inference._loading import saved_tokenizer as saved_tokenizer
 from hf_unlearn.inference._models import check_comparable as check_comparable
@@ -29,6 +34,8 @@ from hf_unlearn.inference._models import model_depth as model_depth
 from hf_unlearn.inference._models import shortest_context as shortest_context
 from hf_unlearn.inference._models import undisturbed as undisturbed
 from hf_unlearn.inference._models import vocabulary_size as vocabulary_size
+from hf_unlearn.inference._patching import patching_effects as patching_effects
+from hf_unlearn.inference._patching import patching_tables as patching_tables
 from hf_unlearn.inference._prompts import check_room as check_room
 from hf_unlearn.inference._prompts import check_token_ids as check_token_ids
 from hf_unlearn.inference._prompts import default_stop_token_ids as default_stop_token_ids
@@ -39,11 +46,12 @@ from hf_unlearn.inference._rows import ScoredRows as ScoredRows
 from hf_unlearn.inference._rows import check_estimator as check_estimator
 from hf_unlearn.inference._rows import completion_rows as completion_rows
 from hf_unlearn.inference._rows import concatenate as concatenate
-from hf_unlearn.inference._rows import load_rows as load_rows
+from hf_unlearn.inference._sampling import completions_from_table as completions_from_table
 from hf_unlearn.inference._sampling import sample_completions as sample_completions
+from hf_unlearn.inference._sampling import sample_tables as sample_tables
 from hf_unlearn.inference._scoring import OwnStates as OwnStates
 from hf_unlearn.inference._scoring import cross_score as cross_score
-from hf_unlearn.inference._scoring import score as score
+from hf_unlearn.inference._scoring import score_tables as score_tables
 from hf_unlearn.inference._sharding import OtherProcessError as OtherProcessError
 from hf_unlearn.inference._sharding import agreed as agreed
 from hf_unlearn.inference._sharding import gather as gather

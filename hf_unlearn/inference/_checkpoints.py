@@ -24,6 +24,52 @@ _COMPUTED = re.compile(r"\.(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\
 _HEAD = re.compile(r"(^|\.)pooler\.")
 
 
+def split_revision(name: str | os.PathLike, revision: str | None = None) -> tuple[str, str | None]:
+    """A model reference as name and revision: `me/model@v1` is revision v1 of the Hub's me/model, unless there is such a path here.
+
+    Args:
+        name: Path, id, or id with a revision (branch, tag, commit or `refs/pr/1`).
+        revision: Given beside it.
+
+    Raises:
+        FileNotFoundError: Nothing before or behind the `@`.
+        ValueError: Two different revisions.
+
+    Example:
+        >>> split_revision("me/model@v1"), split_revision("me/model")
+        (('me/model', 'v1'), ('me/model', None))
+    """
+    name = str(name)
+    if "@" not in name or os.path.exists(name) or os.path.isabs(name) or name.startswith((".", "~")):
+        return name, revision
+    repository, _, named = name.partition("@")
+    if revision is not None and revision != named:
+        raise ValueError(
+            f"{name!r} names the revision {named!r}, and revision={revision!r} was given; pass one of them."
+        )
+    if not repository or not named:
+        raise FileNotFoundError(
+            f"cannot open model {name!r}: there is no such folder, and a revision is written behind an id, as in me/model@v1."
+        )
+    return repository, named
+
+
+def hub_commit(name: str | os.PathLike) -> str | None:
+    """The commit of a Hub id (or of one of its revisions) that lies in the cache, so that was opened; None of a path or what was not."""
+    try:
+        repository, revision = split_revision(name)
+        if os.path.exists(repository):
+            return None
+        found = [
+            try_to_load_from_cache(repository, file, revision=revision)
+            for file in ("config.json", "adapter_config.json")
+        ]
+    except (HFValidationError, FileNotFoundError):
+        return None
+    # …/snapshots/<commit>/config.json
+    return next((os.path.basename(os.path.dirname(path)) for path in found if isinstance(path, str)), None)
+
+
 def refuse_unknown(name: str, revision: str | None = None) -> None:
     """Say at once that a path or id leads nowhere; without a network the clients try for minutes.
 
@@ -45,12 +91,17 @@ def refuse_unknown(name: str, revision: str | None = None) -> None:
     files = ("config.json", "adapter_config.json", "tokenizer_config.json")
     if any(isinstance(try_to_load_from_cache(name, file, revision=revision), str) for file in files):
         return
-    nowhere = f"cannot open model {name!r}: there is no such folder here, nothing of it in the cache, and the Hub"
+    shown = name if revision is None else f"{name}@{revision}"
+    nowhere = f"cannot open model {shown!r}: there is no such folder here, nothing of it in the cache, and the Hub"
     if constants.HF_HUB_OFFLINE:
         raise FileNotFoundError(f"{nowhere} is not asked (HF_HUB_OFFLINE is set).")
     try:
         HfApi().model_info(name, revision=revision, timeout=10)
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+    except RevisionNotFoundError as error:
+        raise FileNotFoundError(
+            f"cannot open model {shown!r}: the Hub's {name} has no branch, tag or commit {revision!r}. ({_first_line(error)})"
+        ) from error
+    except RepositoryNotFoundError as error:
         raise FileNotFoundError(f"{nowhere} does not have it, or not for you. ({_first_line(error)})") from error
     except HfHubHTTPError:
         return  # a Hub that answers, if only that it will not say: opening the model tells why

@@ -3,6 +3,8 @@
 Knows log-probabilities of drawn tokens, and how exact a precision allows them to be.
 """
 
+from collections.abc import Sequence
+
 import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
@@ -71,6 +73,7 @@ def check_causal(model: PreTrainedModel | PeftModel, input_ids: torch.Tensor) ->
 
 def check_drawn(
     completions: Completions,
+    items: Sequence[int],
     scored: torch.Tensor,
     differences: torch.Tensor,
     *,
@@ -81,8 +84,9 @@ def check_drawn(
 
     Args:
         completions: Of the model; without `log_probs` nothing can be said.
-        scored: Log-probability of each completion, nats, shape `(completions,)`.
-        differences: Of each completion's token that lies farthest from its drawing, in units of its logit's size; same shape.
+        items: Which of them were scored, by row.
+        scored: Log-probability of each of these, nats, shape `(items,)`.
+        differences: Of each one's token that lies farthest from its drawing, in units of its logit's size; same shape.
         name: The model's role.
         model: That drew and scored them.
 
@@ -91,16 +95,16 @@ def check_drawn(
     """
     if completions.log_probs is None:
         return
-    allowed, drawn = tolerance(model), completions.log_probs.double().sum(1)
+    allowed, drawn = tolerance(model), completions.log_probs[list(items)].double().sum(1)
     wrong = int((differences > allowed).sum())
-    excess = (drawn - scored) / completions.num_tokens
+    excess = (drawn - scored) / completions.num_tokens[list(items)]
     noise = 3 * float(excess.std() / len(excess) ** 0.5) if len(excess) > 1 else float("inf")
     if not wrong and not float(excess.mean()) - noise > LARGEST_EXCESS:
         return
     worst = int(differences.argmax())
     raise RuntimeError(
-        f"what was sampled from {name} ({type(model).__name__}) is not what is scored: {wrong} of {len(completions)} completions have another "
-        f"log-probability than they were drawn with (completion {worst}: drawn {float(drawn[worst]):.4f}, scored {float(scored[worst]):.4f} "
+        f"what was sampled from {name} ({type(model).__name__}) is not what is scored: {wrong} of {len(items)} completions have another "
+        f"log-probability than they were drawn with (completion {items[worst]}: drawn {float(drawn[worst]):.4f}, scored {float(scored[worst]):.4f} "
         f"nats; a token differs by {float(differences[worst]):.2g} of its logit, where rounding allows {allowed:.2g}; on average a token "
         f"was drawn with {float(excess.mean()):.2g} nats more). {_likely_cause(model)}; no divergence can be measured from its samples."
     )

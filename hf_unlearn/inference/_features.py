@@ -5,7 +5,7 @@ what is computed from them.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -13,9 +13,11 @@ import numpy as np
 import torch
 
 from hf_unlearn._arguments import whole_number, whole_numbers
-from hf_unlearn.functional import IGNORE_INDEX, PairedMoments
+from hf_unlearn.functional import PairedMoments
+from hf_unlearn.inference._batching import batches, right_padded, unpadded
 from hf_unlearn.inference._hidden import HiddenReader
-from hf_unlearn.inference._models import rope_switch, undisturbed
+from hf_unlearn.inference._models import undisturbed
+from hf_unlearn.inference._rounds import rounds
 from hf_unlearn.inference._sharding import gather, my_share
 from hf_unlearn.inference._views import View, Viewable, open_view, tell_apart
 
@@ -106,7 +108,8 @@ def representation_moments(
     with undisturbed(*(view.model for view in opened.values())):
         readers, layer_map = _prepare(opened, examples, settings)
         stream = _MomentStream()
-        for batch in my_share(batches(examples, settings.batch_size, opened.values()), label=label, progress=progress):
+        plan = batches(_lengths(examples), settings.batch_size, opened.values())
+        for batch in my_share(plan, label=label, progress=progress):
             features = _read(readers, layer_map, [examples[index] for index in batch], settings, widths)
             stream.add(features)
         totals = stream.finish()
@@ -147,12 +150,22 @@ def feature_rows(
     opened = open_view(model, kind="any")
     with undisturbed(opened.model):
         readers, layer_map = _prepare({"model": opened}, examples, settings)
-        done = []
-        for batch in my_share(batches(examples, settings.batch_size, [opened]), label=label, progress=progress):
-            features = _read(readers, layer_map, [examples[index] for index in batch], settings, {"model": {}})
-            done.append((batch, {layer: rows["model"].astype(np.float32) for layer, rows in features.items()}))
+
+    def read(batch: list[int]) -> dict[int, np.ndarray]:
+        found = _read(readers, layer_map, [examples[index] for index in batch], settings, {"model": {}})
+        return {layer: rows["model"].astype(np.float32) for layer, rows in found.items()}
+
+    lengths = _lengths(examples)
+    done = rounds(
+        batches(lengths, settings.batch_size, [opened]),
+        read,
+        models=[opened.model],
+        tokens=lambda batch: len(batch) * max(1, lengths[batch[0]]),
+        label=label,
+        progress=progress,
+    )
     result: dict[int, np.ndarray] = {}
-    for batch, features in gather(done):
+    for batch, features in itertools.chain.from_iterable(done):
         for layer, rows in features.items():
             target = result.setdefault(layer, np.zeros((len(examples), rows.shape[1]), np.float32))
             target[batch] = rows
@@ -176,30 +189,27 @@ def _layer_map(depths: Mapping[str, int], settings: FeatureSettings) -> dict[int
             f"these models differ in depth (layers: {dict(depths)}), so layers do not correspond; pass match_depth=True to compare "
             "layers at the same relative depth."
         )
-    layers = tuple(range(1, first + 1)) if settings.layers is None else settings.layers
-    unknown = [layer for layer in layers if not 0 <= layer <= first]
-    if unknown:
-        raise ValueError(f"there is no layer {unknown[0]}; layers go from 0 (embeddings) to {first}.")
     return {
-        layer: {name: round(layer * depth / first) for name, depth in depths.items()} for layer in sorted(set(layers))
+        layer: {name: round(layer * depth / first) for name, depth in depths.items()}
+        for layer in chosen_layers(first, settings)
     }
 
 
-def batches(examples: Sequence[Inputs], batch_size: int, views: Iterable[View] = ()) -> list[list[int]]:
-    """Like lengths together, and never rows on two sides of a length at which one of the models changes (`rope_switch`); the plan does not
-    depend on the number of processes."""
-    switches = [switch for view in views if (switch := rope_switch(view.model)) is not None]
+def chosen_layers(depth: int, settings: FeatureSettings) -> list[int]:
+    """Layers to read of a model, ascending.
 
-    def length(index: int) -> int:
-        ids = examples[index].get("input_ids")
-        return len(ids) if ids is not None else 0  # type: ignore[arg-type]
+    Raises:
+        ValueError: One that it does not have.
+    """
+    layers = range(1, depth + 1) if settings.layers is None else settings.layers
+    unknown = [layer for layer in layers if not 0 <= layer <= depth]
+    if unknown:
+        raise ValueError(f"there is no layer {unknown[0]}; layers go from 0 (embeddings) to {depth}.")
+    return sorted(set(layers))
 
-    def side(index: int) -> list[bool]:
-        return [length(index) > switch for switch in switches]
 
-    order = sorted(range(len(examples)), key=lambda index: -length(index))
-    alike = [list(members) for _, members in itertools.groupby(order, key=side)]
-    return [members[at : at + batch_size] for members in alike for at in range(0, len(members), batch_size)]
+def _lengths(examples: Sequence[Inputs]) -> list[int]:
+    return [len(unpadded(example)[0]) if "input_ids" in example else 0 for example in examples]
 
 
 def collate(examples: Sequence[Inputs]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
@@ -214,30 +224,15 @@ def collate(examples: Sequence[Inputs]) -> tuple[dict[str, torch.Tensor], torch.
     if "input_ids" not in examples[0]:
         names = [name for name in examples[0] if name != "labels"]
         return {name: torch.stack([torch.as_tensor(row[name]) for row in examples]) for name in names}, None
-    stripped = [_without_padding(example) for example in examples]
-    longest = max(len(ids) for ids, _ in stripped)
-    input_ids = torch.zeros(len(stripped), longest, dtype=torch.int64)
-    attention_mask, pooled = torch.zeros_like(input_ids), torch.zeros(len(stripped), longest, dtype=torch.bool)
-    for row, (ids, wanted) in enumerate(stripped):
-        input_ids[row, : len(ids)] = torch.tensor(ids)
-        attention_mask[row, : len(ids)] = 1
-        pooled[row, : len(ids)] = torch.tensor(wanted)
-    return {"input_ids": input_ids, "attention_mask": attention_mask}, pooled
-
-
-def _without_padding(example: Inputs) -> tuple[list[int], list[bool]]:
-    ids: list[int] = [int(token) for token in example["input_ids"]]  # type: ignore[attr-defined]
-    real = [bool(flag) for flag in example.get("attention_mask", [1] * len(ids))]  # type: ignore[attr-defined]
-    labels = example.get("labels")
-    wanted = [True] * len(ids) if labels is None else [int(label) != IGNORE_INDEX for label in labels]  # type: ignore[attr-defined]
-    kept = [at for at in range(len(ids)) if real[at]]
-    ids, wanted = [ids[at] for at in kept], [wanted[at] for at in kept]
-    wanted[:1] = [False]  # a first token that all others attend to would drown everything else
-    if not any(wanted):
+    batch = right_padded(examples)
+    # A first token that all others attend to would drown everything else.
+    empty = (~batch.is_answer.any(1)).nonzero()
+    if len(empty):
         raise ValueError(
-            f"an example of {len(ids)} tokens has none to pool (the first token never counts, nor do tokens without a label)."
+            f"an example of {int(batch.attention_mask[empty[0, 0]].sum())} tokens has none to pool (the first token never counts, nor do "
+            "tokens without a label)."
         )
-    return ids, wanted
+    return batch.inputs, batch.is_answer
 
 
 def _read(
@@ -260,8 +255,7 @@ def _read(
         for layer, numbers in layer_map.items():
             rows = states[numbers[name]].cpu().double().numpy()
             widths[name][layer] = rows.shape[1]
-            if rows.shape[1] > settings.max_width:
-                rows = rows @ projection(rows.shape[1], settings.max_width, settings.seed)
+            rows = project(rows, settings)
             if not np.isfinite(rows).all():
                 raise ValueError(f"hidden states of {name!r} at layer {numbers[name]} are not all finite.")
             features[layer][name] = rows
@@ -287,6 +281,13 @@ def pool(hidden: torch.Tensor, pooled: torch.Tensor | None, pooling: str) -> tor
         return hidden[torch.arange(len(hidden), device=hidden.device), (places * pooled).argmax(1)]
     weights = pooled.to(hidden.dtype) / pooled.sum(1, keepdim=True)
     return torch.einsum("btd,bt->bd", hidden, weights)
+
+
+def project(rows: np.ndarray, settings: FeatureSettings) -> np.ndarray:
+    """Rows wider than `max_width` projected to it, others as they are."""
+    if rows.shape[1] <= settings.max_width:
+        return rows
+    return rows @ projection(rows.shape[1], settings.max_width, settings.seed)
 
 
 @lru_cache(maxsize=8)

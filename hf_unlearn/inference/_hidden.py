@@ -71,9 +71,9 @@ class HiddenReader:
         if self.blocks is None:
             states = self._forward(inputs, output_hidden_states=True).hidden_states
             for layer in sorted(layers):
-                consume(layer, self._of_tokens(layer, states[layer], inputs))
+                consume(layer, self.of_tokens(layer, states[layer], inputs))
             return
-        with self.listening(layers, lambda layer, states: consume(layer, self._of_tokens(layer, states, inputs))):
+        with self.listening(layers, lambda layer, states: consume(layer, self.of_tokens(layer, states, inputs))):
             self._forward(inputs)
 
     @contextmanager
@@ -143,10 +143,10 @@ class HiddenReader:
                 return blocks, depth
         logger.info("the blocks of %s were not found; its hidden_states are used.", type(self.body).__name__)
         for layer, layer_states in enumerate(states):
-            self._of_tokens(layer, layer_states, sample)
+            self.of_tokens(layer, layer_states, sample)
         return None, depth
 
-    def _of_tokens(self, layer: int, states: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def of_tokens(self, layer: int, states: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """States of shape `(batch, tokens, width)`, of the very tokens that were given; a soft prompt adds its own in front."""
         tokens = _as_tokens(states, maps=self._maps)
         text = "input_ids" in inputs

@@ -5,6 +5,7 @@ Knows how to open them safely. Does not know what they are compared with or what
 
 import os
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
 from peft import PeftConfig, PeftModel
@@ -27,11 +28,12 @@ from hf_unlearn.inference._checkpoints import (
     check_complete,
     has_file,
     refuse_unknown,
+    split_revision,
 )
 
 
 ModelLike: TypeAlias = PreTrainedModel | PeftModel | str | os.PathLike
-"""A loaded causal language model, the path of one, or its Hub id; also a PEFT adapter's path or id."""
+"""A loaded causal language model, the path of one, or its Hub id, if need be with a revision (`me/model@v1`); also a PEFT adapter's path or id."""
 
 
 LoadedModel: TypeAlias = PreTrainedModel | PeftModel
@@ -41,6 +43,10 @@ CLASSIFIERS: dict[str, type] = {
     "ForImageClassification": AutoModelForImageClassification,
 }
 """How the classes of classifiers end, and what opens them."""
+
+
+_REVISIONS: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()
+"""Of models that were opened here under a revision: their own configuration does not keep it."""
 
 
 def load_model(
@@ -59,7 +65,7 @@ def load_model(
             repository with an `adapter_config.json` is opened as adapter on the base model it names.
         dtype: Of the weights, where the model is opened here; "auto" keeps the saved one.
         device: Where to put a model opened here; default: the accelerator if there is one.
-        revision: Hub revision of an id.
+        revision: Hub revision of an id; or behind it, as in `me/model@v1`.
         trust_remote_code: Whether code from the repository may run. Off unless asked for.
         kind: "causal_lm"; "classifier": of sequences or images, with its head; or "any": also encoders, vision models and whatever
             else `AutoModel` opens.
@@ -75,7 +81,7 @@ def load_model(
     model = plain_model(model, kind=kind)
     if not isinstance(model, (str, os.PathLike)):
         return model
-    name = str(model)
+    name, revision = split_revision(model, revision)
     refuse_unknown(name, revision)
     options = {"revision": revision, "dtype": dtype, "trust_remote_code": trust_remote_code, "kind": kind}
     try:
@@ -105,21 +111,32 @@ def load_processing_class(
     """
     if isinstance(processing_class, PreTrainedTokenizerBase):
         return processing_class
-    source = processing_class
-    if source is None:
+    given: str | os.PathLike = processing_class if processing_class is not None else ""
+    if processing_class is None:
         # A model opened from a folder or the Hub remembers where it came from, and so does the base of an adapter.
-        source = model if isinstance(model, (str, os.PathLike)) else _home(model)
-    if not str(source):
+        given = model if isinstance(model, (str, os.PathLike)) else _home(model)
+    if not str(given):
         raise ValueError("pass processing_class=: the model was built in memory and has no tokenizer of its own.")
-    refuse_unknown(str(source), revision)
-    if processing_class is None and _is_adapter_alone(str(source), revision):
-        config = PeftConfig.from_pretrained(str(source), revision=revision)
-        source, revision = str(config.base_model_name_or_path), config.revision
-        refuse_unknown(source, revision)
+    source, revision = split_revision(given, revision)
+    refuse_unknown(source, revision)
+    if processing_class is None and _is_adapter_alone(source, revision):
+        source, revision = _base_of_adapter(source, revision)
     try:
-        return AutoTokenizer.from_pretrained(str(source), revision=revision, trust_remote_code=trust_remote_code)
+        return AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise ValueError(f"no tokenizer in {str(source)!r}: pass processing_class=. ({error})") from error
+
+
+def _base_of_adapter(name: str, revision: str | None) -> tuple[str, str | None]:
+    """Name and revision of the base that an adapter names, if there is one.
+
+    Raises:
+        FileNotFoundError: It leads nowhere.
+    """
+    config = PeftConfig.from_pretrained(name, revision=revision)
+    base, revision = split_revision(str(config.base_model_name_or_path), config.revision)
+    refuse_unknown(base, revision)
+    return base, revision
 
 
 def _is_adapter_alone(name: str, revision: str | None) -> bool:
@@ -143,30 +160,34 @@ def saved_configs(name: str | os.PathLike) -> list[PreTrainedConfig | Generation
     Raises:
         FileNotFoundError: There is no model.
     """
-    name = str(name)
-    refuse_unknown(name)
+    name, revision = split_revision(name)
+    refuse_unknown(name, revision)
     try:
-        if has_file(name, "adapter_config.json", None):
-            name = str(PeftConfig.from_pretrained(name).base_model_name_or_path)
-            refuse_unknown(name)
-        configs = [AutoConfig.from_pretrained(name).get_text_config()]
+        if has_file(name, "adapter_config.json", revision):
+            name, revision = _base_of_adapter(name, revision)
+        configs = [AutoConfig.from_pretrained(name, revision=revision).get_text_config()]
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
             f"cannot open model {name!r}: it is neither a local model folder nor one that the Hub gives now. ({error})"
         ) from error
-    if has_file(name, "generation_config.json", None):
-        configs.append(GenerationConfig.from_pretrained(name))
+    if has_file(name, "generation_config.json", revision):
+        configs.append(GenerationConfig.from_pretrained(name, revision=revision))
     return configs
 
 
+def opened_revision(model: LoadedModel) -> str | None:
+    """Under which revision of a Hub id `load_model` opened a model (of an adapter: its base); None where none was named."""
+    return _REVISIONS.get(model.get_base_model() if isinstance(model, PeftModel) else model)
+
+
 def _home(model: LoadedModel) -> str:
-    """Where a loaded model says that it came from, if that is still there."""
-    name = str(getattr(model.config, "_name_or_path", ""))
+    """Where a loaded model says that it came from, with its revision, if that is still there."""
+    name, revision = str(getattr(model.config, "_name_or_path", "")), opened_revision(model)
     try:
-        refuse_unknown(name)
+        refuse_unknown(name, revision)
     except FileNotFoundError:
         return ""
-    return name
+    return name if revision is None else f"{name}@{revision}"
 
 
 def is_classifier(model: ModelLike) -> bool:
@@ -179,6 +200,7 @@ def is_classifier(model: ModelLike) -> bool:
 
 def _classifier_of(name: str, revision: str | None) -> type | None:
     try:
+        name, revision = split_revision(name, revision)
         refuse_unknown(name, revision)
         architectures = AutoConfig.from_pretrained(name, revision=revision).architectures or []
     except (OSError, ValueError):
@@ -225,6 +247,8 @@ def _open(name: str, options: dict) -> PreTrainedModel:
     if asked == "classifier":
         kind = _classifier_of(name, options["revision"]) or AutoModelForSequenceClassification
     model, report = kind.from_pretrained(name, use_safetensors=True, output_loading_info=True, **options)
+    if options["revision"] is not None and not os.path.isdir(name):
+        _REVISIONS[model] = options["revision"]
     check_complete(name, model, report, only_body=only_body)
     return model
 
@@ -239,11 +263,12 @@ def _open_adapter(name: str, options: dict) -> PeftModel:
     revision = options["revision"]
     if not has_file(name, ADAPTER_WEIGHTS, revision):
         raise OSError(f"the adapter {name!r} has no {ADAPTER_WEIGHTS}")
-    config = PeftConfig.from_pretrained(name, revision=revision)
-    base = str(config.base_model_name_or_path)
-    refuse_unknown(base, config.revision)
+    base, base_revision = _base_of_adapter(name, revision)
     opened = PeftModel.from_pretrained(
-        _open(base, {**options, "revision": config.revision}), name, revision=revision, config=config
+        _open(base, {**options, "revision": base_revision}),
+        name,
+        revision=revision,
+        config=PeftConfig.from_pretrained(name, revision=revision),
     )
     check_adapter_complete(name, opened, revision)
     return opened

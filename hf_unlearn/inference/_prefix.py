@@ -50,10 +50,25 @@ def shared_prefix_cache(
     Returns:
         A cache for `prompts · repeats` rows, or None where there is nothing to share or the model cannot.
     """
-    if input_ids.shape[1] < 2 or repeats < 2 or not _takes_dynamic_cache(model):
+    if input_ids.shape[1] < 2 or repeats < 2 or not takes_dynamic_cache(model):
         return None
+    cache = prompt_cache(model, getattr(model, model.base_model_prefix), input_ids, attention_mask)
+    cache.batch_repeat_interleave(repeats)
+    return cache
+
+
+def prompt_cache(
+    model: PreTrainedModel | PeftModel, body: torch.nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor
+) -> DynamicCache:
+    """Keys and values of all prompt tokens but the last.
+
+    Args:
+        model: Whose configuration says what a cache is made of.
+        body: What fills it.
+        input_ids: Left-padded prompts, shape `(prompts, longest)`.
+        attention_mask: Of the same shape.
+    """
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
-    body = getattr(model, model.base_model_prefix)
     body(
         input_ids=input_ids[:, :-1],
         attention_mask=attention_mask[:, :-1],
@@ -61,11 +76,10 @@ def shared_prefix_cache(
         past_key_values=cache,
         use_cache=True,
     )
-    cache.batch_repeat_interleave(repeats)
     return cache
 
 
-def _takes_dynamic_cache(model: PreTrainedModel | PeftModel) -> bool:
+def takes_dynamic_cache(model: PreTrainedModel | PeftModel) -> bool:
     """Whether the prompt's keys and values can be computed once and repeated: plain attention only.
 
     Recurrent and hybrid models keep other states, which some of them do not let anyone repeat; they do without sharing.
@@ -79,3 +93,8 @@ def _takes_dynamic_cache(model: PreTrainedModel | PeftModel) -> bool:
         return False
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
     return all(type(layer).__name__ in ("DynamicLayer", "DynamicSlidingWindowLayer") for layer in cache.layers)
+
+
+def can_drop_rows(cache: DynamicCache) -> bool:
+    """Whether rows can be taken out of a cache while a generation is under way: plain layers that keep everything."""
+    return all(type(layer).__name__ == "DynamicLayer" for layer in cache.layers)

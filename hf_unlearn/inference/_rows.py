@@ -1,11 +1,9 @@
 """Tidy rows: what a pass over the data leaves behind. Metrics are functions of rows; rows are evidence and can be kept."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 
 from hf_unlearn.functional import ESTIMATORS, DirectedDivergence
 
@@ -152,16 +150,3 @@ def answer_rows(columns: dict[str, object]) -> AnswerRows:
 def concatenate(*tables: ScoredRows) -> ScoredRows:
     """All rows, in order."""
     return ScoredRows(pa.concat_tables([rows.table for rows in tables]))
-
-
-def load_rows(path: Path) -> ScoredRows | AnswerRows:
-    """Rows from a Parquet file.
-
-    Raises:
-        ValueError: Not a file of rows.
-    """
-    table = pa.parquet.read_table(path).replace_schema_metadata()
-    for kind in (ScoredRows, AnswerRows):
-        if table.schema == kind._schema:
-            return kind(table)
-    raise ValueError(f"{path} does not hold rows of this library; its columns are {table.column_names}.")

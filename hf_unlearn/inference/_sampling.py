@@ -6,31 +6,36 @@ log-probability that it was drawn with, so that scoring can compare.
 """
 
 import hashlib
-import itertools
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
 import torch
 from peft import PeftModel
-from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
+from torch.nn.utils.rnn import pad_sequence
+from transformers import DynamicCache, LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_unlearn.functional import gumbel_draw
+from hf_unlearn.inference._batching import batches, chosen_items
 from hf_unlearn.inference._completions import Completions
 from hf_unlearn.inference._generation import guard, neutralise, pads_well
-from hf_unlearn.inference._models import base_model, rope_switch, undisturbed
-from hf_unlearn.inference._prefix import left_padded, shared_prefix_cache
+from hf_unlearn.inference._models import base_model, undisturbed
+from hf_unlearn.inference._prefix import can_drop_rows, left_padded, shared_prefix_cache
 from hf_unlearn.inference._prompts import Prompts, check_room, default_stop_token_ids, encode_prompts
-from hf_unlearn.inference._sharding import gather, my_share
-from hf_unlearn.inference._views import Viewable, open_view
+from hf_unlearn.inference._rounds import rounds
+from hf_unlearn.inference._views import View, Viewable, open_view
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Rows that are generated together: some prompts of similar length, the same range of samples for each."""
-
-    prompts: list[int]
-    samples: range
+SAMPLE_SCHEMA = pa.schema(
+    [
+        ("item", pa.int64()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("log_probs", pa.list_(pa.float32())),
+        ("truncated", pa.bool_()),
+    ]
+)
 
 
 def sample_completions(
@@ -72,6 +77,59 @@ def sample_completions(
         ValueError: No prompts, an empty prompt, a prompt that leaves no room in the model's context, or counts below 1.
         RuntimeError: The model changes its distribution while generating in a way that cannot be set aside.
     """
+    prompt_ids = encode_prompts(prompts, processing_class)
+    view = open_view(model)
+    stops = stop_token_ids if stop_token_ids is not None else default_stop_token_ids(view.model, processing_class)
+    tables = sample_tables(
+        view,
+        prompt_ids,
+        num_samples=num_samples,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        stop_token_ids=stops,
+        batch_size=batch_size,
+        progress=progress,
+        label=label,
+    )
+    return completions_from_table(pa.concat_tables(list(tables)), prompt_ids, num_samples)
+
+
+def sample_tables(
+    model: Viewable,
+    prompts: Sequence[Sequence[int]],
+    *,
+    items: Sequence[int] | None = None,
+    num_samples: int = 8,
+    max_new_tokens: int = 128,
+    seed: int = 0,
+    stop_token_ids: Sequence[int] | None = None,
+    batch_size: int = 64,
+    progress: bool = True,
+    label: str = "sampling",
+) -> Iterator[pa.Table]:
+    """Sample as `sample_completions` does, table by table.
+
+    Args:
+        model: As there.
+        prompts: Token ids; all of them, also where only some are completed: a prompt that occurs again has noise of its own.
+        items: Which completions to give out: number of the prompt · `num_samples` + number of the sample, always all samples of a prompt. Default:
+            all.
+        num_samples: As there, and so are the others.
+        max_new_tokens: Where a completion is cut.
+        seed: Of the noise.
+        stop_token_ids: Tokens that end a completion; default: what the model names as end tokens.
+        batch_size: Rows at a time.
+        progress: Whether to show a progress bar (on the main process).
+        label: What the bar says.
+
+    Returns:
+        Tables, together every item once, in no particular order, on every process: `item`; `token_ids`, the end token included; `log_probs` that
+        they were drawn with, nats; and `truncated`, whether the completion was cut before its end.
+
+    Raises:
+        ValueError: As `sample_completions`, or items that are not all samples of their prompts.
+        RuntimeError: As `sample_completions`.
+    """
     for name, value in {
         "num_samples": num_samples,
         "max_new_tokens": max_new_tokens,
@@ -79,24 +137,110 @@ def sample_completions(
     }.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}.")
-    prompt_ids = encode_prompts(prompts, processing_class)
+    prompt_ids = encode_prompts(prompts, None)
     view = open_view(model)
-    model = view.model
-    check_room(model, prompt_ids, max_new_tokens)
-    stops = tuple(stop_token_ids) if stop_token_ids is not None else default_stop_token_ids(model, processing_class)
-    keys = _noise_keys(prompt_ids)
-    with undisturbed(model), view.active():
-        neutralise(model, max_new_tokens, stops)
+    check_room(view.model, prompt_ids, max_new_tokens)
+    stops = tuple(stop_token_ids) if stop_token_ids is not None else default_stop_token_ids(view.model)
+    chosen = _whole_prompts(chosen_items(items, len(prompt_ids) * num_samples), num_samples)
+    draw = _Draw(prompt_ids, _noise_keys(prompt_ids), num_samples, max_new_tokens, seed, stops)
+
+    def tables() -> Iterator[pa.Table]:
         shortest = min(prompt_ids, key=len)
-        step = guard(model, shortest)
-        groups = _plan(
-            prompt_ids, num_samples, batch_size, pads=pads_well(model, shortest, step), switch=rope_switch(model)
-        )
-        blocks = [
-            _generate(model, prompt_ids, group, keys=keys, num_samples=num_samples, seed=seed, stops=stops)
-            for group in my_share(groups, label=label, progress=progress)
+        with undisturbed(view.model), view.active():
+            neutralise(view.model, max_new_tokens, stops)
+            pads = pads_well(view.model, shortest, guard(view.model, shortest))
+        plan = [
+            group
+            for group in _plan(prompt_ids, num_samples, batch_size, view=view, pads=pads)
+            if not chosen.isdisjoint(
+                group.prompts
+            )  # whole groups, so that a sample never hangs on what else is asked for
         ]
-    return _collect(gather(blocks), prompt_ids, num_samples, stops)
+        done = rounds(
+            plan,
+            lambda group: _generate(view, group, draw),
+            models=[view.model],
+            tokens=lambda group: len(group.rows) * (len(prompt_ids[group.prompts[0]]) + max_new_tokens),
+            label=label,
+            progress=progress,
+        )
+        for round_ in done:
+            columns = zip(
+                *(row for group, rows in round_ for row in rows if row[0] // num_samples in chosen), strict=True
+            )
+            yield pa.table(dict(zip(SAMPLE_SCHEMA.names, columns, strict=True)), schema=SAMPLE_SCHEMA)
+
+    return tables()
+
+
+def completions_from_table(table: pa.Table, prompts: Sequence[Sequence[int]], num_samples: int) -> Completions:
+    """Completions from all tables of `sample_tables`, in the order of the prompts.
+
+    Args:
+        table: The tables, one after the other.
+        prompts: That were completed.
+        num_samples: Per prompt.
+
+    Raises:
+        ValueError: A completion is missing or there twice.
+    """
+    table = table.sort_by("item")
+    index = torch.arange(len(prompts) * num_samples)
+    if table["item"].to_pylist() != index.tolist():
+        raise ValueError(
+            f"expected every one of {len(index)} completions once ({len(prompts)} prompts, {num_samples} samples each); got {table.num_rows} rows."
+        )
+    rows = [torch.tensor(ids, dtype=torch.int64) for ids in table["token_ids"].to_pylist()]
+    drawn = [torch.tensor(values, dtype=torch.float32) for values in table["log_probs"].to_pylist()]
+    lengths = torch.tensor([len(row) for row in rows])
+    return Completions(
+        prompts=tuple(tuple(prompt) for prompt in prompts),
+        token_ids=pad_sequence(rows, batch_first=True),
+        mask=torch.arange(int(lengths.max())) < lengths[:, None],
+        prompt_index=index // num_samples,
+        sample_index=index % num_samples,
+        truncated=torch.tensor(table["truncated"].to_pylist()),
+        log_probs=pad_sequence(drawn, batch_first=True),
+    )
+
+
+LEG = 8
+"""Tokens between two looks at which rows have ended."""
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """What decides every sample: the prompts, where the noise of each begins, and where a completion ends."""
+
+    prompts: Sequence[Sequence[int]]
+    keys: Sequence[int]
+    num_samples: int
+    max_new_tokens: int
+    seed: int
+    stops: Sequence[int]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Rows that are generated together: some prompts of similar length, the same range of samples for each."""
+
+    prompts: list[int]
+    samples: range
+
+    @property
+    def rows(self) -> list[tuple[int, int]]:
+        """Prompt and sample of each."""
+        return [(prompt, sample) for prompt in self.prompts for sample in self.samples]
+
+
+def _whole_prompts(items: Collection[int], num_samples: int) -> frozenset[int]:
+    """The prompts whose samples the items are."""
+    prompts = frozenset(item // num_samples for item in items)
+    if len(prompts) * num_samples != len(items):
+        raise ValueError(
+            f"items must be all {num_samples} samples of each prompt; got {len(items)} items of {len(prompts)} prompts."
+        )
+    return prompts
 
 
 class _GumbelChoice(LogitsProcessor):
@@ -116,37 +260,22 @@ class _GumbelChoice(LogitsProcessor):
 
 
 def _plan(
-    prompts: Sequence[Sequence[int]],
-    num_samples: int,
-    batch_size: int,
-    *,
-    pads: bool = True,
-    switch: int | None = None,
+    prompts: Sequence[Sequence[int]], num_samples: int, batch_size: int, *, view: View, pads: bool
 ) -> list[_Group]:
-    """Groups of neighbours in length, longest first, so that padding is rare and too large a batch fails at once.
+    """Groups of neighbours in length.
 
     Args:
         prompts: Token ids.
         num_samples: Per prompt.
         batch_size: Rows at a time.
+        view: The model.
         pads: Whether the model answers alike behind padding; otherwise only prompts of one length come together.
-        switch: Prompts on the two sides of this length do not come together.
     """
-
-    def kind(index: int) -> tuple[int, bool]:
-        length = len(prompts[index])
-        return 0 if pads else length, switch is not None and length > switch
-
-    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    together = max(1, batch_size // num_samples)
-    sample_blocks = [range(at, min(at + batch_size, num_samples)) for at in range(0, num_samples, batch_size)]
-    alike = [list(members) for _, members in itertools.groupby(order, key=kind)]
-    return [
-        _Group(members[at : at + together], samples)
-        for members in alike
-        for at in range(0, len(members), together)
-        for samples in sample_blocks
-    ]
+    lengths = [len(prompt) for prompt in prompts]
+    # Each further group costs all the steps of a generation, more than padding does.
+    together = batches(lengths, max(1, batch_size // num_samples), [view], padding=math.inf if pads else 1.0)
+    samples = [range(at, min(at + batch_size, num_samples)) for at in range(0, num_samples, batch_size)]
+    return [_Group(members, part) for members in together for part in samples]
 
 
 def _noise_keys(prompts: Sequence[Sequence[int]]) -> list[int]:
@@ -163,33 +292,74 @@ def _noise_keys(prompts: Sequence[Sequence[int]]) -> list[int]:
     return keys
 
 
-def _generate(
-    model: PreTrainedModel | PeftModel,
-    prompts: Sequence[Sequence[int]],
-    group: _Group,
-    *,
-    keys: Sequence[int],
-    num_samples: int,
-    seed: int,
-    stops: Sequence[int],
-) -> tuple[list[int], torch.Tensor, torch.Tensor]:
-    """Row numbers, generated ids (not yet cut at the end token) and their log-probabilities of one group."""
-    input_ids, attention_mask = left_padded([prompts[index] for index in group.prompts], device=model.device)
-    rows = [index * num_samples + sample for index in group.prompts for sample in group.samples]
-    noise_rows = [(keys[index] + sample) % 2**64 for index in group.prompts for sample in group.samples]
-    inner = base_model(model)
-    cache = shared_prefix_cache(inner, input_ids, attention_mask, repeats=len(group.samples))
-    input_ids = input_ids.repeat_interleave(len(group.samples), 0)
-    choice = _GumbelChoice(noise_rows, seed, input_ids.shape[1])
-    output = inner.generate(
-        input_ids=input_ids,
-        attention_mask=attention_mask.repeat_interleave(len(group.samples), 0),
-        logits_processor=[choice],
-        **({} if cache is None else {"past_key_values": cache}),
-    )
-    token_ids = output[:, input_ids.shape[1] :].cpu()
-    _check_followed(type(inner), choice, token_ids, stops)
-    return rows, token_ids, torch.cat(choice.log_probs, 1).cpu()
+def _generate(view: View, group: _Group, draw: _Draw) -> list[tuple[int, list[int], list[float], bool]]:
+    """Of each row its number, generated ids, their log-probabilities, and whether it was cut."""
+    with view.active():
+        inner, repeats = base_model(view.model), len(group.samples)
+        input_ids, attention_mask = left_padded([draw.prompts[index] for index in group.prompts], device=inner.device)
+        cache = shared_prefix_cache(inner, input_ids, attention_mask, repeats=repeats)
+        noise = [(draw.keys[prompt] + sample) % 2**64 for prompt, sample in group.rows]
+        rows = _Growing(input_ids.repeat_interleave(repeats, 0), attention_mask.repeat_interleave(repeats, 0), noise)
+        # Rows that have ended go on until the last one ends, unless the others can be taken out of the cache.
+        leg = LEG if cache is not None and can_drop_rows(cache) else draw.max_new_tokens
+        while rows.live:
+            neutralise(view.model, min(leg, draw.max_new_tokens - rows.length), draw.stops)
+            rows.grow(inner, cache, draw)
+    found = []
+    for (prompt, sample), ids, log_probs in zip(group.rows, rows.token_ids, rows.log_probs, strict=True):
+        found.append((prompt * draw.num_samples + sample, ids, log_probs, ids[-1] not in draw.stops))
+    return found
+
+
+class _Growing:
+    """Rows of a group while they grow; those that have ended are left out.
+
+    Args:
+        input_ids: Left-padded prompts, one row per sample.
+        attention_mask: Of the same shape.
+        noise: Where the noise of each row begins.
+    """
+
+    def __init__(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, noise: list[int]):
+        self._ids, self._mask, self._noise = input_ids, attention_mask, noise
+        self._prompt_length = input_ids.shape[1]
+        self.live = list(range(len(noise)))
+        self.token_ids: list[list[int]] = [[] for _ in noise]
+        self.log_probs: list[list[float]] = [[] for _ in noise]
+
+    @property
+    def length(self) -> int:
+        """Tokens generated so far."""
+        return self._ids.shape[1] - self._prompt_length
+
+    def grow(self, model: PreTrainedModel | PeftModel, cache: DynamicCache | None, draw: _Draw) -> None:
+        """Let `generate` go on for as many tokens as the model's settings say."""
+        choice = _GumbelChoice([self._noise[row] for row in self.live], draw.seed, self._prompt_length)
+        before = self._ids.shape[1]
+        given = {} if cache is None else {"past_key_values": cache}
+        self._ids = model.generate(input_ids=self._ids, attention_mask=self._mask, logits_processor=[choice], **given)
+        token_ids = self._ids[:, before:].cpu()
+        _check_followed(type(model), choice, token_ids, draw.stops)
+        log_probs = torch.cat(choice.log_probs, 1).cpu()
+        # What `generate` padded after an end token does not count.
+        lengths = _until_stop(token_ids, draw.stops).sum(1).tolist()
+        kept = []
+        for place, (row, length) in enumerate(zip(self.live, lengths, strict=True)):
+            self.token_ids[row] += token_ids[place, :length].tolist()
+            self.log_probs[row] += log_probs[place, :length].tolist()
+            if self.token_ids[row][-1] not in draw.stops and self.length < draw.max_new_tokens:
+                kept.append(place)
+        self._mask = torch.nn.functional.pad(self._mask, (0, token_ids.shape[1]), value=1)
+        if len(kept) < len(self.live):
+            self._keep(kept, cache)
+
+    def _keep(self, places: list[int], cache: DynamicCache | None) -> None:
+        self.live = [self.live[place] for place in places]
+        if places:
+            chosen = torch.tensor(places, device=self._ids.device)
+            self._ids, self._mask = self._ids[chosen], self._mask[chosen]
+            if cache is not None:
+                cache.batch_select_indices(chosen)
 
 
 def _check_followed(owner: type, choice: _GumbelChoice, token_ids: torch.Tensor, stops: Sequence[int]) -> None:
@@ -214,32 +384,3 @@ def _until_stop(token_ids: torch.Tensor, stops: Sequence[int]) -> torch.Tensor:
     """Which tokens have no end token before them; bool, of the same shape."""
     is_stop = torch.isin(token_ids, torch.tensor(stops, dtype=torch.int64))
     return is_stop.cumsum(1) - is_stop.long() == 0
-
-
-def _collect(
-    blocks: list[tuple[list[int], torch.Tensor, torch.Tensor]],
-    prompts: tuple[tuple[int, ...], ...],
-    num_samples: int,
-    stops: Sequence[int],
-) -> Completions:
-    longest = max(block.shape[1] for _, block, _ in blocks)
-    token_ids = torch.zeros(len(prompts) * num_samples, longest, dtype=torch.int64)
-    log_probs = torch.zeros(token_ids.shape)
-    filled = torch.zeros_like(token_ids, dtype=torch.bool)
-    for rows, block, values in blocks:
-        token_ids[rows, : block.shape[1]] = block
-        log_probs[rows, : block.shape[1]] = values
-        filled[rows, : block.shape[1]] = True
-    # What `generate` padded after an end token does not count.
-    mask = filled & _until_stop(token_ids, stops)
-    ended = (torch.isin(token_ids, torch.tensor(stops, dtype=torch.int64)) & mask).any(1)
-    index = torch.arange(len(token_ids))
-    return Completions(
-        prompts=prompts,
-        token_ids=token_ids.masked_fill(~mask, 0),
-        mask=mask,
-        prompt_index=index // num_samples,
-        sample_index=index % num_samples,
-        truncated=~ended,
-        log_probs=log_probs.masked_fill(~mask, 0.0),
-    )

@@ -1,44 +1,57 @@
-"""Log-probabilities and step divergences of token sequences under one or more frozen models.
+"""Log-probabilities and step divergences of completions under the model that they come from and under others.
 
-One pass over the data: each batch runs through every model once, and the output layer is applied chunk by chunk to answer
-positions only.
+Each batch runs through every model once, and the output layer is applied chunk by chunk to answer positions only.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
-from peft import PeftModel
-from transformers import PreTrainedModel
 
-from hf_unlearn.functional import IGNORE_INDEX, answer_positions, log_prob_divergence
+from hf_unlearn.functional import IGNORE_INDEX, log_prob_divergence
+from hf_unlearn.inference._batching import (
+    Batch,
+    Example,
+    asked_for,
+    chosen_items,
+    copies,
+    group_equal,
+    right_padded,
+)
 from hf_unlearn.inference._completions import Completions
 from hf_unlearn.inference._consistency import check_drawn
-from hf_unlearn.inference._models import check_comparable, context_length, undisturbed
-from hf_unlearn.inference._reading import LogitReader, chunk_length
-from hf_unlearn.inference._rows import AnswerRows, ScoredRows, answer_rows, completion_rows
-from hf_unlearn.inference._sharding import gather, my_share
-from hf_unlearn.inference._views import View, Viewable, open_view, tell_apart
-
-
-Example = Mapping[str, Any]
-"""`input_ids` and `labels` of one sequence, unpadded; labels are −100 outside the answer. A completion also brings the `log_probs` that its
-tokens were drawn with."""
+from hf_unlearn.inference._logits import LogitReader, log_softmax
+from hf_unlearn.inference._models import check_comparable
+from hf_unlearn.inference._rounds import rounds
+from hf_unlearn.inference._rows import ScoredRows, completion_rows
+from hf_unlearn.inference._shared_prompts import PromptSharer, plan_reading
+from hf_unlearn.inference._views import Viewable, open_view, tell_apart
 
 
 @dataclass
 class OwnStates:
-    """What a model that does not change computed on completions that do not change, for the next call of `cross_score`.
+    """What a model that does not change computed on completions that do not change, for whoever they are scored against next.
 
     Attributes:
+        limit: Bytes to keep at most; what does not fit is computed again.
         reader: How that model is read.
         states: What its output layer receives, per batch.
     """
 
+    limit: int = 1 << 30
     reader: LogitReader | None = None
     states: dict[tuple[int, ...], torch.Tensor] = field(default_factory=dict)
+
+    def of(self, batch: tuple[int, ...], read: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """The states of a batch, read unless they are known."""
+        if batch in self.states:
+            return self.states[batch]
+        states = read()
+        if sum(kept.nbytes for kept in self.states.values()) + states.nbytes <= self.limit:
+            self.states[batch] = states
+        return states
 
 
 def cross_score(
@@ -50,16 +63,7 @@ def cross_score(
     progress: bool = True,
     own_states: OwnStates | None = None,
 ) -> ScoredRows:
-    """Score completions under the model they come from and under others.
-
-    Args:
-        completions: Sampled from `models[sampled_from]`.
-        sampled_from: Its name.
-        models: By name; the others' order is the order of the rows. Loaded models that share weights are told apart (`tell_apart`).
-        batch_size: Sequences at a time.
-        progress: Whether to show a progress bar (on the main process).
-        own_states: Keeps what `models[sampled_from]` computes here, so that later calls with the same completions and batch size do not run
-            that model again; it must not change in between.
+    """Score completions under the model they come from and under others: `score_tables`, whole and in order.
 
     Returns:
         One row per completion and other model, ordered by other model, then as the completions, on every process.
@@ -68,187 +72,200 @@ def cross_score(
         ValueError: `sampled_from` is not among the models, there is no other, or their vocabularies differ.
         RuntimeError: The model gives its own completions other log-probabilities than they were drawn with.
     """
+    tables = score_tables(
+        completions,
+        sampled_from=sampled_from,
+        models=models,
+        batch_size=batch_size,
+        progress=progress,
+        own_states=own_states,
+    )
+    found = pa.concat_tables(list(tables))
+    others = {name: place for place, name in enumerate(name for name in models if name != sampled_from)}
+    by_other = [others[name] for name in found["scored_by"].to_pylist()]
+    return ScoredRows(found.take(np.lexsort((found["item"].to_numpy(), by_other))).drop_columns("item"))
+
+
+def score_tables(
+    completions: Completions,
+    *,
+    sampled_from: str,
+    models: Mapping[str, Viewable],
+    items: Sequence[int] | None = None,
+    own_states: OwnStates | None = None,
+    batch_size: int = 32,
+    progress: bool = True,
+    label: str = "scoring",
+) -> Iterator[pa.Table]:
+    """Score completions under the model they come from and under others, table by table; equal ones of equal prompts are read once.
+
+    Args:
+        completions: Sampled from `models[sampled_from]`.
+        sampled_from: Its name.
+        models: By name. Loaded models that share weights are told apart (`tell_apart`).
+        items: Which completions to give out, by row; default: all. Their batches are read whole (`asked_for`).
+        own_states: Keeps what `models[sampled_from]` computes here, so that later calls with the same completions and batch size do not run
+            that model again; it must not change in between.
+        batch_size: Sequences at a time.
+        progress: Whether to show a progress bar (on the main process).
+        label: What it says.
+
+    Returns:
+        Tables, together every item once per other model, in no particular order, on every process: `item`, the completion's row, and the
+        columns of `ScoredRows`.
+
+    Raises:
+        ValueError: `sampled_from` is not among the models, there is no other, their vocabularies differ, or an item does not exist.
+        RuntimeError: The model gives its own completions other log-probabilities than they were drawn with; said before a table that holds
+            them is given out.
+    """
     if sampled_from not in models or len(models) < 2:
         raise ValueError(f"models must name {sampled_from!r} and at least one other; got {sorted(models)}.")
     opened = {name: open_view(model) for name, model in tell_apart(models).items()}
     check_comparable({name: view.model for name, view in opened.items()})
     others = [name for name in opened if name != sampled_from]
-    examples = [_as_example(completions, row) for row in range(len(completions))]
-    order = [sampled_from, *others]
-    views = [opened[name] for name in order]
-    sums = _sum_by_example(examples, views, batch_size, progress, label="scoring", first=own_states)
-    check_drawn(completions, sums[:, 0], sums[:, -1], name=sampled_from, model=views[0].model)
-    count = len(completions)
-    repeated = {
-        "prompt_index": completions.prompt_index,
-        "sample_index": completions.sample_index,
-        "num_tokens": completions.num_tokens,
-        "truncated": completions.truncated,
-    }
-    return completion_rows(
-        {
-            "sampled_from": [sampled_from] * (count * len(others)),
-            "scored_by": [name for name in others for _ in range(count)],
-            **{name: column.repeat(len(others)).numpy() for name, column in repeated.items()},
-            "log_prob_own": sums[:, 0].repeat(len(others)).numpy(),
-            "log_prob_other": sums[:, 1 : len(order)].T.reshape(-1).numpy(),
-            "step_divergence": sums[:, len(order) : -1].T.reshape(-1).numpy(),
-        }
+    views = [opened[sampled_from], *(opened[name] for name in others)]
+    chosen = chosen_items(items, len(completions))
+    groups = group_equal(_content(completions, item) for item in range(len(completions)))
+    examples = [_as_example(completions, group[0]) for group in groups]
+    lengths = [len(example["input_ids"]) for example in examples]
+    own = OwnStates(limit=0) if own_states is None else own_states
+    own.reader = own.reader or LogitReader(views[0])
+    readers = [own.reader, *(LogitReader(view) for view in views[1:])]
+    prompts = [_content(completions, group[0])[0] for group in groups]
+    plan, is_shared = plan_reading(lengths, prompts, batch_size, views)
+    sharers = [PromptSharer(reader, wanted=is_shared) for reader in readers]
+
+    def read(rows: list[int]) -> _Scores:
+        batch = right_padded([examples[row] for row in rows])
+        known = own.of(tuple(groups[row][0] for row in rows), lambda: sharers[0].states(batch))
+        states = [known, *(sharer.states(batch) for sharer in sharers[1:])]
+        return _score_batch(readers, states, batch, completions, copies(rows, groups, chosen))
+
+    done = rounds(
+        asked_for(plan, groups, chosen),
+        read,
+        models=[view.model for view in views],
+        tokens=lambda rows: len(views) * sum(lengths[row] for row in rows),
+        label=label,
+        progress=progress,
     )
 
+    def tables() -> Iterator[pa.Table]:
+        checked = _Scores.none(len(views))
+        for round_ in done:
+            new = _Scores.of_all([scores for _, scores in round_])
+            checked = _Scores.of_all([checked, new])
+            check_drawn(
+                completions,
+                checked.items,
+                torch.from_numpy(checked.sums[:, 0]),
+                torch.from_numpy(checked.farthest),
+                name=sampled_from,
+                model=views[0].model,
+            )
+            yield _table(completions, new, sampled_from, others)
 
-def score(
-    models: Mapping[str, Viewable],
-    examples: Sequence[Example],
-    *,
-    batch_size: int = 32,
-    progress: bool = True,
-) -> AnswerRows:
-    """Log-probabilities of given answers, teacher-forced.
+    return tables()
 
-    Args:
-        models: By name.
-        examples: `input_ids` and `labels`, unpadded (for example from `hf_unlearn.data.tokenize_examples`).
-        batch_size: Sequences at a time.
-        progress: Whether to show a progress bar (on the main process).
 
-    Returns:
-        One row per model and example, ordered by model, then as the examples, on every process.
+@dataclass(frozen=True, eq=False)
+class _Scores:
+    """Of some completions.
 
-    Raises:
-        ValueError: No examples, one without a labelled token, or one longer than a model's context.
+    Attributes:
+        items: Their rows.
+        sums: Log-probability under each model, then the step divergence from the first to each other one; float64, nats, shape
+            `(items, 2 · models − 1)`.
+        farthest: By how much the first model's log-probability of a token lies at most from what it was drawn with, in units of its
+            logit's size; 0 where nobody knows that. Shape `(items,)`.
     """
-    if not len(examples):
-        raise ValueError("there are no examples to score.")
-    lengths = [sum(label != IGNORE_INDEX for label in example["labels"][1:]) for example in examples]
-    if min(lengths) < 1:
-        raise ValueError(
-            f"example {lengths.index(0)} has no labelled token after its first; nothing can be scored there."
+
+    items: list[int]
+    sums: np.ndarray
+    farthest: np.ndarray
+
+    @classmethod
+    def none(cls, models: int) -> "_Scores":
+        return cls([], np.zeros((0, 2 * models - 1)), np.zeros(0))
+
+    @classmethod
+    def of_all(cls, parts: Sequence["_Scores"]) -> "_Scores":
+        return cls(
+            [item for part in parts for item in part.items],
+            np.concatenate([part.sums for part in parts]),
+            np.concatenate([part.farthest for part in parts]),
         )
-    columns: dict[str, list] = {"model": [], "example_index": [], "num_tokens": [], "log_prob": []}
-    for name, model in tell_apart(models).items():
-        view = open_view(model)
-        _check_lengths(examples, view.model)
-        sums = _sum_by_example(examples, [view], batch_size, progress, label=f"scoring {name}")
-        columns["model"] += [name] * len(examples)
-        columns["example_index"] += range(len(examples))
-        columns["num_tokens"] += lengths
-        columns["log_prob"] += sums[:, 0].tolist()
-    return answer_rows(dict(columns))
-
-
-def _sum_by_example(
-    examples: Sequence[Example],
-    views: Sequence[View],
-    batch_size: int,
-    progress: bool,
-    *,
-    label: str,
-    first: OwnStates | None = None,
-) -> torch.Tensor:
-    """Per example: log-probability under each model, the step divergence from the first to each other one, and how far the first one's
-    token log-probabilities lie at most from those that the example brings.
-
-    Returns:
-        float64, shape `(examples, 2 · models)`.
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-    order = sorted(range(len(examples)), key=lambda index: -len(examples[index]["input_ids"]))
-    batches = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
-    result = torch.zeros(len(examples), 2 * len(views), dtype=torch.float64)
-    with undisturbed(*(view.model for view in views)):
-        readers = [LogitReader(view) for view in views]
-        if first is not None:
-            first.reader = readers[0] = first.reader or readers[0]
-        done = [
-            (batch, _score_batch(readers, [examples[index] for index in batch], tuple(batch), first))
-            for batch in my_share(batches, label=label, progress=progress)
-        ]
-    for batch, sums in gather(done):
-        result[batch] = sums
-    return result
 
 
 def _score_batch(
-    readers: Sequence[LogitReader], examples: Sequence[Example], batch: tuple[int, ...], first: OwnStates | None
-) -> torch.Tensor:
-    input_ids, attention_mask, labels = _right_padded(examples)
-    rows, positions, targets = answer_positions(labels)
-
-    def read(reader: LogitReader) -> torch.Tensor:
-        device = reader.model.device
-        return reader.states(*(tensor.to(device) for tensor in (input_ids, attention_mask, rows, positions)))
-
-    known = {} if first is None else first.states
-    if batch not in known:
-        known[batch] = read(readers[0])
-    states = [known[batch], *(read(reader) for reader in readers[1:])]
-    drawn = torch.cat([torch.as_tensor(example.get("log_probs", ())) for example in examples])
-    sums = torch.zeros(len(examples), 2 * len(readers), dtype=torch.float64)
-    for at, values, differences in _chunks(readers, states, targets, drawn):
-        sums[:, :-1].index_add_(0, rows[at], values)
-        np.maximum.at(sums[:, -1].numpy(), rows[at].numpy(), differences.numpy())
-    return sums
+    readers: Sequence[LogitReader],
+    states: Sequence[torch.Tensor],
+    batch: Batch,
+    completions: Completions,
+    wanted: Sequence[tuple[int, int]],
+) -> _Scores:
+    """Scores of a batch's sequences, for the wanted completions among those that are equal to them."""
+    rows, _, targets = batch.answers
+    sums = torch.zeros(len(batch), 2 * len(readers) - 1, dtype=torch.float64)
+    drawn_as: list[torch.Tensor] = []
+    for at, values, own in _chunks(readers, states, targets):
+        sums.index_add_(0, rows[at], values)
+        drawn_as.append(own)
+    own_tokens = batch.by_row(torch.cat(drawn_as))
+    farthest = [_farthest(own_tokens[row], completions, item) for row, item in wanted]
+    return _Scores([item for _, item in wanted], sums.numpy()[[row for row, _ in wanted]], np.array(farthest))
 
 
 def _chunks(
-    readers: Sequence[LogitReader], states: Sequence[torch.Tensor], targets: torch.Tensor, drawn: torch.Tensor
+    readers: Sequence[LogitReader], states: Sequence[torch.Tensor], targets: torch.Tensor
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """Values of each position, float64 on the CPU, shape `(chunk, 2 · models − 1)`; and the first model's distance from what was drawn,
-    shape `(chunk,)`, in units of its logit's size (0 where nothing is known)."""
-    start = 0
-    length = chunk_length(readers[0].logits(states[0][:1]).shape[-1], states[0].device)
-    while start < len(targets):
-        at = slice(start, start + length)
-        logits = readers[0].logits(states[0][at])
-        own = _log_softmax(logits)
-        chunk_targets = targets[at, None].to(own.device)
-        log_probs, divergences = [own.gather(1, chunk_targets)], []
-        differences = torch.zeros(len(own), dtype=torch.float64)
-        if len(drawn):
-            raw = logits.gather(1, chunk_targets).to(own.dtype)
-            size = torch.maximum(raw.abs(), (raw - log_probs[0]).abs()).clamp_min(1)
-            differences = ((log_probs[0] - drawn[at, None].to(own)).abs() / size)[:, 0].cpu().double()
+    """Values of each position, float64 on the CPU, shape `(chunk, 2 · models − 1)`; and the first model's log-probability and its logit's
+    size, shape `(chunk, 2)`."""
+    for at, logits in readers[0].chunks(states[0]):
+        own = log_softmax(logits)
+        wanted = targets[at, None].to(own.device)
+        log_probs, divergences = [own.gather(1, wanted)], []
+        raw = logits.gather(1, wanted).to(own.dtype)
+        size = torch.maximum(raw.abs(), (raw - log_probs[0]).abs()).clamp_min(1)
         for reader, other_states in zip(readers[1:], states[1:], strict=True):
-            other = _log_softmax(reader.logits(other_states[at]).to(own.device))
-            log_probs.append(other.gather(1, chunk_targets))
+            other = log_softmax(reader.logits(other_states[at]).to(own.device))
+            log_probs.append(other.gather(1, wanted))
             divergences.append(log_prob_divergence(own, other)[:, None])
-        yield at, torch.cat(log_probs + divergences, dim=1).cpu().double(), differences
-        start += length
+        yield at, torch.cat(log_probs + divergences, dim=1).cpu().double(), torch.cat([log_probs[0], size], 1).cpu()
 
 
-def _log_softmax(logits: torch.Tensor) -> torch.Tensor:
-    return (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
-
-
-def _right_padded(examples: Sequence[Example]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    longest = max(len(example["input_ids"]) for example in examples)
-    input_ids = torch.zeros(len(examples), longest, dtype=torch.int64)
-    attention_mask = torch.zeros_like(input_ids)
-    labels = torch.full_like(input_ids, IGNORE_INDEX)
-    for row, example in enumerate(examples):
-        length = len(example["input_ids"])
-        input_ids[row, :length] = torch.tensor(example["input_ids"])
-        labels[row, :length] = torch.tensor(example["labels"])
-        attention_mask[row, :length] = 1
-    return input_ids, attention_mask, labels
-
-
-def _as_example(completions: Completions, row: int) -> Example:
-    prompt = completions.prompts[int(completions.prompt_index[row])]
-    answer = completions.answer(row)
-    example = {"input_ids": [*prompt, *answer], "labels": [IGNORE_INDEX] * len(prompt) + answer}
+def _farthest(own: np.ndarray, completions: Completions, item: int) -> float:
     if completions.log_probs is None:
-        return example
-    return {**example, "log_probs": completions.log_probs[row, completions.mask[row]]}
+        return 0.0
+    drawn = completions.log_probs[item, completions.mask[item]].numpy()
+    return float((np.abs(own[:, 0] - drawn) / own[:, 1]).max())
 
 
-def _check_lengths(examples: Sequence[Example], model: PreTrainedModel | PeftModel) -> None:
-    limit = context_length(model)
-    longest = max(range(len(examples)), key=lambda index: len(examples[index]["input_ids"]))
-    length = len(examples[longest]["input_ids"])
-    if limit is not None and length > limit:
-        raise ValueError(
-            f"example {longest} has {length} tokens; the model's context holds {limit}. Shorten or drop it."
-        )
+def _table(completions: Completions, scores: _Scores, sampled_from: str, others: Sequence[str]) -> pa.Table:
+    """Rows of some completions: all of the first other model, then of the next."""
+    items = scores.items
+    columns = {
+        name: getattr(completions, name)[items].repeat(len(others)).numpy()
+        for name in ("prompt_index", "sample_index", "num_tokens", "truncated")
+    }
+    rows = completion_rows(
+        {
+            "sampled_from": [sampled_from] * (len(items) * len(others)),
+            "scored_by": [name for name in others for _ in items],
+            **columns,
+            "log_prob_own": np.tile(scores.sums[:, 0], len(others)),
+            "log_prob_other": scores.sums[:, 1 : len(others) + 1].T.reshape(-1),
+            "step_divergence": scores.sums[:, len(others) + 1 :].T.reshape(-1),
+        }
+    )
+    return rows.table.add_column(0, "item", pa.array(items * len(others), pa.int64()))
+
+
+def _content(completions: Completions, item: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return completions.prompts[int(completions.prompt_index[item])], tuple(completions.answer(item))
+
+
+def _as_example(completions: Completions, item: int) -> Example:
+    prompt, answer = _content(completions, item)
+    return {"input_ids": [*prompt, *answer], "labels": [*[IGNORE_INDEX] * len(prompt), *answer]}

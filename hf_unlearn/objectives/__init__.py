@@ -16,6 +16,13 @@ from hf_unlearn.objectives._idk import IDK as IDK
 from hf_unlearn.objectives._idk import idk_loss as idk_loss
 from hf_unlearn.objectives._ihl import IHL as IHL
 from hf_unlearn.objectives._ihl import ihl_loss as ihl_loss
+from hf_unlearn.objectives._lifecycle import ModelParts as ModelParts
+from hf_unlearn.objectives._lifecycle import ObjectiveBase as ObjectiveBase
+from hf_unlearn.objectives._lifecycle import RetainBase as RetainBase
+from hf_unlearn.objectives._lifecycle import StepLosses as StepLosses
+from hf_unlearn.objectives._lifecycle import completed as completed
+from hf_unlearn.objectives._lifecycle import completed_retain as completed_retain
+from hf_unlearn.objectives._lifecycle import default_layer as default_layer
 from hf_unlearn.objectives._npo import NPO as NPO
 from hf_unlearn.objectives._npo import npo_loss as npo_loss
 from hf_unlearn.objectives._original import OriginalModel as OriginalModel

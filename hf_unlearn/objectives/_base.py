@@ -73,9 +73,10 @@ class Objective(Protocol):
         reduction: "token" if `__call__` gives one loss per answer token, "example" if one per example, "alternative_token" if one per
             token of the alternative answers. The mean over tokens or examples of a whole optimisation step is taken by the
             callback, so that it does not depend on micro-batches.
-        needs: Which of `NEEDS` must be there; () = the log-probabilities of the forget answers are enough. With "hidden" the objective
-            also has `layer`: a block's number from 1, or None for the callback's choice. With "alternative" it may have
-            `alternatives`: "column" (the rows say), "refusal" or "generated" (by the original); default "column".
+        needs: Which of `NEEDS` must be there; () = the log-probabilities of the forget answers are enough.
+
+    What else an objective may have, with its defaults, is declared in `ObjectiveBase`: `layer`, `alternatives`, and the lifecycle `prepare`,
+    `trainable` and `after_step`.
     """
 
     @property
@@ -107,4 +108,4 @@ class RetainTerm(Protocol):
     def needs_original(self) -> bool: ...
 
     def __call__(self, output: torch.Tensor, original_output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Losses per labelled token, shape `(labelled tokens,)`, from logits (or, where `layer` is an attribute, hidden states)."""
+        """Losses per labelled token, shape `(labelled tokens,)`, from logits (hidden states where `compares` says so, see `RetainBase`)."""

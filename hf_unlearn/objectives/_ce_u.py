@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from hf_unlearn.objectives._base import ForgetBatch
+from hf_unlearn.objectives._lifecycle import ObjectiveBase
 
 
 def ce_u_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -28,7 +29,7 @@ def ce_u_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class CEU:
+class CEU(ObjectiveBase):
     """Cross-entropy unlearning (CE-U, Yang 2025, arXiv 2503.01224), mean over answer tokens.
 
     Its authors leave out the first token of each answer; here every token of the answer counts, so that an answer of one token is

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from hf_unlearn.objectives._base import ForgetBatch
+from hf_unlearn.objectives._lifecycle import ObjectiveBase
 
 
 def dpo_loss(
@@ -51,16 +52,11 @@ def _loss(batch: ForgetBatch, beta: float) -> torch.Tensor:
     )
 
 
-def _check(beta: float) -> None:
-    if not beta > 0:
-        raise ValueError(f"beta must be above 0, got {beta}.")
-
-
 _NEEDS = ("original_log_probs", "alternative", "original_alternative_log_probs")
 
 
 @dataclass(frozen=True)
-class DPO:
+class DPO(ObjectiveBase):
     """Prefer the alternative answers of the column `alternative_answer` (Rafailov et al. 2023; as unlearning in TOFU).
 
     Attributes:
@@ -70,14 +66,11 @@ class DPO:
         ValueError: `beta` is not positive.
     """
 
-    beta: float = 0.1
+    beta: float = field(default=0.1, metadata={"above": 0})
     alternatives: str = field(default="column", init=False)
     name: str = field(default="dpo", init=False)
     reduction: str = field(default="example", init=False)
     needs: tuple[str, ...] = field(default=_NEEDS, init=False)
-
-    def __post_init__(self) -> None:
-        _check(self.beta)
 
     def __call__(self, batch: ForgetBatch) -> torch.Tensor:
         """One loss per example, shape `(batch,)`."""
@@ -85,7 +78,7 @@ class DPO:
 
 
 @dataclass(frozen=True)
-class IdkDPO:
+class IdkDPO(ObjectiveBase):
     """Prefer a refusal to each forget answer (TOFU's preference optimisation).
 
     Attributes:
@@ -95,14 +88,11 @@ class IdkDPO:
         ValueError: `beta` is not positive.
     """
 
-    beta: float = 0.1
+    beta: float = field(default=0.1, metadata={"above": 0})
     alternatives: str = field(default="refusal", init=False)
     name: str = field(default="idk_dpo", init=False)
     reduction: str = field(default="example", init=False)
     needs: tuple[str, ...] = field(default=_NEEDS, init=False)
-
-    def __post_init__(self) -> None:
-        _check(self.beta)
 
     def __call__(self, batch: ForgetBatch) -> torch.Tensor:
         """One loss per example, shape `(batch,)`."""
@@ -110,7 +100,7 @@ class IdkDPO:
 
 
 @dataclass(frozen=True)
-class AltPO:
+class AltPO(ObjectiveBase):
     """Prefer alternative answers in the style of the true ones (Mekala et al. 2024, arXiv 2409.13474).
 
     They are those of the column `alternative_answer` where it is there; otherwise the original answers each prompt itself, sampled with a
@@ -124,14 +114,11 @@ class AltPO:
         ValueError: `beta` is not positive.
     """
 
-    beta: float = 0.1
+    beta: float = field(default=0.1, metadata={"above": 0})
     alternatives: str = field(default="generated", init=False)
     name: str = field(default="altpo", init=False)
     reduction: str = field(default="example", init=False)
     needs: tuple[str, ...] = field(default=_NEEDS, init=False)
-
-    def __post_init__(self) -> None:
-        _check(self.beta)
 
     def __call__(self, batch: ForgetBatch) -> torch.Tensor:
         """One loss per example, shape `(batch,)`."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from hf_unlearn.objectives._base import ForgetBatch
+from hf_unlearn.objectives._lifecycle import ObjectiveBase
 
 
 def grad_ascent_loss(token_log_probs: torch.Tensor) -> torch.Tensor:
@@ -24,7 +25,7 @@ def grad_ascent_loss(token_log_probs: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class GradientAscent:
+class GradientAscent(ObjectiveBase):
     """Minimise −NLL of the forget answers, token mean (Jang et al. 2022, arXiv 2210.01504; TOFU, arXiv 2401.06121).
 
     With the retain term `NLLRetain` this is GradDiff (Liu et al. 2022), with `KLRetain` it is TOFU's KL minimisation.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from hf_unlearn.objectives._base import ForgetBatch
+from hf_unlearn.objectives._lifecycle import ObjectiveBase
 
 
 def idk_loss(alternative_token_log_probs: torch.Tensor) -> torch.Tensor:
@@ -24,7 +25,7 @@ def idk_loss(alternative_token_log_probs: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class IDK:
+class IDK(ObjectiveBase):
     """Minimise the NLL of refusals on the forget prompts, mean over their tokens (TOFU, arXiv 2401.06121)."""
 
     alternatives: str = field(default="refusal", init=False)

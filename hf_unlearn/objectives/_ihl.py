@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from hf_unlearn.objectives._base import ForgetBatch
+from hf_unlearn.objectives._lifecycle import ObjectiveBase
 
 
 def ihl_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -27,7 +28,7 @@ def ihl_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class IHL:
+class IHL(ObjectiveBase):
     """Inverted hinge loss (LoKU, Cha et al. 2025, arXiv 2408.06621), mean over answer tokens; there with FILA adapters."""
 
     name: str = field(default="ihl", init=False)

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from hf_unlearn.objectives._base import ForgetBatch
+from hf_unlearn.objectives._lifecycle import ObjectiveBase
 
 
 def npo_loss(log_probs: torch.Tensor, original_log_probs: torch.Tensor, *, beta: float) -> torch.Tensor:
@@ -30,7 +31,7 @@ def npo_loss(log_probs: torch.Tensor, original_log_probs: torch.Tensor, *, beta:
 
 
 @dataclass(frozen=True)
-class NPO:
+class NPO(ObjectiveBase):
     """Negative preference optimisation (Zhang et al. 2024, arXiv 2404.05868, eq. 3), mean over examples.
 
     Attributes:
@@ -40,14 +41,10 @@ class NPO:
         ValueError: `beta` is not positive.
     """
 
-    beta: float = 0.1
+    beta: float = field(default=0.1, metadata={"above": 0})
     name: str = field(default="npo", init=False)
     reduction: str = field(default="example", init=False)
     needs: tuple[str, ...] = field(default=("original_log_probs",), init=False)
-
-    def __post_init__(self) -> None:
-        if not self.beta > 0:
-            raise ValueError(f"beta must be above 0, got {self.beta}.")
 
     def __call__(self, batch: ForgetBatch) -> torch.Tensor:
         """One loss per example, shape `(batch,)`."""

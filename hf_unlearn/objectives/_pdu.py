@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from hf_unlearn.objectives._base import ForgetBatch
+from hf_unlearn.objectives._lifecycle import ObjectiveBase, StepLosses
 
 
 def pdu_loss(logits: torch.Tensor) -> torch.Tensor:
@@ -27,7 +28,7 @@ def pdu_loss(logits: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class PDU:
+class PDU(ObjectiveBase):
     """Primal-dual unlearning (Entesari et al. 2025, arXiv 2506.05314), mean over answer tokens.
 
     After each optimisation step the retain weight moves to max(0, λ + η (L_r − ε)): it grows as long as the retain loss is above its bound.
@@ -49,6 +50,10 @@ class PDU:
         assert batch.logits is not None
         return pdu_loss(batch.logits)
 
+    def after_step(self, losses: StepLosses) -> float | None:
+        """The dual step; nothing where no retain loss is computed."""
+        return None if losses.retain is None else self.next_retain_weight(losses.retain_weight, losses.retain)
+
     def next_retain_weight(self, retain_weight: float, retain_loss: float) -> float:
-        """The dual step, after each optimisation step."""
+        """max(0, λ + η (L_r − ε))."""
         return max(0.0, retain_weight + self.step_size * (retain_loss - self.bound))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from hf_unlearn.objectives._base import ForgetBatch
+from hf_unlearn.objectives._lifecycle import ObjectiveBase
 
 
 def random_label_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -29,7 +30,7 @@ def random_label_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tens
 
 
 @dataclass(frozen=True)
-class RandomLabel:
+class RandomLabel(ObjectiveBase):
     """Train on wrong labels (Golatkar et al. 2020); with the callback's saliency mask this is SalUn (arXiv 2310.12508).
 
     Others draw one wrong label per example; here the loss is the mean over all of them, which is what drawing anew each time

@@ -3,9 +3,8 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar
 
-from hf_unlearn._arguments import real_number, switch, whole_number
 from hf_unlearn.objectives._base import NEEDS, REDUCTIONS, Objective, RetainTerm
 from hf_unlearn.objectives._ce_u import CEU
 from hf_unlearn.objectives._dpo import DPO, AltPO, IdkDPO
@@ -102,23 +101,7 @@ def _with_options(objective: str | Objective, found: Objective, options: Mapping
     unknown = [name for name in options if name not in known]
     if unknown:
         raise ValueError(f"objective {objective!r} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}.")
-    hints = get_type_hints(OBJECTIVES[objective])
-    for name, value in options.items():
-        _check_option(f"option {name!r} of objective {objective!r}", value, hints[name])
     return OBJECTIVES[objective](**options)
-
-
-def _check_option(name: str, value: object, hint: Any) -> None:
-    """Refuse text and the like where the option is a number or a switch; a comparison inside the objective would say it without a name."""
-    kinds = get_args(hint) or (hint,)
-    if value is None and type(None) in kinds:
-        return
-    if float in kinds:
-        real_number(name, value)
-    elif int in kinds:
-        whole_number(name, value)
-    elif bool in kinds:
-        switch(name, value)
 
 
 def _by_name(given: str | Kind, known: dict[str, type], kind: str) -> Kind:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from hf_unlearn.functional import answer_positions, step_divergence
+from hf_unlearn.objectives._lifecycle import RetainBase
 
 
 def kl_retain_loss(logits: torch.Tensor, original_logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -23,7 +24,7 @@ def kl_retain_loss(logits: torch.Tensor, original_logits: torch.Tensor, labels: 
 
 
 @dataclass(frozen=True)
-class NLLRetain:
+class NLLRetain(RetainBase):
     """The Trainer's own loss on its own training data, exactly as the Trainer computes it."""
 
     name: str = field(default="nll", init=False)
@@ -50,7 +51,7 @@ def hidden_retain_loss(hidden: torch.Tensor, original_hidden: torch.Tensor, labe
 
 
 @dataclass(frozen=True)
-class HiddenRetain:
+class HiddenRetain(RetainBase):
     """Keep the hidden states of one block on the retain data where they were, token mean (the retain term of RMU).
 
     Attributes:
@@ -60,6 +61,7 @@ class HiddenRetain:
     layer: int | None = None
     name: str = field(default="hidden", init=False)
     needs_original: bool = field(default=True, init=False)
+    compares = "hidden"
 
     def __call__(self, output: torch.Tensor, original_output: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """One loss per labelled token, from hidden states."""
@@ -67,7 +69,7 @@ class HiddenRetain:
 
 
 @dataclass(frozen=True)
-class KLRetain:
+class KLRetain(RetainBase):
     """Forward KL from the original to the current model on the labelled tokens of the retain data, token mean (TOFU)."""
 
     name: str = field(default="kl", init=False)

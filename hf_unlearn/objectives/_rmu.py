@@ -1,10 +1,12 @@
 """Representation misdirection: push hidden states towards a fixed random direction."""
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from hf_unlearn.objectives._base import ForgetBatch
+from hf_unlearn.objectives._lifecycle import ModelParts, ObjectiveBase, default_layer, mlp_outputs
 
 
 def rmu_loss(hidden: torch.Tensor, direction: torch.Tensor, *, coefficient: float) -> torch.Tensor:
@@ -34,7 +36,7 @@ def control_direction(width: int, seed: int) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class RMU:
+class RMU(ObjectiveBase):
     """Representation misdirection for unlearning (Li et al. 2024, arXiv 2403.03218), mean over answer tokens.
 
     Trains the MLP output matrices of the target block and the two before it (all trainable parameters where there is an adapter), and the
@@ -56,6 +58,14 @@ class RMU:
     name: str = field(default="rmu", init=False)
     reduction: str = field(default="token", init=False)
     needs: tuple[str, ...] = field(default=("hidden",), init=False)
+
+    def prepare(self, model: ModelParts) -> "RMU":
+        """With its layer chosen."""
+        return self if self.layer is not None else replace(self, layer=default_layer(len(model.blocks)))
+
+    def trainable(self, model: ModelParts) -> Collection[str] | None:
+        """The three matrices."""
+        return mlp_outputs(model, self.layer)
 
     def __call__(self, batch: ForgetBatch) -> torch.Tensor:
         """One loss per answer token, shape `(answer tokens,)`."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from hf_unlearn.objectives._base import ForgetBatch
+from hf_unlearn.objectives._lifecycle import ObjectiveBase
 
 
 def sat_imp_loss(token_log_probs: torch.Tensor, *, beta1: float, beta2: float) -> torch.Tensor:
@@ -29,7 +30,7 @@ def sat_imp_loss(token_log_probs: torch.Tensor, *, beta1: float, beta2: float) -
 
 
 @dataclass(frozen=True)
-class SatImp:
+class SatImp(ObjectiveBase):
     """Saturation and importance reweighting (Yang et al. 2025, arXiv 2505.11953), mean over answer tokens. It needs no original.
 
     Attributes:

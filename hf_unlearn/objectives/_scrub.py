@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from hf_unlearn.objectives._base import ForgetBatch
+from hf_unlearn.objectives._lifecycle import ObjectiveBase
 
 
 def scrub_loss(logits: torch.Tensor, original_logits: torch.Tensor) -> torch.Tensor:
@@ -26,7 +27,7 @@ def scrub_loss(logits: torch.Tensor, original_logits: torch.Tensor) -> torch.Ten
 
 
 @dataclass(frozen=True)
-class Scrub:
+class Scrub(ObjectiveBase):
     """Maximise the divergence from the original on the forget set (after SCRUB, Kurmanji et al. 2023, arXiv 2302.09880).
 
     The authors alternate between pushing on forget and distilling on retain; here both are terms of every step, with `KLRetain`. Not

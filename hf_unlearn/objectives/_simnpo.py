@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from hf_unlearn.objectives._base import ForgetBatch
+from hf_unlearn.objectives._lifecycle import ObjectiveBase
 
 
 def simnpo_loss(log_probs: torch.Tensor, num_tokens: torch.Tensor, *, beta: float, delta: float = 0.0) -> torch.Tensor:
@@ -30,7 +31,7 @@ def simnpo_loss(log_probs: torch.Tensor, num_tokens: torch.Tensor, *, beta: floa
 
 
 @dataclass(frozen=True)
-class SimNPO:
+class SimNPO(ObjectiveBase):
     """Length-normalised NPO without the original (Fan et al. 2024, arXiv 2410.07163), mean over examples.
 
     Attributes:
@@ -41,15 +42,11 @@ class SimNPO:
         ValueError: `beta` is not positive.
     """
 
-    beta: float = 4.5
+    beta: float = field(default=4.5, metadata={"above": 0})
     delta: float = 0.0
     name: str = field(default="simnpo", init=False)
     reduction: str = field(default="example", init=False)
     needs: tuple[str, ...] = field(default=(), init=False)
-
-    def __post_init__(self) -> None:
-        if not self.beta > 0:
-            raise ValueError(f"beta must be above 0, got {self.beta}.")
 
     def __call__(self, batch: ForgetBatch) -> torch.Tensor:
         """One loss per example, shape `(batch,)`."""

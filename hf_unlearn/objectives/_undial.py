@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from hf_unlearn.objectives._base import ForgetBatch
+from hf_unlearn.objectives._lifecycle import ObjectiveBase
 
 
 def undial_loss(
@@ -34,7 +35,7 @@ def undial_loss(
 
 
 @dataclass(frozen=True)
-class UNDIAL:
+class UNDIAL(ObjectiveBase):
     """Self-distillation with adjusted logits (Dong et al. 2024, arXiv 2402.10052), mean over answer tokens.
 
     Attributes:

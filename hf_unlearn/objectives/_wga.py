@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 
 from hf_unlearn.objectives._base import ForgetBatch
+from hf_unlearn.objectives._lifecycle import ObjectiveBase
 
 
 def wga_loss(token_log_probs: torch.Tensor, *, beta: float) -> torch.Tensor:
@@ -27,7 +28,7 @@ def wga_loss(token_log_probs: torch.Tensor, *, beta: float) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
-class WGA:
+class WGA(ObjectiveBase):
     """Weighted gradient ascent (Wang et al. 2025, arXiv 2502.19301), mean over answer tokens. It needs no original.
 
     Attributes:

@@ -1,6 +1,5 @@
 """A card with the audit in it: a pure function of the old card, the report and what the publisher says. No Hub, no files."""
 
-import html
 import importlib.resources
 import math
 import re
@@ -13,8 +12,11 @@ from huggingface_hub import EvalResult
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from hf_unlearn.audit import AuditReport, MetricResult
+from hf_unlearn.audit._relative import shown_relative
+from hf_unlearn.audit._report import ShownSpec
 from hf_unlearn.publishing._escape import Safe, markdown, one_line
 from hf_unlearn.publishing._front_matter import SOURCE, CardError, FrontMatter
+from hf_unlearn.publishing._rounding import unit
 from hf_unlearn.publishing._statement import Statement, is_repo_id
 
 
@@ -22,12 +24,10 @@ FOLDER = "unlearning_audit"
 """Where report and figures lie in a repository."""
 TAGS = ("machine-unlearning", "hf_unlearn")
 BEGIN, END = "<!-- hf_unlearn:audit:begin -->", "<!-- hf_unlearn:audit:end -->"
-_MANY = 30
-_CITED = {
-    "fade": ("FADE", "2510.12981"),
-    "residual_ratio": ("Residues in hidden states", "2606.25001"),
-    "exposure": ("Generalized exposure", "2411.04388"),
-}
+_MANY, _DIGITS = 30, 15
+_ARXIV = re.compile(r"\d{4}\.\d{4,5}", re.ASCII)
+SETS = ("forget", "retain", "holdout")
+"""Those with columns of their own in the table; a metric on another set has a row of its own."""
 
 
 def card_section(report: AuditReport, statement: Statement, repo_id: str, figures: Sequence[str] = ()) -> str:
@@ -42,7 +42,7 @@ def card_section(report: AuditReport, statement: Statement, repo_id: str, figure
     Returns:
         Markdown; every text from outside is escaped.
     """
-    rows = _rows(report.metrics)
+    rows = _rows(report)
     models = {role: _model(described) for role, described in report.provenance.models.items()}
     confidence = report.provenance.settings.get("confidence")
     return (
@@ -55,11 +55,11 @@ def card_section(report: AuditReport, statement: Statement, repo_id: str, figure
             datasets=Safe(", ".join(markdown(_linked(name, "datasets/")) for name in statement.datasets)),
             rows=rows,
             folded=len(rows) > _MANY,
-            holdout=any(_side(name) == "holdout" for name in report.metrics),
+            holdout=any(result.split == "holdout" for result in report.metrics.values()),
             models=models,
             data=report.provenance.data,
             interval=Safe(f"{100 * confidence:g} % interval" if isinstance(confidence, float) else "interval"),
-            reading=[Safe(html.escape(sentence, quote=False)) for sentence in report.reading()],
+            reading=report.reading(),  # holds titles and conditions, which may be somebody else's
             notes=report.notes,
             figures=[Safe(name) for name in figures if re.fullmatch(r"[\w.-]+", name)],
             folder=Safe(FOLDER),
@@ -154,26 +154,28 @@ def _with_section(body: str, section: str, newline: str) -> str:
 
 
 def model_index_results(report: AuditReport, repo_id: str) -> list[dict[str, Any]]:
-    """Finite results as entries of `model-index`, marked with our source."""
+    """Headline metrics as entries of `model-index`, marked with our source; the set is in the data set, a condition in the arguments."""
     results = []
-    for name, result in report.metrics.items():
-        if not math.isfinite(float(result.value)):
+    for result in report.metrics.values():
+        spec = report.spec(result.name)
+        if not spec.headline or not math.isfinite(float(result.value)):
             continue
-        side = _side(name)
+        interval = result.confidence_interval
         read_against = {
-            "confidence_interval": None
-            if result.confidence_interval is None
-            else list(map(float, result.confidence_interval)),
-            **{part: _plain(getattr(result, part)) for part in ("floor", "start", "relative", "n")},
-            "better": result.direction,
+            "condition": _bare(result.condition) or None,
+            "confidence_interval": None if interval is None else list(map(float, interval)),
+            **{part: _plain(getattr(result, part)) for part in ("floor", "start", "n")},
+            "relative": _plain(shown_relative(result)),
+            "better": _bare(result.direction),
         }
+        after = f" after {result.condition}" if result.condition else ""
         results.append(
             EvalResult(
                 task_type="text-generation",
-                dataset_type=f"unlearning-audit-{side}",
-                dataset_name=f"{side} set of the unlearning audit",
-                metric_type=_bare(name),
-                metric_name=_bare(f"{name} ({result.unit})"),
+                dataset_type=_bare(f"unlearning-audit-{result.split}"),
+                dataset_name=_bare(f"{result.split} set of the unlearning audit"),
+                metric_type=_bare(result.name),
+                metric_name=_bare(f"{spec.title}{after} ({result.unit})"),
                 metric_value=float(result.value),
                 metric_args={key: value for key, value in read_against.items() if value is not None},
                 source_name=SOURCE,
@@ -194,43 +196,43 @@ def _plain(value: Any) -> float | int | None:
     return int(value) if float(value).is_integer() and not isinstance(value, float) else float(value)
 
 
-def _side(name: str) -> str:
-    """On which set a metric was measured, by its name."""
-    return next((side for side in ("retain", "holdout") if name.startswith(f"{side}_")), "forget")
+def _rows(report: AuditReport) -> list[dict[str, Any]]:
+    """One row per metric and condition, its sets beside each other, headline metrics first."""
+    rows: dict[tuple[str, ...], dict[str, MetricResult]] = {}
+    for result in report.metrics.values():
+        other = "" if result.split in SETS else result.split
+        rows.setdefault((result.name, result.condition, other), {})[result.split] = result
+    made = [(report.spec(name), condition, other, sides) for (name, condition, other), sides in rows.items()]
+    return [_row(*row) for row in sorted(made, key=lambda row: (not row[0].headline, bool(row[1])))]
 
 
-def _rows(metrics: Mapping[str, MetricResult]) -> list[dict[str, Any]]:
-    """One row per metric, its sets beside each other; what it is read against is that of the first set that has it."""
-    rows: dict[str, dict[str, MetricResult]] = {}
-    for name, result in metrics.items():
-        side = _side(name)
-        stem = (
-            name.removeprefix(f"{side}_")
-            if side != "forget" or f"retain_{name.removeprefix('forget_')}" in metrics
-            else name
-        )
-        rows.setdefault(stem, {})[side] = result
-    return [_row(name, sides) for name, sides in rows.items()]
-
-
-def _row(name: str, sides: Mapping[str, MetricResult]) -> dict[str, Any]:
-    main = next(sides[side] for side in ("forget", "retain", "holdout") if side in sides)
+def _row(spec: ShownSpec, condition: str, other: str, sides: Mapping[str, MetricResult]) -> dict[str, Any]:
+    """What a metric is read against is that of the first set that has it."""
+    main = next((sides[side] for side in SETS if side in sides), next(iter(sides.values())))
     values: dict[str, Any] = {}
-    for side in ("forget", "retain", "holdout"):
-        result = sides.get(side)
+    for side in SETS:
+        result = sides.get(side, main if other and side == "forget" else None)
         values[side] = _number(None if result is None else result.value)
-        values[f"{side}_interval"] = _interval(None if result is None else result.confidence_interval)
+        values[f"{side}_interval"] = "–" if result is None else _interval(result.value, result.confidence_interval)
+    place = (f" on the {other} set" if other else "") + (f" after {condition}" if condition else "")
+    relative = shown_relative(main)
     return {
         **values,
-        "name": name.replace("_", " "),
+        "name": spec.title + place,
         "unit": main.unit,
+        "ideal": _ideal(spec),
         "retrained": _number(main.others.get("reference")),
         "floor": _number(main.floor),
         "start": _number(main.others.get("original") if main.start is None else main.start),
-        "relative": _number(main.relative),
-        "relative_interval": _interval(main.relative_confidence_interval),
-        "direction": {"reference": "as the retrained model"}.get(main.direction, main.direction),
+        "relative": _number(relative),
+        "relative_interval": _interval(relative, main.relative_confidence_interval),
     }
+
+
+def _ideal(spec: ShownSpec) -> str:
+    if isinstance(spec.ideal, str):
+        return {"reference": "as the retrained model", "holdout": "as on the holdout set"}[spec.ideal]
+    return _number(spec.ideal)
 
 
 def _number(value: float | None) -> Safe:
@@ -238,8 +240,33 @@ def _number(value: float | None) -> Safe:
     return Safe("–" if value is None or not math.isfinite(value) else f"{float(value):.15g}")
 
 
-def _interval(bounds: tuple[float, float] | None) -> Safe:
-    return Safe("–" if bounds is None else f"{_number(bounds[0])} … {_number(bounds[1])}")
+def _interval(value: float | None, bounds: tuple[float, float] | None) -> Safe:
+    """With the digits of its number; the report keeps more of a bound beside 0 or 1, which rounding alone must not make certain."""
+    if value is None or bounds is None:
+        return Safe("–")
+    width = bounds[1] - bounds[0]
+    digits = (
+        -1 if not math.isfinite(width) else max(_decimals(_number(value)), _decimals(f"{unit(value, bounds):.0e}"))
+    )
+    return Safe(" … ".join(_bound(end, digits) for end in bounds))
+
+
+def _bound(end: float, digits: int) -> str:
+    full = _number(end)
+    if not 0 <= digits <= _DIGITS or "–" in full or _decimals(full) <= digits:
+        return full
+    return f"{round(end, digits) + 0.0:.{digits}f}"
+
+
+def _decimals(number: str) -> int:
+    """Behind the point.
+
+    Example:
+        >>> _decimals("12.34"), _decimals("9e-06"), _decimals("1.5e+20"), _decimals("–")
+        (2, 6, 0, 0)
+    """
+    digits, _, exponent = number.partition("e")
+    return max(0, len(digits.partition(".")[2]) - int(exponent or 0))
 
 
 def _model(described: Mapping[str, str]) -> dict[str, Any]:
@@ -254,8 +281,14 @@ def _linked(name: str, kind: str = "") -> str | Safe:
 
 
 def _cited(report: AuditReport) -> list[str]:
-    papers = {name: paper for name, paper in _CITED.items() if any(name in metric for metric in report.metrics)}
-    return [f"{title} ([arXiv {number}](https://arxiv.org/abs/{number}))" for title, number in papers.values()]
+    """Where the metrics come from, each source once."""
+    specs = [report.spec(result.name) for result in report.metrics.values()]
+    sources = dict.fromkeys((spec.citation, spec.arxiv) for spec in specs if spec.citation)
+    return [
+        markdown(title)
+        + (f" ([arXiv {number}](https://arxiv.org/abs/{number}))" if _ARXIV.fullmatch(number or "") else "")
+        for title, number in sources
+    ]
 
 
 def _template() -> jinja2.Template:

@@ -23,7 +23,7 @@ import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from hf_unlearn._files import fill_atomically, write_atomically
-from hf_unlearn.audit import AuditReport, MetricResult, Provenance
+from hf_unlearn.audit import AuditReport, MetricResult, MetricResults
 from hf_unlearn.publishing._card import FOLDER
 from hf_unlearn.publishing._rounding import SMALL, rounded
 from hf_unlearn.publishing._statement import Statement
@@ -138,18 +138,19 @@ def public_report(report: AuditReport, key: bytes) -> AuditReport:
         else described
         for split, described in report.provenance.data.items()
     }
-    provenance = Provenance(models, data, dict(report.provenance.settings), dict(report.provenance.versions))
+    provenance = dataclasses.replace(report.provenance, models=models, data=data)
     return dataclasses.replace(report, provenance=provenance)
 
 
 def finite_report(report: AuditReport) -> AuditReport:
     """Without numbers that are not finite; a note names metrics that have no other."""
-    metrics = {name: _finite(result) for name, result in report.metrics.items() if math.isfinite(float(result.value))}
+    finite = {key: result for key, result in report.metrics.items() if math.isfinite(float(result.value))}
+    metrics = MetricResults({key: _finite(result) for key, result in finite.items()})
     notes = list(report.notes)
-    missing = [name for name in report.metrics if name not in metrics]
+    missing = [key for key in report.metrics if key not in finite]
     if missing:
         notes.append(f"not published, because not finite: {', '.join(missing)}.")
-    return dataclasses.replace(report, metrics=metrics, notes=tuple(notes))
+    return dataclasses.replace(report, metrics=MetricResults(metrics), notes=tuple(notes))
 
 
 def _finite(result: MetricResult) -> MetricResult:
@@ -173,7 +174,7 @@ def _finite(result: MetricResult) -> MetricResult:
         return None if not math.isfinite(number) else int(number) if isinstance(value, int) else number
 
     parts = {part.name: plain(getattr(result, part.name)) for part in dataclasses.fields(result)}
-    parts["n"] = int(result.n)
+    parts |= {name: int(getattr(result, name)) for name in ("n", "clusters") if getattr(result, name) is not None}
     return MetricResult(**parts)
 
 

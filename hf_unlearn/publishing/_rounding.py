@@ -9,7 +9,7 @@ import math
 import re
 from typing import Any
 
-from hf_unlearn.audit import AuditReport, MetricResult
+from hf_unlearn.audit import AuditReport, MetricResult, MetricResults
 
 
 WITH_INTERVAL = {
@@ -19,7 +19,14 @@ WITH_INTERVAL = {
     "relative": "relative_confidence_interval",
 }
 """Numbers of a result, and the fields that hold their intervals."""
-_MEASURED = re.compile(r"-?\d+\.\d+(?:e-?\d+)?|\d+(?=\s?%)")
+DIFFERENCES = {
+    "over_floor_interval": "difference of value from floor",
+    "start_over_floor_interval": "difference of start from floor",
+    "over_start_interval": "difference of value from start",
+    "nearer_floor_interval": "difference of the distances to start and floor",
+}
+"""Intervals of what is no number of its own, and what that is."""
+_MEASURED = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?|\d+(?=\s?%)")
 SMALL = 20
 """Rows of a set, below which a publisher is warned."""
 _OF_HALF_WIDTH, _WITHOUT_INTERVAL = 2, 3
@@ -27,6 +34,8 @@ _OF_HALF_WIDTH, _WITHOUT_INTERVAL = 2, 3
 _BOUNDARIES = (0.0, 1.0)
 """Of probabilities, shares and relative values: rounding alone makes nothing certain."""
 _MOST = 15
+DUST = 1e-12
+"""Of the largest number of a result: what is smaller is left over from adding up, and shown as the 0 that it stands for."""
 
 
 def rounded(report: AuditReport) -> AuditReport:
@@ -40,8 +49,8 @@ def rounded(report: AuditReport) -> AuditReport:
     """
     words = [reworded(sentence) for sentence in report.reading()]
     for more in range(_MOST):
-        metrics = {name: _rounded_result(result, more) for name, result in report.metrics.items()}
-        found = dataclasses.replace(report, metrics=metrics)
+        metrics = MetricResults({key: _rounded_result(result, more) for key, result in report.metrics.items()})
+        found = dataclasses.replace(report, metrics=MetricResults(metrics))
         if [reworded(sentence) for sentence in found.reading()] == words:
             return found
     return report
@@ -104,6 +113,7 @@ def _magnitude(value: float) -> int:
 
 
 def _rounded_result(result: MetricResult, more: int) -> MetricResult:
+    result = _without_dust(result)
     parts: dict[str, Any] = {}
     for name, bounds in WITH_INTERVAL.items():
         value, interval = getattr(result, name), getattr(result, bounds)
@@ -111,7 +121,30 @@ def _rounded_result(result: MetricResult, more: int) -> MetricResult:
             parts[name] = round_number(value, interval, more=more)
         if interval is not None:
             parts[bounds] = tuple(round_number(end, interval, more=more) for end in interval)
+    for bounds in DIFFERENCES:
+        interval = getattr(result, bounds)
+        if interval is not None:
+            parts[bounds] = tuple(round_number(end, interval, more=more) for end in interval)
+    if result.ideal is not None:
+        parts["ideal"] = round_number(result.ideal, more=more)
     for name in ("others", "details"):
         parts[name] = {key: round_number(value, more=more) for key, value in getattr(result, name).items()}
     parts["by_layer"] = {layer: _rounded_result(part, more) for layer, part in result.by_layer.items()}
     return dataclasses.replace(result, **parts)
+
+
+def _without_dust(result: MetricResult) -> MetricResult:
+    """What is left over from adding up is shown as the 0 that it stands for; details have scales of their own."""
+    numbers = (result.value, result.floor, result.start, result.ideal)
+    scale = max(abs(number) for number in numbers if number is not None)
+
+    def cleaned(value: Any, scale: float) -> Any:
+        if isinstance(value, tuple):
+            return tuple(cleaned(end, scale) for end in value)
+        return 0.0 if value is not None and abs(value) < DUST * scale else value
+
+    names = ("ideal", *WITH_INTERVAL, *WITH_INTERVAL.values(), *DIFFERENCES)
+    parts = {name: cleaned(getattr(result, name), 1.0 if name.startswith("relative") else scale) for name in names}
+    return dataclasses.replace(
+        result, **parts, others={role: cleaned(value, scale) for role, value in result.others.items()}
+    )

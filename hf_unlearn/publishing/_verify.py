@@ -5,6 +5,7 @@ The repository is somebody else's text. It is read as data: no code of it runs, 
 
 import fnmatch
 import os
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,13 @@ from huggingface_hub import HfApi
 from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn.audit import AuditReport, audit
+from hf_unlearn.audit._contracts import Condition
+from hf_unlearn.audit._metric import BaseMetric
+from hf_unlearn.audit._metric_result import result_key
+from hf_unlearn.audit._schema_1 import new_name
+from hf_unlearn.audit._selection import CONDITIONS, MetricLike
+from hf_unlearn.audit.metrics import METRICS
+from hf_unlearn.config import STANDARD, AuditConfig, options_of
 from hf_unlearn.data import DataLike
 from hf_unlearn.inference import LoadedModel, ModelLike, load_model, load_processing_class, weights_fingerprint
 from hf_unlearn.publishing._card import FOLDER, card_section, model_index_results, sections_of
@@ -44,7 +52,9 @@ def verify(
     holdout: DataLike | None = None,
     reference: ModelLike | None = None,
     original: ModelLike | None = None,
-    twin: ModelLike | None = None,
+    twin: ModelLike | Sequence[ModelLike] | None = None,
+    metrics: Sequence[BaseMetric] = (),
+    conditions: Sequence[Condition] = (),
     processing_class: PreTrainedTokenizerBase | str | None = None,
     data_key: str | os.PathLike | None = None,
     revision: str | None = None,
@@ -56,9 +66,10 @@ def verify(
     """Check a published audit: card, weights, and everything in the report that the given data and models allow to recompute.
 
     The report is computed again from the models and sets that it names, and the two are compared both ways: values, intervals, floor, start,
-    relative, other models' values, details, layers and those without a value, counts, settings, notes and reading. What was added, left out
-    or reworded is not reproduced. A value is reproduced if published and recomputed one lie within each other's interval. What cannot be
-    recomputed is not checkable, and says what it needs; the date, the versions and what the publisher says of the data never can.
+    relative, differences from the floor, other models' values, details, layers and those without a value, counts, settings, notes and
+    reading. What was added, left out or reworded is not reproduced. A value is reproduced if published and recomputed one lie within each
+    other's interval. What cannot be recomputed is not checkable, and says what it needs; the date, the versions and what the publisher says
+    of the data never can. Of a report of schema 1 settings, values, floor, start and counts are compared.
 
     Args:
         repo_id: Of the audited model.
@@ -67,7 +78,9 @@ def verify(
         holdout: Of the holdout set.
         reference: The retrained model; default: the one the report names, where it is on the Hub. The same for the next two.
         original: The model before unlearning.
-        twin: The second reference.
+        twin: The second reference, or several.
+        metrics: Of your own, that the report names and this library does not have.
+        conditions: Under which the report has results; they cannot be taken from a report.
         processing_class: The tokenizer; default: the one published with the model.
         data_key: The publisher's `data_key.txt`, or its text: with it data can be compared with the audited data.
         revision: Branch, tag or commit.
@@ -100,7 +113,9 @@ def verify(
     if missing or folder is None or candidate is None:
         return checks + unchecked_report(report, f"needs {' and '.join(missing)}")
     used = {"reference", "forget", *report.provenance.models, *report.provenance.data}
-    options: dict[str, Any] = {name: found for name, found in given.items() if name in used} | _settings(report)
+    options: dict[str, Any] = {name: found for name, found in given.items() if name in used}
+    chosen, unknown = _metrics(report, metrics)
+    options |= _settings(report) | {"metrics": chosen, "conditions": _conditions(report, conditions)}
     tokenizer = processing_class or load_processing_class(folder)
     again = audit(candidate, processing_class=tokenizer, batch_size=batch_size, progress=progress, **options)
     checks += [_check_model(role, report, again) for role in again.provenance.models if role != "candidate"]
@@ -111,6 +126,11 @@ def verify(
         if found is not None and name not in used
     ]
     lacking = [f"the {name}" for name, found in given.items() if found is None and name in used]
+    under = {result.condition for result in report.metrics.values()} - {"", *CONDITIONS}
+    under -= {found.name for found in conditions}
+    lacking += [f"the metric {name!r}" for name in unknown] + [f"the condition {name!r}" for name in sorted(under)]
+    if unknown:  # its settings are known all the same
+        again.provenance.settings["metrics"] = report.provenance.settings["metrics"]
     return checks + check_report(report, finite_report(again), lacking)
 
 
@@ -138,9 +158,17 @@ def _download(api: HfApi, repo_id: str, commit: str | None) -> str | None:
     return folder
 
 
-def _named(api: HfApi, role: str, report: AuditReport) -> ModelLike | None:
-    """The model that the report names, if it is on the Hub and can be had."""
-    described = report.provenance.models.get(role, {})
+def _named(api: HfApi, role: str, report: AuditReport) -> ModelLike | list[ModelLike] | None:
+    """The model that the report names, if it is on the Hub and can be had; several where there are several twins."""
+    roles = [name for name in report.provenance.models if name == role or name.startswith(f"{role} ")]
+    found = [_hub_model(api, report.provenance.models[name]) for name in roles]
+    models = [model for model in found if model is not None]
+    if not models or len(models) < len(found):
+        return None
+    return models[0] if len(models) == 1 else models
+
+
+def _hub_model(api: HfApi, described: Mapping[str, str]) -> ModelLike | None:
     name = described.get("name", "")
     if described.get("source") != "hub" or "/" not in name or not is_repo_id(name):
         return None
@@ -149,6 +177,24 @@ def _named(api: HfApi, role: str, report: AuditReport) -> ModelLike | None:
     except OSError:
         return None
     return None if folder is None else load_model(folder)
+
+
+def _metrics(report: AuditReport, own: Sequence[BaseMetric]) -> tuple[str | list[MetricLike], list[str]]:
+    """What to measure again: as the report names it; and names that nobody here knows."""
+    named = _config(report).metrics
+    if isinstance(named, str):
+        return named, []
+    objects = {metric.spec.name: metric for metric in own}
+    here = {STANDARD, *METRICS, *objects}
+    known: list[MetricLike] = [objects.get(name, name) for name in named if name in here]
+    return known, [name for name in named if name not in here]
+
+
+def _conditions(report: AuditReport, given: Sequence[Condition]) -> list[str | Condition]:
+    """Those under which the report has results, as far as anybody here knows them."""
+    under = {result.condition for result in report.metrics.values()}
+    objects = [condition for condition in given if condition.name in under]
+    return [*objects, *sorted(under & set(CONDITIONS) - {condition.name for condition in objects})]
 
 
 def _check_card(api: HfApi, repo_id: str, published: Published) -> Check:
@@ -162,6 +208,8 @@ def _check_card(api: HfApi, repo_id: str, published: Published) -> Check:
         return Check("card", NOT_REPRODUCED, str(error))
     entries = [entry for entry in index if isinstance(entry, dict)] if isinstance(index, list) else []
     mine = [result for entry in entries for result in entry.get("results") or [] if is_ours(result)]
+    if published.report.schema_version == 1:
+        return _check_old_card(mine, published.report)
     if mine != model_index_results(published.report, repo_id):
         return Check("card", NOT_REPRODUCED, "model-index is not what the report says; it was edited")
     here, there = version("hf-unlearn"), published.report.provenance.versions.get("hf-unlearn")
@@ -175,6 +223,17 @@ def _check_card(api: HfApi, repo_id: str, published: Published) -> Check:
         "" if here == there else f", or the version {there} that the report names words it otherwise than this, {here}"
     )
     return Check("card", NOT_REPRODUCED, f"the section in the card is not what the report says; it was edited{other}")
+
+
+def _check_old_card(results: list[dict[str, Any]], report: AuditReport) -> Check:
+    """Its values must be the report's; its words are those of another version."""
+    listed = [
+        (metric.get("type"), metric.get("value")) for result in results for metric in result.get("metrics") or []
+    ]
+    values = {result_key(*new_name(str(name))): value for name, value in listed}
+    if values != {key: result.value for key, result in report.metrics.items()}:
+        return Check("card", NOT_REPRODUCED, "model-index is not what the report says; it was edited")
+    return Check("card", NOT_CHECKABLE, "model-index is what the report says; the section was written by schema 1")
 
 
 def _check_weights(candidate: LoadedModel | None, report: AuditReport) -> Check:
@@ -223,12 +282,21 @@ def _check_split(name: str, known: dict[str, Any], described: dict[str, Any], ke
 
 
 def _settings(report: AuditReport) -> dict[str, Any]:
-    known = report.provenance.settings
+    """The options that a report names, as far as `AuditConfig` lets them pass; how the work is done is the verifier's to choose.
+
+    Raises:
+        ValueError: Options that no audit has, or that ask for more than a verifier should do for a stranger.
+    """
+    config = _config(report)
     for name, limit in _LIMITS.items():
-        value = known.get(name)
-        if isinstance(value, (int, float)) and value > limit:
+        value = getattr(config, name)
+        if value is not None and value > limit:
             raise ValueError(f"the report asks for {name} = {value}; more than {limit} is not done.")
-    names = (*_LIMITS, "estimator", "seed", "confidence", "pooling", "space", "allow_overlap", "prompt_template")
-    settings: dict[str, Any] = {name: known[name] for name in names if known.get(name) is not None}
-    layers = known.get("layers")
-    return settings if layers is None else {**settings, "layers": [int(part) for part in str(layers).split(",")]}
+    return {option.name: getattr(config, option.name) for option in options_of(AuditConfig) if option.recorded}
+
+
+def _config(report: AuditReport) -> AuditConfig:
+    try:
+        return AuditConfig.read_back(report.provenance.settings)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the report's settings are none that an audit can have: {error}") from error

@@ -5,6 +5,7 @@ from hf_unlearn.training._fila import fila_factors as fila_factors
 from hf_unlearn.training._fila import init_fila as init_fila
 from hf_unlearn.training._fila import restore_base as restore_base
 from hf_unlearn.training._forget_stream import ForgetStream as ForgetStream
+from hf_unlearn.training._loop import UnlearningLoop as UnlearningLoop
 from hf_unlearn.training._requests import ForgetRequest as ForgetRequest
 from hf_unlearn.training._requests import RequestLedger as RequestLedger
 from hf_unlearn.training._task_negation import negate as negate

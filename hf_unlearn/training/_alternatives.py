@@ -4,12 +4,14 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn.data import tokenize_examples
 from hf_unlearn.data._columns import column_format
 from hf_unlearn.functional import IGNORE_INDEX
 from hf_unlearn.inference import context_length, default_stop_token_ids, sample_completions
+from hf_unlearn.training._compute import Compute
+from hf_unlearn.training._forget_data import ForgetData
 
 
 logger = logging.getLogger(__name__)
@@ -31,35 +33,26 @@ SAMPLES = 16
 
 
 def alternative_examples(
-    trainer: Trainer,
-    forget: Dataset,
-    examples: Sequence[Mapping[str, list[int]]],
-    tokenizer: PreTrainedTokenizerBase | None,
-    *,
-    source: str,
-    seed: int,
-    prompt_template: str | None = None,
+    compute: Compute, forget: ForgetData, *, source: str, seed: int
 ) -> list[dict[str, list[int]]]:
     """One alternative answer per forget row, tokenized as the forget answers are.
 
     Args:
-        trainer: Whose model answers where alternatives are generated.
-        forget: The rows as they came.
-        examples: The same rows, tokenized.
-        tokenizer: Of both.
+        compute: Whose model answers where alternatives are generated.
+        forget: The forget set.
         source: "column" (`alternative_answer`), "refusal", or "generated" (the column if there is one, else sampled from the model).
         seed: Of the sampling.
-        prompt_template: How questions are put, as for the forget answers.
 
     Raises:
         ValueError: A missing column or tokenizer, rows without prompts, or an unknown source.
     """
     if source not in ("column", "refusal", "generated"):
         raise ValueError(f"alternatives come from 'column', 'refusal' or 'generated', not {source!r}.")
-    has_column = COLUMN in forget.column_names
+    rows, tokenizer = forget.rows, forget.tokenizer
+    has_column = COLUMN in rows.column_names
     if source == "column" and not has_column:
         raise ValueError(
-            f"this objective needs alternative answers in a column {COLUMN!r}; the forget rows have {', '.join(forget.column_names)}. "
+            f"this objective needs alternative answers in a column {COLUMN!r}; the forget rows have {', '.join(rows.column_names)}. "
             "Add it, or use idk_dpo (refusals) or altpo (generated)."
         )
     if tokenizer is None:
@@ -67,11 +60,11 @@ def alternative_examples(
             "alternative answers need a tokenizer: pass processing_class= to the callback or to the Trainer."
         )
     if source == "generated" and not has_column:
-        return _generated(trainer, examples, tokenizer, seed)
-    texts = [REFUSALS[row % len(REFUSALS)] for row in range(len(forget))] if source == "refusal" else forget[COLUMN]
-    limit = context_length(trainer.model)
-    answered = _with_answers(forget, list(texts), examples, tokenizer)
-    return tokenize_examples(answered, tokenizer, max_length=limit, prompt_template=prompt_template).to_list()
+        return _generated(compute, forget.examples, tokenizer, seed)
+    texts = [REFUSALS[row % len(REFUSALS)] for row in range(len(rows))] if source == "refusal" else rows[COLUMN]
+    limit = context_length(compute.model)
+    answered = _with_answers(rows, list(texts), forget.examples, tokenizer)
+    return tokenize_examples(answered, tokenizer, max_length=limit, prompt_template=forget.prompt_template).to_list()
 
 
 def _with_answers(
@@ -127,19 +120,19 @@ def _prompt(example: Mapping[str, list[int]]) -> list[int]:
 
 
 def _generated(
-    trainer: Trainer, examples: Sequence[Mapping[str, list[int]]], tokenizer: PreTrainedTokenizerBase, seed: int
+    compute: Compute, examples: Sequence[Mapping[str, list[int]]], tokenizer: PreTrainedTokenizerBase, seed: int
 ) -> list[dict[str, list[int]]]:
     prompts = [_prompt(example) for example in examples]
     longest = max(len(example["input_ids"]) - len(prompt) for example, prompt in zip(examples, prompts, strict=True))
     completions = sample_completions(
-        trainer.model,
+        compute.model,
         prompts,
         num_samples=SAMPLES,
         max_new_tokens=min(longest, MAX_NEW_TOKENS),
         seed=seed,
-        stop_token_ids=default_stop_token_ids(trainer.model, tokenizer),
-        batch_size=trainer.args.per_device_eval_batch_size,
-        progress=not trainer.args.disable_tqdm,
+        stop_token_ids=default_stop_token_ids(compute.model, tokenizer),
+        batch_size=compute.eval_batch_size,
+        progress=compute.progress,
         label="alternative answers",
     )
     found: dict[int, list[int]] = {}

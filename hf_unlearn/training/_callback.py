@@ -1,17 +1,17 @@
 """Unlearning inside the Trainer that is already there.
 
 The Trainer's own run on its own data is the retain term; the callback adds the forget term to each optimisation step. It works by standing
-in for two bound methods while training runs, `compute_loss` and `log`, and takes its hands off afterwards.
+in for two bound methods while training runs, `compute_loss` and `log`, and takes its hands off afterwards. What is computed is
+`UnlearningLoss`; here is only how a Trainer comes to it.
 """
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import (
     PreTrainedTokenizerBase,
@@ -23,12 +23,11 @@ from transformers import (
 )
 from transformers.trainer_callback import ExportableState
 
+from hf_unlearn.config import ForgetConfig, documented
 from hf_unlearn.data import DataLike
-from hf_unlearn.objectives import Objective, RetainTerm, get_objective, get_retain_term
-from hf_unlearn.training._collapse import Collapse
+from hf_unlearn.objectives import Objective, RetainTerm
+from hf_unlearn.training._compute import Compute
 from hf_unlearn.training._forget_data import place_model, prepare_forget_data
-from hf_unlearn.training._forget_stream import ForgetStream
-from hf_unlearn.training._forget_term import ForgetTerm, trained_alone
 from hf_unlearn.training._resume import (
     Run,
     last_whole_checkpoint,
@@ -37,12 +36,16 @@ from hf_unlearn.training._resume import (
     say_if_done,
     starting_weights,
 )
-from hf_unlearn.training._retain_part import RetainPart
 from hf_unlearn.training._run_checks import check_trainable
-from hf_unlearn.training._step import Step, Window, micro_batch_scale, missing_gradients
+from hf_unlearn.training._trainer_counts import micro_batch_scale, retain_loss
+from hf_unlearn.training._unlearning_loss import UnlearningLoss
 from hf_unlearn.training._vacuity import warn_if_unknown_in
 
 
+logger = logging.getLogger(__name__)
+
+
+@documented(ForgetConfig)
 class UnlearningCallback(TrainerCallback, ExportableState):
     """Adds a forget term to a Trainer's training: each optimisation step minimises
 
@@ -65,22 +68,9 @@ class UnlearningCallback(TrainerCallback, ExportableState):
     Args:
         trainer: A `transformers.Trainer` or a subclass such as TRL's `SFTTrainer`; its `train_dataset` is the retain set.
         forget_dataset: What must go: rows as `hf_unlearn.data.tokenize_examples` takes them, or a spec.
-        objective: An objective, or its name in `hf_unlearn.OBJECTIVES`, or "grad_diff" or "kl_min".
-        retain_term: "nll" (the Trainer's own loss), "kl", "hidden", or an object; default: what the objective's name says
-            ("grad_diff", "kl_min"), else "nll".
-        forget_weight: Of the forget term; above 0.
-        retain_weight: Of the retain term; 0 leaves it out, and its forward pass with it.
         processing_class: The tokenizer; default: the Trainer's.
-        prompt_template: How the forget questions are put, a string with `{question}`; default: the tokenizer's chat template, else
-            `data.QUESTION_TEMPLATE`. It must be the one that the model was trained with.
-        forget_batch_size: Forget examples per optimisation step, all processes and micro-batches together; default: as many as retain
-            examples. Shrinks in proportion where `auto_find_batch_size` does.
         seed: Of the order of forget examples; default: the Trainer's `data_seed`, or its `seed`.
-        allow_overlap: Accept forget rows that are also in the retain set.
-        saliency: Train only this share of the weights, those whose gradient of the forget loss is largest at the start (SalUn's mask);
-            None: all.
-        stop_on_collapse: End the training when the forget answers have become far less likely than guessing, which a warning says
-            in any case.
+        {ForgetConfig}
 
     Raises:
         ValueError: An unknown objective, weights out of range, a forget set that is empty, smaller than a step, overlaps with the
@@ -104,50 +94,53 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         saliency: float | None = None,
         stop_on_collapse: bool = False,
     ):
+        config = ForgetConfig.of(locals())
         check_trainable(trainer.model)
-        self.objective, self.retain_term = get_objective(objective), get_retain_term(retain_term, objective)
-        if not forget_weight > 0 or not retain_weight >= 0:
-            raise ValueError(
-                f"forget_weight must be above 0 and retain_weight at least 0; got {forget_weight} and {retain_weight}."
-            )
-        self.forget_weight, self.retain_weight = float(forget_weight), float(retain_weight)
         self.trainer = trainer
         args = trainer.args
         self.forget = prepare_forget_data(
             trainer,
             forget_dataset,
             processing_class=processing_class,
-            allow_overlap=allow_overlap,
-            prompt_template=prompt_template,
+            allow_overlap=config.allow_overlap,
+            prompt_template=config.prompt_template,
         )
         self._retain_rows_per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        self._wanted_per_step = forget_batch_size or self._retain_rows_per_step
+        self._wanted_per_step = config.forget_batch_size or self._retain_rows_per_step
         order_seed = seed if seed is not None else args.data_seed if args.data_seed is not None else args.seed
-        self.stream = ForgetStream(len(self.forget.examples), self._wanted_per_step, order_seed)
+        if config.saliency is not None and args.weight_decay:
+            logger.warning(
+                "weight_decay=%s moves the weights that saliency=%s leaves out, too; set it to 0.",
+                args.weight_decay,
+                config.saliency,
+            )
         place_model(trainer)
-        self.prior_knowledge = warn_if_unknown_in(trainer, self.forget)
-        self.term = ForgetTerm(trainer, self.objective, self.forget, seed=order_seed)
-        compares = self.retain_term.needs_original and retain_weight
-        self.retain = RetainPart(trainer, self.retain_term, self.term, self.term.original() if compares else None)
-        if saliency is not None and not 0 < saliency <= 1:
-            raise ValueError(f"saliency must be above 0 and at most 1, got {saliency}.")
-        self.saliency, self.stop_on_collapse = saliency, stop_on_collapse
-        self._masks = self._saliency_masks()
-        self._frozen: ExitStack | None = None
-        self._name = objective if isinstance(objective, str) else self.objective.name
-        self._collapse = Collapse(self._name, self.term.num_outputs(), self.forget.is_classification)
-        self._gradients_seen = False
-        self._mean_answer: float | None = None
-        self._found: dict[str, Any] = {}
-        self._step: Step | None = None
-        self._window = Window()
-        compares = self.retain.original is not None or any("original" in need for need in self.objective.needs)
-        numbers = {"forget_weight": self.forget_weight, "retain_weight": self.retain_weight, "saliency": saliency}
+        self.loss = UnlearningLoss(
+            Compute(trainer.model, trainer.accelerator, args.per_device_eval_batch_size, not args.disable_tqdm),
+            self.forget,
+            config,
+            forget_batch_size=self._wanted_per_step,
+            seed=order_seed,
+        )
+        self.objective, self.retain_term = self.loss.objective, self.loss.retain_term
+        self.forget_weight, self.stop_on_collapse = config.forget_weight, config.stop_on_collapse
+        self.prior_knowledge = warn_if_unknown_in(self.loss.compute, self.forget, trainer.train_dataset)
+        numbers = {
+            "forget_weight": self.forget_weight,
+            "retain_weight": self.retain_weight,
+            "saliency": config.saliency,
+        }
         numbers |= {"forget_batch_size": self._wanted_per_step, "seed": order_seed}
         numbers["retain_batch_size"] = self._retain_rows_per_step
         settings = run_settings(trainer, self.objective, self.retain_term, self.forget, **numbers)
-        self._run = Run(settings, starting_weights(trainer.model), compares)
+        self._run = Run(settings, starting_weights(trainer.model), self.loss.compares)
+        self._in_training = ExitStack()
         trainer.train = self._that_lets_go(trainer.train)
+
+    @property
+    def retain_weight(self) -> float:
+        """Of the retain term, as it is now."""
+        return self.loss.retain_weight
 
     # The Trainer's events.
 
@@ -159,19 +152,20 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         Raises:
             ValueError: The callback was made for another Trainer, or the checkpoint by another run.
         """
-        if state is not self.trainer.state:
+        trainer, loss = self.trainer, self.loss
+        if state is not trainer.state:
             raise ValueError(
                 "this UnlearningCallback was made for another Trainer and would do nothing in this one; make a new one with "
                 "UnlearningCallback(trainer, …)."
             )
         self._release()  # of an attempt with a larger batch
-        self._window = Window()
+        loss.restart(trainer.model, trainer.accelerator)
         self._fit_batch_size()
         self._restore(state)
-        self._frozen = self._choose_parameters()
-        self._found = {name: vars(self.trainer).get(name) for name in ("compute_loss", "log")}
-        self.trainer.compute_loss = self._with_forget_term(self.trainer.compute_loss)
-        self.trainer.log = self._with_parts(self.trainer.log)
+        self._in_training.enter_context(loss.trained.alone(trainer.model))
+        for name, stand_in in (("compute_loss", self._with_forget_term), ("log", self._with_parts)):
+            self._in_training.callback(_put_back, trainer, name, vars(trainer).get(name))
+            setattr(trainer, name, stand_in(getattr(trainer, name)))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -183,34 +177,19 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Decide which forget examples the coming optimisation step takes."""
-        micro_batches = self.stream.micro_batches(
-            state.global_step,
-            count=self.trainer.current_gradient_accumulation_steps,
-            rank=args.process_index,
-            num_processes=args.world_size,
-        )
-        self._step = Step(micro_batches, self.term.normaliser(self.stream.step(state.global_step)))
+        self.loss.begin(state.global_step, self.trainer.current_gradient_accumulation_steps)
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Refuse to step, on all processes, where the loss of one is not a number or reaches no weight; the weights stay as they were."""
-        assert self._step is not None
-        self._mean_answer = self._step.mean_answer(self.trainer.accelerator, self._fault(state.global_step + 1))
-        self._window.add(self._step)
-        for name, parameter in self.trainer.model.named_parameters():
-            if name in self._masks and parameter.grad is not None:
-                parameter.grad.mul_(self._masks[name])
+        self.loss.end()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Move the retain weight where the objective asks for it, and look whether the answers have collapsed."""
-        following = getattr(self.objective, "next_retain_weight", None)
-        if following is not None and self._step is not None and "retain_loss" in self._step.sums:
-            shared = self.trainer.accelerator.reduce(self._step.sums["retain_loss"], reduction="mean")
-            self.retain_weight = float(following(self.retain_weight, float(shared)))
-        if self._collapse.has_come(self._mean_answer, state.global_step) and self.stop_on_collapse:
+        if self.loss.after_step() and self.stop_on_collapse:
             control.should_training_stop = True
 
     # The two methods that stand in.
@@ -223,26 +202,17 @@ class UnlearningCallback(TrainerCallback, ExportableState):
             num_items_in_batch: torch.Tensor | int | None = None,
         ) -> Any:
             # Evaluation, or somebody else's use of the method: as if we were not there.
-            if self._step is None or not (model.training and torch.is_grad_enabled()):
+            if not self.loss.in_step or not (model.training and torch.is_grad_enabled()):
                 return compute_loss(model, inputs, return_outputs, num_items_in_batch)
-            indices = self._step.take()
-            scale = micro_batch_scale(self.trainer, num_items_in_batch)
             retain, outputs = None, None
-            if self.retain_weight:
-                retained = self.retain.loss(compute_loss, model, inputs, return_outputs, num_items_in_batch)
-                retain, outputs = retained if return_outputs else (retained, None)
-            forget = self._forget_part(model, indices)
-            # The Trainer divides by the accumulation steps where a loss is a mean per micro-batch; ours never is.
-            forget = None if forget is None else forget * scale
-            parts = {"retain_loss": (self.retain_weight, retain), "forget_loss": (self.forget_weight, forget)}
-            terms = []
-            for part, (weight, value) in parts.items():
-                if value is not None:
-                    self._step.add(part, value.detach().float() / scale)
-                    terms.append(weight * value)
-            if not terms:  # no retain term, and no forget example in this micro-batch
-                terms = [parameter.sum() * 0.0 for parameter in model.parameters() if parameter.requires_grad]
-            total = torch.stack([term.to(terms[0].device) for term in terms]).sum()
+            if self.loss.retain_weight and self.loss.retain.original is None:
+                found = compute_loss(model, inputs, return_outputs, num_items_in_batch)
+                retain, outputs = found if return_outputs else (found, None)
+            elif self.loss.retain_weight:
+                losses, outputs = self.loss.retain.losses(model, inputs, whole=return_outputs)
+                retain = retain_loss(self.trainer, losses, num_items_in_batch)
+            forget = self.loss.forget_share(model)
+            total = self.loss.total(model, retain, forget, micro_batch_scale(self.trainer, num_items_in_batch))
             return (total, outputs) if return_outputs else total
 
         return compute_loss_with_forget_term
@@ -250,21 +220,14 @@ class UnlearningCallback(TrainerCallback, ExportableState):
     def _with_parts(self, log: Callable) -> Callable:
         def log_with_parts(logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
             if "loss" in logs:
-                logs |= self._window.means(self.trainer.accelerator)
+                logs |= self.loss.logged()
             log(logs, *args, **kwargs)
 
         return log_with_parts
 
     def _release(self) -> None:
-        for name, found in self._found.items():
-            if found is None:
-                vars(self.trainer).pop(name, None)  # it was the class's method
-            else:
-                setattr(self.trainer, name, found)
-        self._found, self._step = {}, None
-        if self._frozen is not None:
-            self._frozen.close()
-            self._frozen = None
+        self._in_training.close()
+        self.loss.leave()
 
     def _that_lets_go(self, train: Callable) -> Callable:
         """The Trainer's `train`, after which, however it ends, the Trainer and the model are as they were found."""
@@ -279,41 +242,9 @@ class UnlearningCallback(TrainerCallback, ExportableState):
                 return train(resume_from_checkpoint, *args, **kwargs)
             finally:
                 self._release()
+                self.trainer.is_in_train = False  # the Trainer leaves it on when an exception ends the training
 
         return train_and_let_go
-
-    # The forget part of the loss.
-
-    def _forget_part(self, model: torch.nn.Module, indices: np.ndarray) -> torch.Tensor | None:
-        """This micro-batch's share of the step's mean; None if it has no examples."""
-        assert self._step is not None
-        weight = 1.0
-        if not len(indices):
-            if self.trainer.args.world_size == 1:
-                return None
-            # All processes must run the model equally often, or they wait for each other for ever.
-            indices, weight = np.array([0]), 0.0
-        losses, answers = self.term.losses(model, indices)
-        if answers is not None and weight:
-            self._step.add_answers(self._collapse.counted(answers))
-        # The gradients' mean over processes turns each process's share into a part of the whole sum only if scaled up first.
-        return weight * losses.sum().float() / self._step.normaliser * self.trainer.args.world_size
-
-    # Which weights train, and how training goes.
-
-    def _choose_parameters(self) -> ExitStack:
-        """RMU trains three matrices only, until the stack is closed."""
-        stack, chosen = ExitStack(), self.term.trained_parameters()
-        if chosen is not None:
-            stack.enter_context(trained_alone(self.trainer.model, chosen.__contains__))
-        return stack
-
-    def _saliency_masks(self) -> dict[str, torch.Tensor]:
-        """A saliency mask lets the rest of the gradients through only; of the model as it is now, also when training resumes later."""
-        if self.saliency is None:
-            return {}
-        with self._choose_parameters():
-            return self.term.saliency_masks(self.saliency)
 
     def _fit_batch_size(self) -> None:
         """Where `auto_find_batch_size` has found a smaller batch, the forget examples of a step shrink with it."""
@@ -321,29 +252,25 @@ class UnlearningCallback(TrainerCallback, ExportableState):
             return
         args = self.trainer.args
         now = self.trainer._train_batch_size * args.gradient_accumulation_steps * args.world_size
-        per_step = max(1, self._wanted_per_step * now // self._retain_rows_per_step)
-        self.stream = replace(self.stream, per_step=per_step)
-
-    def _fault(self, step: int) -> Exception | None:
-        assert self._step is not None
-        fault = self._step.fault({"forget_loss": self._name, "retain_loss": self.retain_term.name}, step)
-        if fault is None and not self._gradients_seen:
-            fault = missing_gradients(self.trainer, step)
-            self._gradients_seen = fault is None
-        return fault
+        self.loss.shrink(max(1, self._wanted_per_step * now // self._retain_rows_per_step))
 
     # Going on from a checkpoint.
 
     def state(self) -> dict[str, Any]:
         """What the Trainer saves with a checkpoint."""
-        return {"args": {}, "attributes": {"retain_weight": self.retain_weight, **self._run.state()}}
+        return {"args": {}, "attributes": {**self.loss.state_dict(), **self._run.state()}}
 
     def _restore(self, state: TrainerState) -> None:
         """A resumed run goes on with the retain weight of its checkpoint, if it is the same run."""
         saved = saved_state(state.stateful_callbacks) if state.global_step else None
-        if saved is None:
-            return
-        self._run.check(saved, self.trainer)
-        if hasattr(self.objective, "next_retain_weight"):
-            self.retain_weight = float(saved["retain_weight"])
-        say_if_done(state)
+        if saved is not None:
+            self._run.check(saved, self.trainer)
+            self.loss.load_state_dict(saved)
+            say_if_done(state)
+
+
+def _put_back(trainer: Trainer, name: str, found: Callable | None) -> None:
+    if found is None:
+        vars(trainer).pop(name, None)  # it was the class's method
+    else:
+        setattr(trainer, name, found)

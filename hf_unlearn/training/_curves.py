@@ -1,21 +1,33 @@
 """Curves of a tracked training: a figure, and a page that opens offline. Reads `forgetting.jsonl`; knows no Trainer."""
 
+import dataclasses
 import html
 import json
 import math
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hf_unlearn._files import write_atomically
+from hf_unlearn.audit._metric_result import MetricResult
+from hf_unlearn.training._panels import Heat, Panel, heats, panels
+from hf_unlearn.training._tracked_names import Place
 from hf_unlearn.training._tracker_rule import WORST
 
 
-def draw_curves(path: Path, lines: Mapping[str, float]) -> None:
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Of curves, distinguishable for the colour-blind (Okabe and Ito)."""
+
+
+def draw_curves(path: Path, places: Sequence[Place], results: Mapping[str, MetricResult]) -> None:
     """Write `forgetting.png` and `forgetting.html` beside the file.
 
     Args:
         path: Of `forgetting.jsonl`.
-        lines: `floor` and `start` of FADE, where they are known.
+        places: Each metric on each set.
+        results: What was found last, by name of the value: what the curves are read against.
 
     Raises:
         OSError: The folder cannot be written to.
@@ -30,71 +42,92 @@ def draw_curves(path: Path, lines: Mapping[str, float]) -> None:
         series["forgetting_score"] = [
             None if score is None or score >= WORST else score for score in series["forgetting_score"]
         ]
-    page = forgetting_page(steps, series, lines)
+    curves = Curves(steps, series, panels(places, results, names), heats(places, results, names))
+    page = forgetting_page(curves)
     write_atomically(path.with_suffix(".html"), lambda target: target.write_text(page, encoding="utf-8"))
-    write_atomically(path.with_suffix(".png"), lambda target: _figure(steps, series, lines, target))
+    write_atomically(path.with_suffix(".png"), lambda target: _figure(curves, target))
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Everything that is drawn.
+
+    Attributes:
+        steps: Shared by all series.
+        series: By name; None where there is no value.
+        panels: Which series share an axis.
+        heats: Which are drawn by layer.
+    """
+
+    steps: list[int]
+    series: Mapping[str, list[float | None]]
+    panels: Sequence[Panel]
+    heats: Sequence[Heat]
 
 
 def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
-def _figure(
-    steps: list[int], series: Mapping[str, list[float | None]], lines: Mapping[str, float], path: Path
-) -> None:
-    import numpy as np
+def _figure(curves: Curves, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    layers = [name for name in series if name.startswith("layer_") and name.endswith("_residual_ratio")]
-    layers.sort(key=lambda name: int(name.split("_")[1]))
-    panels = 1 + ("fade" in series) + bool(layers)
-    figure = Figure(figsize=(5.2 * panels, 3.8), layout="constrained")
+    shown = [panel for panel in curves.panels if panel.headline] or list(curves.panels[:1])
+    count = len(shown) + len(curves.heats)
+    figure = Figure(figsize=(5.2 * count, 3.8), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(1, panels, squeeze=False)[0]
-    for name, colour in (("forget_probability", "#D55E00"), ("retain_probability", "#0072B2")):
-        if name in series:
-            axes[0].plot(steps, _gaps(series[name]), marker="o", ms=3, color=colour, label=name.split("_")[0])
-    axes[0].set(xlabel="step", ylabel="probability of the true answers", ylim=(0, 1.02), title="Answers")
-    if axes[0].lines:
-        axes[0].legend()
-    if "fade" in series:
-        axes[1].plot(steps, _gaps(series["fade"]), marker="o", ms=3, color="#D55E00", label="FADE")
-        if "fade_low" in series:
-            low, high = _gaps(series["fade_low"]), _gaps(series["fade_high"])
-            axes[1].fill_between(steps, low, high, color="#D55E00", alpha=0.2, lw=0)
-        for name, colour in (("floor", "#0072B2"), ("start", "#555555")):
-            if name in lines:
-                axes[1].axhline(lines[name], color=colour, ls="--", lw=1, label=name)
-        axes[1].set(xlabel="step", ylabel="nats per sequence (lower is better)", title="Distance to retraining (FADE)")
-        axes[1].legend()
-    if layers:
-        heat = np.array([_gaps(series[name]) for name in layers], dtype=float)
-        image = axes[-1].imshow(np.ma.masked_invalid(heat), aspect="auto", vmin=0, vmax=2, cmap="cividis_r")
-        axes[-1].set_yticks(range(len(layers)), [name.split("_")[1] for name in layers])
-        axes[-1].set_xticks(range(len(steps)), [str(step) for step in steps], rotation=90, fontsize=7)
-        axes[-1].set(xlabel="step", ylabel="layer", title="Residual ratio (0 retrained, 1 original)")
-        figure.colorbar(image, ax=axes[-1], extend="max")
+    axes = figure.subplots(1, count, squeeze=False)[0]
+    for ax, panel in zip(axes, shown, strict=False):
+        _draw_panel(ax, curves, panel)
+    for ax, heat in zip(axes[len(shown) :], curves.heats, strict=True):
+        _draw_heat(figure, ax, curves, heat)
     figure.savefig(path, dpi=130, metadata={"Software": None})
+
+
+def _draw_panel(ax: Any, curves: Curves, panel: Panel) -> None:
+    for number, name in enumerate(panel.names):
+        colour = COLOURS[number % len(COLOURS)]
+        ax.plot(curves.steps, _gaps(curves.series[name]), marker="o", ms=3, color=colour, label=name)
+        if name in panel.bands and set(panel.bands[name]) <= set(curves.series):
+            low, high = (_gaps(curves.series[end]) for end in panel.bands[name])
+            ax.fill_between(curves.steps, low, high, color=colour, alpha=0.2, lw=0)
+        for style, (line, value) in zip(("--", ":", "-."), panel.lines.get(name, {}).items(), strict=False):
+            ax.axhline(value, color=colour, ls=style, lw=1, label=line if len(panel.lines) < 2 else f"{line} ({name})")
+    ax.set(xlabel="step", ylabel="\n".join(textwrap.wrap(panel.unit, 45)))
+    ax.set_title("\n".join(textwrap.wrap(panel.title, 45)), fontsize=10)
+    ax.legend(fontsize=7)
+
+
+def _draw_heat(figure: Any, ax: Any, curves: Curves, heat: Heat) -> None:
+    import numpy as np
+
+    values = np.array([_gaps(curves.series[name]) for name in heat.names.values()], dtype=float)
+    image = ax.imshow(np.ma.masked_invalid(values), aspect="auto", vmin=heat.low, vmax=heat.high, cmap="cividis_r")
+    ax.set_yticks(range(len(heat.names)), [str(layer) for layer in heat.names])
+    ax.set_xticks(range(len(curves.steps)), [str(step) for step in curves.steps], rotation=90, fontsize=7)
+    ax.set(xlabel="step", ylabel="layer")
+    ax.set_title("\n".join(textwrap.wrap(heat.title, 45)), fontsize=10)
+    figure.colorbar(image, ax=ax, extend="max")
 
 
 def _gaps(values: list[float | None]) -> list[float]:
     return [float("nan") if value is None else value for value in values]
 
 
-def forgetting_page(steps: list[int], series: Mapping[str, list[float | None]], lines: Mapping[str, float]) -> str:
+def forgetting_page(curves: Curves) -> str:
     """One self-contained HTML page: curves to hover over and to switch on and off, nothing loaded from elsewhere.
 
     Args:
-        steps: Shared by all series.
-        series: By name; None where there is no value.
-        lines: `floor` and `start` of FADE.
+        curves: What is drawn.
 
     Returns:
         HTML; names are escaped, and no text of the data is in it.
     """
+    parts = dataclasses.asdict(curves)
+    parts["heats"] = [{**heat, "names": list(heat["names"].items())} for heat in parts["heats"]]
     # Inside a script element "</" would end it, whatever the quotes.
-    data = json.dumps({"steps": steps, "series": dict(series), "lines": dict(lines)}).replace("</", "<\\/")
+    data = json.dumps(parts).replace("</", "<\\/")
     return _PAGE.replace("@TITLE@", html.escape("Forgetting, step by step")).replace("@DATA@", data)
 
 
@@ -115,16 +148,6 @@ _PAGE = """<!doctype html>
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const colours = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555", "#8A2BE2"];
-const groups = [
-  ["Answers", n => /^(forget|retain)_/.test(n)],
-  ["Distance to retraining (FADE, nats per sequence)", n => /^fade(_low|_high)?$/.test(n)],
-  ["Relative (0 = retrained, 1 = original)", n => n === "fade_relative"],
-  ["Score of the rule, lower is better (a gap: too little was kept)", n => n === "forgetting_score"],
-  ["Exposure (bits)", n => /^exposure/.test(n)],
-  ["Hidden states, mean over layers", n => ["residual_ratio", "progress", "cka"].includes(n)],
-];
-const named = new Set(groups.flatMap(([, of]) => Object.keys(data.series).filter(of)));
-groups.push(["Other", n => !named.has(n) && !/^layer_/.test(n)]);
 const make = (name, attributes, parent) => {
   const node = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const key in attributes) node.setAttribute(key, attributes[key]);
@@ -152,7 +175,8 @@ function chart(title, names, lines) {
   function draw() {
     svg.replaceChildren();
     const values = names.filter(n => shown.has(n)).flatMap(n => data.series[n]).filter(v => v !== null);
-    const all = values.concat(Object.values(lines)); if (!all.length) return;
+    const marks = names.filter(n => shown.has(n)).flatMap(n => Object.values(lines[n] || {}));
+    const all = values.concat(marks); if (!all.length) return;
     const low = Math.min(0, ...all), high = Math.max(...all, low + 1e-9);
     const y = v => bottom - (bottom - top) * (v - low) / (high - low);
     for (const part of [0, .25, .5, .75, 1]) {
@@ -161,10 +185,13 @@ function chart(title, names, lines) {
       make("text", {x: 5, y: y(v) + 4}, svg).textContent = Number(v.toPrecision(3));
     }
     steps.forEach((s, i) => { if (i % Math.ceil(steps.length / 12) === 0) make("text", {x: x(s) - 6, y: 310}, svg).textContent = s; });
-    for (const name in lines) {
-      make("line", {x1: left, x2: right, y1: y(lines[name]), y2: y(lines[name]), stroke: "#555", "stroke-dasharray": "6 4"}, svg);
-      make("text", {x: right - 40, y: y(lines[name]) - 4}, svg).textContent = name;
-    }
+    names.forEach((name, i) => {
+      if (!shown.has(name)) return;
+      for (const [line, v] of Object.entries(lines[name] || {})) {
+        make("line", {x1: left, x2: right, y1: y(v), y2: y(v), stroke: colours[i % colours.length], "stroke-dasharray": "6 4"}, svg);
+        make("text", {x: right - 50, y: y(v) - 4}, svg).textContent = line;
+      }
+    });
     names.forEach((name, i) => {
       if (!shown.has(name)) return;
       const points = steps.map((s, k) => [s, data.series[name][k]]).filter(([, v]) => v !== null);
@@ -183,33 +210,31 @@ function chart(title, names, lines) {
   draw();
 }
 const blend = (a, b, t) => "rgb(" + a.map((x, i) => Math.round(x + (b[i] - x) * Math.max(0, t))).join(",") + ")";
-function heat(title, suffix) {
-  const number = n => Number(n.split("_")[1]);
-  const names = Object.keys(data.series).filter(n => /^layer_/.test(n) && n.endsWith(suffix)).sort((a, b) => number(a) - number(b));
-  if (!names.length) return;
+function heat({title, names, low, high}) {
   const figure = document.createElement("figure"), caption = document.createElement("figcaption");
   caption.textContent = title; figure.append(caption); document.querySelector("main").append(figure);
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), out = document.createElement("output");
   svg.setAttribute("viewBox", "0 0 900 320"); svg.setAttribute("preserveAspectRatio", "none"); figure.append(svg, out);
   const width = 820 / data.steps.length, height = 275 / names.length;
-  names.forEach((name, row) => {
-    make("text", {x: 5, y: 15 + (row + .5) * height + 4}, svg).textContent = "layer " + number(name);
+  names.forEach(([layer, name], row) => {
+    make("text", {x: 5, y: 15 + (row + .5) * height + 4}, svg).textContent = "layer " + layer;
     data.steps.forEach((step, k) => {
       const v = data.series[name][k]; if (v === null) return;
-      const cell_colour = v <= 1 ? blend([0, 114, 178], [245, 245, 245], v) : blend([245, 245, 245], [213, 94, 0], Math.min(v, 2) - 1);
+      const t = Math.min(2 * (v - low) / (high - low), 2);
+      const cell_colour = t <= 1 ? blend([0, 114, 178], [245, 245, 245], t) : blend([245, 245, 245], [213, 94, 0], t - 1);
       const cell = make("rect", {x: 60 + k * width, y: 15 + row * height, width: width - 1, height: height - 1, fill: cell_colour,
-        "data-layer": number(name), "data-step": step}, svg);
-      cell.onmousemove = () => { out.textContent = "step " + step + ", layer " + number(name) + ": " + Number(v.toPrecision(4)); };
+        "data-layer": layer, "data-step": step}, svg);
+      cell.onmousemove = () => { out.textContent = "step " + step + ", layer " + layer + ": " + Number(v.toPrecision(4)); };
     });
   });
   data.steps.forEach((step, k) => {
     if (k % Math.ceil(data.steps.length / 12) === 0) make("text", {x: 60 + (k + .5) * width - 6, y: 310}, svg).textContent = step;
   });
 }
-for (const [title, of] of groups) {
-  const names = Object.keys(data.series).filter(of);
-  if (names.length) chart(title, names, title.startsWith("Distance") ? data.lines : {});
+for (const {title, unit, names, bands, lines} of data.panels) {
+  const all = names.concat(...Object.values(bands)).filter(n => n in data.series);
+  chart(unit ? title + " (" + unit + ")" : title, all, lines);
 }
-heat("Residual ratio, layer by step (blue 0: retrained; grey 1: original; orange 2 and more)", "_residual_ratio");
+data.heats.forEach(h => heat({...h, title: h.title + " (blue " + Number(h.low.toPrecision(3)) + " to orange " + Number(h.high.toPrecision(3)) + ")"}));
 </script></body></html>
 """

@@ -78,21 +78,42 @@ def prepare_forget_data(
             check_class_overlap(forget_dataset, trainer.train_dataset)
         ones = np.ones(len(rows), int)
         return ForgetData(rows, ones, class_collator(trainer), forget_dataset, tokenizer, is_classification=True)
+    found = text_forget_data(trainer.model, forget_dataset, tokenizer, prompt_template=prompt_template)
+    if not allow_overlap:
+        check_text_overlap(found.rows, found.examples, trainer.train_dataset, tokenizer)
+    return found
+
+
+def text_forget_data(
+    model: LoadedModel,
+    forget_dataset: DataLike,
+    tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    prompt_template: str | None = None,
+) -> ForgetData:
+    """Open, tokenize and check the forget set of a language model.
+
+    Args:
+        model: Which will forget.
+        forget_dataset: What must go.
+        tokenizer: None: the rows are tokenized.
+        prompt_template: How questions are put, see `tokenize_examples`.
+
+    Raises:
+        ValueError: Columns or lengths that cannot work.
+    """
     with about("forget_dataset"):
         forget = load_data(forget_dataset)
     if tokenizer is None and not {"input_ids", "labels"} <= set(forget.column_names):
-        raise ValueError(
-            "pass processing_class= (the tokenizer) to the callback or to the Trainer: forget rows are text."
-        )
-    limit = context_length(trainer.model)
+        raise ValueError("pass processing_class= (the tokenizer), here or to the Trainer: forget rows are text.")
     with about("forget_dataset"):
-        tokenized = tokenize_examples(forget, tokenizer, max_length=limit, prompt_template=prompt_template)
+        tokenized = tokenize_examples(
+            forget, tokenizer, max_length=context_length(model), prompt_template=prompt_template
+        )
     examples = tokenized.to_list()
-    check_ids(examples, trainer.model, name="forget_dataset")
-    if not allow_overlap:
-        check_text_overlap(forget, examples, trainer.train_dataset, tokenizer)
+    check_ids(examples, model, name="forget_dataset")
     lengths = np.array([_num_answer_tokens(example) for example in examples])
-    collator = answer_collator(trainer.model, tokenizer)
+    collator = answer_collator(model, tokenizer)
     return ForgetData(examples, lengths, collator, forget, tokenizer, prompt_template=prompt_template)
 
 

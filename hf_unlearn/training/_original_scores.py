@@ -1,6 +1,6 @@
 """What the original says of the forget answers, computed once and kept on disk for the next run.
 
-Knows the Trainer's model before training and prepared examples. Does not know objectives.
+Knows the model before training and prepared examples. Does not know objectives or a Trainer.
 """
 
 import hashlib
@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from transformers import Trainer
 
 from hf_unlearn._files import cache_root, write_atomically
 from hf_unlearn.inference import is_main_process, model_fingerprint, on_all_processes, score, undisturbed
+from hf_unlearn.training._compute import Compute
 from hf_unlearn.training._forget_data import ForgetData
 from hf_unlearn.training._resume import examples_sha256
 
@@ -24,12 +24,12 @@ SCHEMA = 1
 
 
 def original_log_probs(
-    trainer: Trainer, forget: ForgetData, alternatives: Sequence[Mapping[str, Any]] | None = None
+    compute: Compute, forget: ForgetData, alternatives: Sequence[Mapping[str, Any]] | None = None
 ) -> torch.Tensor:
-    """log p of every answer under the Trainer's model as it is now.
+    """log p of every answer under the model as it is now.
 
     Args:
-        trainer: Its model, precision and batch size for evaluation.
+        compute: The model, its precision and batch size for evaluation.
         forget: Whose answers, or classes.
         alternatives: Alternative answers to score instead.
 
@@ -40,15 +40,15 @@ def original_log_probs(
     read = (
         forget.batches(1) if forget.is_classification else examples
     )  # of a classifier whatever its collator makes of it
-    with trainer.accelerator.autocast():  # as it will be scored
-        path = cache_root() / "original" / f"{_key(trainer, read)}.json"
+    with compute.accelerator.autocast():  # as it will be scored
+        path = cache_root() / "original" / f"{_key(compute, read)}.json"
     kept = _read(path)
     if on_all_processes(kept is not None):
         logger.info("the original's log-probabilities come from %s", path)
         return torch.tensor(kept, dtype=torch.float64)
     logger.info("scoring %d forget examples under the original", len(examples))
-    with trainer.accelerator.autocast():
-        values = _class_log_probs(trainer, forget) if forget.is_classification else _log_probs(trainer, examples)
+    with compute.accelerator.autocast():
+        values = _class_log_probs(compute, forget) if forget.is_classification else _log_probs(compute, examples)
     if is_main_process():
         try:
             write_atomically(path, lambda target: target.write_text(json.dumps(values.tolist())))
@@ -59,17 +59,17 @@ def original_log_probs(
     return values
 
 
-def _key(trainer: Trainer, examples: Iterable[Mapping[str, Any]]) -> str:
+def _key(compute: Compute, examples: Iterable[Mapping[str, Any]]) -> str:
     """Everything that the numbers depend on: the model as it computes, the precision it computes in, the batches, the examples."""
-    device, accelerator = trainer.args.device.type, trainer.accelerator
+    accelerator = compute.accelerator
     autocast = accelerator.mixed_precision if accelerator.native_amp else "no"
     described = [
         SCHEMA,
-        model_fingerprint(trainer.model),
-        str(trainer.model.dtype),
+        model_fingerprint(compute.model),
+        str(compute.model.dtype),
         autocast,
-        device,
-        trainer.args.per_device_eval_batch_size,
+        accelerator.device.type,
+        compute.eval_batch_size,
         examples_sha256(examples),
     ]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:24]
@@ -82,22 +82,22 @@ def _read(path: Any) -> list[float] | None:
         return None
 
 
-def _log_probs(trainer: Trainer, examples: Sequence[Mapping[str, Any]]) -> torch.Tensor:
+def _log_probs(compute: Compute, examples: Sequence[Mapping[str, Any]]) -> torch.Tensor:
     rows = score(
-        {"original": trainer.model},
+        {"original": compute.model},
         examples,
-        batch_size=trainer.args.per_device_eval_batch_size,
-        progress=not trainer.args.disable_tqdm,
+        batch_size=compute.eval_batch_size,
+        progress=compute.progress,
     )
     return torch.tensor(rows.column("log_prob"))
 
 
-def _class_log_probs(trainer: Trainer, forget: ForgetData) -> torch.Tensor:
+def _class_log_probs(compute: Compute, forget: ForgetData) -> torch.Tensor:
     found = []
-    with undisturbed(trainer.model):
-        for batch in forget.batches(trainer.args.per_device_eval_batch_size):
-            inputs = {name: value.to(trainer.args.device) for name, value in batch.items()}
+    with undisturbed(compute.model):
+        for batch in forget.batches(compute.eval_batch_size):
+            inputs = compute.on_device(batch)
             labels = inputs.pop("labels")
-            log_probs = trainer.model(**inputs).logits.double().log_softmax(-1)
+            log_probs = compute.model(**inputs).logits.double().log_softmax(-1)
             found.append(log_probs.gather(1, labels[:, None])[:, 0].cpu())
     return torch.cat(found)

@@ -113,7 +113,7 @@ def run_settings(
         forget: The forget set.
         **numbers: Weights, seeds and batches.
     """
-    parts = {"objective": _described(objective), "retain_term": _described(retain_term)}
+    parts = {"objective": described(objective), "retain_term": described(retain_term)}
     settings = {**parts, "forget_set": forget_set_sha256(forget), "retain_set": _retain_set(trainer.train_dataset)}
     settings |= {name: getattr(trainer.args, name) for name in OPTIMISATION} | _adapter(trainer.model) | numbers
     return json.loads(json.dumps(settings, default=str))
@@ -144,7 +144,8 @@ def _adapter(model: torch.nn.Module) -> dict[str, Any]:
     return {"adapter": kind, **{f"adapter's {name}": value for name, value in sets.items()}}
 
 
-def _described(part: Any) -> dict[str, Any]:
+def described(part: Any) -> dict[str, Any]:
+    """An objective or retain term by its name and options."""
     fields = asdict(part) if is_dataclass(part) and not isinstance(part, type) else {"name": part.name}
     return {name: value for name, value in fields.items() if name not in ("reduction", "needs", "needs_original")}
 

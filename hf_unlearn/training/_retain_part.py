@@ -1,105 +1,75 @@
-"""The retain term of the loss: the Trainer's own, or one that compares with the original on the Trainer's batches.
+"""The retain term of the loss where it compares with the original, on whatever batches the training has.
 
-Knows a Trainer's model and a retain term. Does not know forget examples, steps or weights.
+Knows a model and a retain term. Does not know forget examples, steps, weights or a Trainer.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from transformers import Trainer
 
-from hf_unlearn.inference import HiddenReader
-from hf_unlearn.objectives import OriginalModel, RetainTerm
-from hf_unlearn.training._forget_term import ForgetTerm, kl_losses
+from hf_unlearn.functional import step_divergence
+from hf_unlearn.objectives import OriginalModel, RetainTerm, completed_retain
+from hf_unlearn.training._forget_term import ForgetTerm
 from hf_unlearn.training._quiet import quiet
 
 
 class RetainPart:
-    """What `compute_loss` gives, or what takes its place.
+    """What takes the place of the training's own loss.
 
     Args:
-        trainer: Whose loss it is.
         retain_term: The retain term.
-        term: Of the forget set; knows the model's layers.
-        original: To compare with; None: the Trainer's own loss.
+        term: Of the forget set; knows the model and its layers.
+        counts: Whether the retain term has a weight at all; without one nothing is compared.
 
     Attributes:
-        original: As given.
+        original: To compare with; None: the training's own loss is the term.
         layer: Whose hidden states are compared; None: logits are.
 
     Raises:
         ValueError: A layer that the model does not have, or hidden states of a classifier.
     """
 
-    def __init__(self, trainer: Trainer, retain_term: RetainTerm, term: ForgetTerm, original: OriginalModel | None):
-        self.trainer, self.retain_term, self.term, self.original = trainer, retain_term, term, original
-        self.layer = self._find_layer()
-        self._reader: HiddenReader | None = None
+    def __init__(self, retain_term: RetainTerm, term: ForgetTerm, *, counts: bool):
+        self.retain_term, self.term = completed_retain(retain_term), term
+        self.original: OriginalModel | None = term.original() if retain_term.needs_original and counts else None
+        self.layer = self._find_layer() if self.retain_term.compares == "hidden" else None
 
-    def loss(
-        self,
-        compute_loss: Callable,
-        model: torch.nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool,
-        num_items_in_batch: Any,
-    ) -> Any:
-        """What `compute_loss` would give: the loss, with the outputs if they are asked for."""
-        if self.original is None:
-            return compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        plain = {name: value for name, value in inputs.items() if name != "labels"}
-        with quiet(self.trainer.model):
-            outputs, losses = self._against_original(model, plain, inputs["labels"], return_outputs)
-        if not losses.numel():  # rows without a labelled token ask for nothing
-            loss = losses.sum()
-        elif (
-            num_items_in_batch is None
-        ):  # the Trainer counts nothing: a mean per micro-batch, as its own loss would be
-            loss = losses.mean()
-        else:
-            # As the Trainer treats its own loss: over all labelled tokens of the step, undoing the mean over processes.
-            shared = self.trainer.args.world_size if self.trainer.args.average_tokens_across_devices else 1
-            loss = losses.sum() / num_items_in_batch * shared
-        return (loss, outputs) if return_outputs else loss
+    def losses(
+        self, model: torch.nn.Module, inputs: dict[str, Any], *, whole: bool = False
+    ) -> tuple[torch.Tensor, Any]:
+        """The retain term of each labelled token (or classified example), without the training's noise, see `quiet`.
 
-    def _against_original(
-        self, model: torch.nn.Module, inputs: dict[str, Any], labels: torch.Tensor, whole: bool
-    ) -> tuple[Any, torch.Tensor]:
-        """The model's outputs (None where hidden states were enough) and the retain term's losses."""
+        Args:
+            model: The model in training, perhaps wrapped.
+            inputs: A batch with `labels`.
+            whole: Whether somebody wants the outputs, so that the pass may not stop at the layer.
+
+        Returns:
+            Shape `(labelled tokens,)`, with gradient; and the model's outputs, None where hidden states were enough.
+        """
         assert self.original is not None
-        if self.layer is None:
-            outputs = model(**inputs)
-            with self.trainer.accelerator.autocast():
-                original = self.original.logits(inputs)
-            if self.term.forget.is_classification:
-                return outputs, kl_losses(outputs.logits, original)
-            return outputs, self.retain_term(outputs.logits, original, labels)
-        outputs = model(**inputs) if whole else None  # somebody wants them, so the pass may not stop at the layer
-        hidden = self.term.hidden(model, inputs, self.layer)
-        with self.original.asked() as asked, self.trainer.accelerator.autocast():
-            before = self._hidden_before(asked, inputs, self.layer)
-        return outputs, self.retain_term(hidden, before, labels)
+        plain = {name: value for name, value in inputs.items() if name != "labels"}
+        with quiet(self.term.compute.model):
+            if self.layer is None:
+                return self._by_logits(self.original, model, plain, inputs["labels"])
+            outputs = model(**plain) if whole else None
+            hidden = self.term.states().read(model, plain, self.layer)
+            with self.original.asked() as asked, self.term.compute.accelerator.autocast():
+                before = self.term.states().read_original(asked, plain, self.layer)
+            return self.retain_term(hidden, before, inputs["labels"]), outputs
 
-    def _hidden_before(self, asked: torch.nn.Module, inputs: dict[str, Any], layer: int) -> torch.Tensor:
-        if asked is self.trainer.model:
-            return self.term.hidden(asked, inputs, layer)
-        if self._reader is None:
-            # Not on these inputs: a packed batch holds more than tensors.
-            self._reader = HiddenReader(asked, self.term.probe())
-        return self.term.hidden(asked, inputs, layer, self._reader)
+    def _by_logits(
+        self, original: OriginalModel, model: torch.nn.Module, inputs: dict[str, Any], labels: torch.Tensor
+    ) -> tuple[torch.Tensor, Any]:
+        outputs = model(**inputs)
+        with self.term.compute.accelerator.autocast():
+            before = original.logits(inputs)
+        if self.term.forget.is_classification:
+            return step_divergence(before, outputs.logits), outputs  # KL(p_o‖p_θ) of classes
+        return self.retain_term(outputs.logits, before, labels), outputs
 
-    def _find_layer(self) -> int | None:
-        if not hasattr(self.retain_term, "layer"):
-            return None
+    def _find_layer(self) -> int:
         if self.term.forget.is_classification:
             raise ValueError("retain term 'hidden' is for language models; the model is a classifier.")
-        if self.term.reader is None:
-            self.term.open_layers()
-        assert self.term.reader is not None
-        layer = self.retain_term.layer or self.term.layer
-        if not 1 <= layer <= self.term.reader.depth:
-            raise ValueError(
-                f"retain term 'hidden' cannot use layer {layer}: the model has layers 1 to {self.term.reader.depth}."
-            )
-        return int(layer)
+        wanted = self.retain_term.layer
+        return self.term.layer if wanted is None else self.term.states().check_layer(wanted, "retain term 'hidden'")

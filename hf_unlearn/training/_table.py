@@ -10,37 +10,6 @@ from rich.table import Table
 from tqdm.auto import tqdm
 
 
-_COLUMNS = {
-    "forget p": "forget_probability",
-    "retain p": "retain_probability",
-    "forget acc": "forget_accuracy",
-    "retain acc": "retain_accuracy",
-    "extraction": "forget_extraction_strength",
-    "truth ratio": "forget_truth_ratio",
-    "FADE": "fade",
-    "relative": "fade_relative",
-    "residual": "residual_ratio",
-    "exposure": "exposure_mean",
-    "score": "forgetting_score",
-    "loss": "loss",
-    "forget loss": "forget_loss",
-    "retain loss": "retain_loss",
-    "eval loss": "eval_loss",
-    "seconds": "tracking_seconds",
-}
-_DISPENSABLE = (
-    "seconds",
-    "exposure",
-    "truth ratio",
-    "retain loss",
-    "forget loss",
-    "residual",
-    "extraction",
-    "relative",
-)
-"""What a narrow terminal does not show, from the first to go; everything is in the file."""
-
-
 class TerminalTable:
     """Rows between the Trainer's progress bars.
 
@@ -48,11 +17,12 @@ class TerminalTable:
     written once, above the bars, when all that belongs to their step has come.
 
     Args:
+        columns: Titles to names of values. What a narrow terminal does not show goes from the right; everything is in the file.
         shown: Whether to write at all; default: when standard output is a terminal.
     """
 
-    def __init__(self, shown: bool | None = None):
-        self._shown, self._titles = shown, list[str]()
+    def __init__(self, columns: Mapping[str, str], shown: bool | None = None):
+        self._columns, self._shown, self._titles = columns, shown, list[str]()
         self._step, self._row = 0, dict[str, float]()
 
     @property
@@ -62,7 +32,7 @@ class TerminalTable:
 
     def takes(self, names: Iterable[str]) -> bool:
         """Whether any of these is a column."""
-        return not set(_COLUMNS.values()).isdisjoint(names)
+        return not set(self._columns.values()).isdisjoint(names)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Put values into the row of a step; the row before it is written.
@@ -76,13 +46,13 @@ class TerminalTable:
         if step != self._step:
             self.flush()
         self._step = step
-        self._row |= {title: values[name] for title, name in _COLUMNS.items() if name in values}
+        self._row |= {title: values[name] for title, name in self._columns.items() if name in values}
 
     def flush(self) -> None:
         """Write the row; above it the names of the columns, where there are others than before."""
         if not self._row:
             return
-        wanted = [title for title in _COLUMNS if title in self._row or title in self._titles]
+        wanted = [title for title in self._columns if title in self._row or title in self._titles]
         has_new = wanted != self._titles
         self._titles = wanted
         titles = ["step", *_fitting(wanted)]
@@ -102,9 +72,8 @@ def _fitting(titles: list[str]) -> list[str]:
     if not sys.stdout.isatty():
         return titles
     room, shown = shutil.get_terminal_size().columns, list(titles)
-    for title in _DISPENSABLE:
-        if _total(["step", *shown]) > room and title in shown:
-            shown.remove(title)
+    while len(shown) > 1 and _total(["step", *shown]) > room:
+        shown.pop()
     return shown
 
 

@@ -1,244 +1,197 @@
-"""What a tracker measures: forget and retain answers, live FADE, hidden states, exposure. Knows models and data; no Trainer."""
+"""What a tracker measures: the audit's engine on few rows, with everything that does not change read once. Knows no Trainer."""
 
-from collections.abc import Mapping, Sequence
+import copy
+import dataclasses
+import functools
+import logging
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+import pyarrow as pa
 
-from hf_unlearn.data import tokenize_examples
-from hf_unlearn.functional import (
-    IGNORE_INDEX,
-    PairedMoments,
-    clusters_by_content,
-    exact_memorization,
-    extraction_strength,
-    fade,
-    generalized_exposure,
-    in_their_span,
-    layer_metrics,
-    truth_ratio,
-)
-from hf_unlearn.inference import (
-    AnswerReading,
-    Completions,
-    FeatureSettings,
-    LoadedModel,
-    ModelLike,
-    OwnStates,
-    Viewable,
-    check_comparable,
-    cross_score,
-    default_stop_token_ids,
-    feature_rows,
-    open_view,
-    read_answers,
-    sample_completions,
-    share_starting_weights,
-    tell_apart,
-)
+from hf_unlearn.audit._contracts import Reading, Subject, SubjectKey
+from hf_unlearn.audit._engine import Engine
+from hf_unlearn.audit._evidence import EvidenceStore
+from hf_unlearn.audit._measure import CANDIDATE, REFERENCE, measure
+from hf_unlearn.audit._metric import BaseMetric
+from hf_unlearn.audit._metric_result import MetricResult
+from hf_unlearn.audit._role_checks import RoleChecks
+from hf_unlearn.audit._rows import Rows
+from hf_unlearn.audit._selection import STANDARD, MetricLike, choose_metrics, united_needs
+from hf_unlearn.audit.metrics._answers import mean_log_probs
+from hf_unlearn.functional import Bootstrap
+from hf_unlearn.training._tracked_names import has_place, value_name, values_of
 
 
-class AnswerProbe:
-    """Probability, memorization and truth ratio on one set.
+logger = logging.getLogger(__name__)
+NUM_RESAMPLES = 200
+"""Of the intervals of values that change with the next step."""
+NO_INTERVAL = Bootstrap(num_resamples=1)
+"""For values whose interval nobody sees."""
+FIXED = ("reference", "original", "twin")
+"""Roles of models that do not change."""
+Attempt = Callable[[str, Callable[[], Any]], Any]
+"""Does something under a name; None where it failed, now or before."""
+
+
+class TrackedMetrics(Engine):
+    """Metrics of a model in training. Reference, original and twin are read here, the candidate at every call.
 
     Args:
-        name: "forget" or "retain".
-        rows: The set.
-        tokenizer: Its tokenizer; None where the rows are tokenized.
-        batch_size: Rows at a time.
-        prompt_template: How questions are put, see `tokenize_examples`.
+        domain: Of the models and sets: `TextsInTraining` or `ClassesInTraining`.
+        metrics: See `tracked_metrics`.
+        settings: Options that metrics may look at.
+        seed: Of the intervals.
+
+    Attributes:
+        places: Each metric's spec with each set it is measured on.
+        results: What was found last, by name of the value.
     """
 
-    def __init__(
-        self,
-        name: str,
-        rows: Dataset,
-        tokenizer: PreTrainedTokenizerBase | None,
-        batch_size: int,
-        prompt_template: str | None = None,
-    ):
-        self.name, self.rows, self.batch_size = name, rows, batch_size
-        self.examples = tokenize_examples(rows, tokenizer, prompt_template=prompt_template).to_list()
-        self._wrong: list[int] = []
-        self._variants: list[dict[str, list[int]]] = []
-        if {"question", "paraphrased_answer", "perturbed_answer"} <= set(rows.column_names) and tokenizer is not None:
-            # Rows without wrong answers have no truth ratio; it is then that of the others.
-            whole = [row for row in rows if row["paraphrased_answer"] and any(row["perturbed_answer"] or ())]
-            answers = [[row["paraphrased_answer"], *filter(None, row["perturbed_answer"])] for row in whole]
-            self._wrong = [len(texts) - 1 for texts in answers]
-            flat = [
-                {"question": row["question"], "answer": text}
-                for row, texts in zip(whole, answers, strict=True)
-                for text in texts
-            ]
-            if flat:
-                variants = tokenize_examples(Dataset.from_list(flat), tokenizer, prompt_template=prompt_template)
-                self._variants = variants.to_list()
+    def __init__(self, domain: Any, metrics: Sequence[BaseMetric], settings: Mapping[str, Any], *, seed: int):
+        uncertainty = Bootstrap(num_resamples=NUM_RESAMPLES, seed=seed)
+        super().__init__(domain, metrics, (), settings, EvidenceStore(None), RoleChecks(uncertainty.confidence))
+        self.domain: Any = domain
+        self.uncertainty = uncertainty
+        self._attempt: Attempt | None = None
+        sets = self.evidence.splits
+        self._pairs = [(metric, split) for metric in metrics for split in metric.spec.splits if split in sets]
+        self.places = [(metric.spec, split) for metric, split in self._pairs]
+        self.results: dict[str, MetricResult] = {}
+        self._missing: set[str] = set()
+        self.read([role for role in FIXED if domain.given(role) is not None])
+        stay = domain.let_go({reading for reading, _ in united_needs(metrics, sets)})
+        self._open = {key: subject for key, subject in self._open.items() if key.role in stay}
 
-    def __call__(self, model: LoadedModel) -> tuple[dict[str, float], list[AnswerReading]]:
-        """Values under their names, and the readings of the true answers."""
-        readings = self._read(model, self.examples)
-        values = {
-            "probability": float(np.mean([reading.probability for reading in readings])),
-            "exact_memorization": float(np.mean([exact_memorization(reading.correct) for reading in readings])),
-            "extraction_strength": float(np.mean([extraction_strength(reading.correct) for reading in readings])),
-        }
-        if self._variants:
-            means = [reading.log_probs.mean() for reading in self._read(model, self._variants)]
-            ratios, start = [], 0
-            for wrong in self._wrong:
-                ratios.append(truth_ratio(means[start], means[start + 1 : start + 1 + wrong]))
-                start += 1 + wrong
-            values["truth_ratio"] = float(np.mean(ratios))
-        return {f"{self.name}_{name}": value for name, value in values.items()}, readings
+    def __call__(self, attempt: Attempt) -> dict[str, float]:
+        """All values now, by their names in the log; NaN where there was one once and the model gives none any more.
 
-    def _read(self, model: LoadedModel, examples: Sequence[Mapping[str, list[int]]]) -> list[AnswerReading]:
-        return read_answers(model, examples, batch_size=self.batch_size, progress=False)
+        Args:
+            attempt: What becomes of a reading or a metric that fails.
+        """
+        self.evidence.drop(SubjectKey(CANDIDATE))
+        self._attempt = attempt
+        self.read([CANDIDATE])
+        self._attempt = None
+        values: dict[str, float] = {}
+        for metric, split in self._pairs:
+            name = value_name(metric.spec, split)
+            if not self._was_read(metric, split):
+                self._say_missing(metric, name, "nothing that it needs can be read here")
+                continue
+            found = attempt(name, functools.partial(self._result, metric, split))
+            if isinstance(found, MetricResult):
+                self.results[name] = found
+                values |= values_of(metric.spec, found)
+            elif isinstance(found, str) and name in self.results:
+                values[name] = math.nan
+            elif isinstance(found, str):
+                self._say_missing(metric, name, found)
+        return values
 
-
-class ReferenceProbe:
-    """Live FADE, exposure and hidden states against a reference; what depends on the reference alone is computed once.
-
-    Args:
-        reference: The model that never saw the forget set.
-        original: The model before unlearning, for representation metrics and `start`.
-        twin: A second reference, for `floor`.
-        examples: Forget examples.
-        num_samples: Completions per prompt.
-        max_new_tokens: Where a completion is cut.
-        batch_size: Rows at a time.
-        seed: Of the samples.
-        candidate: The model in training.
-        tokenizer: Its tokenizer, where there is one.
-        progress: Whether to show bars now, while what depends on the reference is computed; later there are none.
-    """
-
-    def __init__(
-        self,
-        reference: ModelLike,
-        original: ModelLike | None,
-        twin: ModelLike | None,
-        examples: list[dict[str, list[int]]],
-        *,
-        num_samples: int,
-        max_new_tokens: int,
-        batch_size: int,
-        seed: int,
-        candidate: LoadedModel,
-        tokenizer: PreTrainedTokenizerBase | None,
-        progress: bool = False,
-    ):
-        views = _told_apart({"reference": reference, "original": original, "twin": twin}, candidate)
-        self.reference = open_view(views["reference"])
-        check_comparable({"reference": self.reference.model, "the Trainer's model": candidate})
-        mine = {id(parameter) for parameter in candidate.parameters()}
-        if any(id(parameter) in mine for parameter in self.reference.model.parameters()):
-            raise ValueError(
-                "the reference has the weights that are being trained, so it would change with them (an adapter is put into the model "
-                "that it is made from); load the reference anew."
-            )
-        self.examples, self.batch_size = examples, batch_size
-        self._settings: dict[str, Any] = {
-            "num_samples": num_samples,
-            "max_new_tokens": max_new_tokens,
-            "seed": seed,
-            "batch_size": batch_size,
-            "stop_token_ids": default_stop_token_ids(self.reference.model, tokenizer),
-            "progress": progress,
-        }
-        self._prompts = [
-            example["input_ids"][: next(at for at, label in enumerate(example["labels"]) if label != -100)]
-            for example in examples
-        ]
-        self._features = FeatureSettings(batch_size=batch_size)
-        self._progress = progress
-        self._own, self._own_states = self._sample(self.reference), OwnStates()
-        self._log_probs = self._answer_log_probs(self.reference)
-        self._rows = {"reference": feature_rows(self.reference, examples, self._features, progress=self._progress)}
-        self.floor = self.start = None
-        if twin is not None:
-            self.floor = self._fade(open_view(views["twin"]))[0]
-        self._space = "feature"
-        if original is not None:
-            opened = open_view(views["original"])
-            self.start = self._fade(opened)[0]
-            self._rows["original"] = feature_rows(opened, examples, self._features, progress=self._progress)
-            self._space = "feature" if share_starting_weights(self.reference.model, opened.model) else "gram"
-        self._progress = self._settings["progress"] = False
+    def _say_missing(self, metric: BaseMetric, name: str, why: str) -> None:
+        """Once, and aloud only of what was asked for by name."""
+        if name not in self._missing:
+            level = logging.DEBUG if metric.spec.name in self.domain.default else logging.WARNING
+            logger.log(level, "%s is not tracked: %s.", name, why)
+            self._missing.add(name)
 
     @property
-    def mean_log_probs(self) -> np.ndarray:
-        """Mean token log-probability of each forget answer under the reference, nats."""
-        counts = [sum(label != IGNORE_INDEX for label in example["labels"][1:]) for example in self.examples]
-        return self._log_probs / np.array(counts)
+    def reference_log_probs(self) -> np.ndarray | None:
+        """Mean token log-probability of each forget answer under the reference, nats; None without one."""
+        rows = Rows(self.evidence, SubjectKey(REFERENCE), "forget")
+        return mean_log_probs(rows) if rows.has("answers") else None
 
-    def __call__(self, model: LoadedModel, readings: Sequence[AnswerReading]) -> dict[str, float]:
-        """Values under their names; `layer_<number>_<metric>` for single layers."""
-        value, interval = self._fade(model)
-        values = {"fade": value}
-        if interval is not None:
-            values |= {"fade_low": interval[0], "fade_high": interval[1]}
-        if self.floor is not None and self.start is not None and self.start > self.floor:
-            values["fade_relative"] = (value - self.floor) / (self.start - self.floor)
-        exposure = generalized_exposure(np.array([reading.log_probs.sum() for reading in readings]), self._log_probs)
-        values |= {"exposure_mean": float(exposure.mean()), "exposure_max": float(exposure.max())}
-        return values | self._layers(model)
+    def _was_read(self, metric: BaseMetric, split: str) -> bool:
+        wanted = [(need.name, SubjectKey(CANDIDATE), need.split or split) for need in metric.spec.needs]
+        return all(place in self.evidence.tables for place in wanted)
 
-    def _layers(self, model: LoadedModel) -> dict[str, float]:
-        if len(self.examples) < 5:
-            return {}
-        rows = {"candidate": feature_rows(model, self.examples, self._features, progress=self._progress), **self._rows}
-        original = "original" if "original" in self._rows else None
-        names = ("residual_ratio", "progress", "cka") if original else ("cka",)
-        values: dict[str, float] = {}
-        found: dict[str, list[float]] = {name: [] for name in names}
-        for layer in rows["candidate"]:
-            moments = PairedMoments.from_rows(
-                in_their_span({role: by_layer[layer] for role, by_layer in rows.items()})
+    def _result(self, metric: BaseMetric, split: str) -> MetricResult | str:
+        try:
+            return measure(
+                metric, self.evidence, split, "", self.uncertainty if has_place(metric.spec) else NO_INTERVAL
             )
-            metrics = layer_metrics(moments, original=original, space=self._space).values
-            for name in names:
-                value = metrics[name]
-                if value is not None:
-                    values[f"layer_{layer}_{name}"] = value
-                    found[name].append(value)
-        return {**{name: float(np.mean(column)) for name, column in found.items() if column}, **values}
+        except ValueError:
+            if self._is_finite():
+                raise
+            return "the model gives no numbers any more"
 
-    def _fade(self, model: Viewable) -> tuple[float, tuple[float, float] | None]:
-        pair = {"reference": self.reference, "candidate": model}
-        sides = (("reference", self._own, self._own_states), ("candidate", self._sample(model), None))
-        tables = {
-            role: cross_score(
-                side,
-                sampled_from=role,
-                models=pair,
-                batch_size=self.batch_size,
-                progress=self._progress,
-                own_states=states,
-            )
-            for role, side, states in sides
-        }
-        clusters = clusters_by_content(map(tuple, self._prompts))
-        estimate = fade(
-            tables["reference"].directed(sampled_from="reference", scored_by="candidate", clusters=clusters),
-            tables["candidate"].directed(sampled_from="candidate", scored_by="reference", clusters=clusters),
-            num_resamples=200,
-        )
-        return estimate.fade, estimate.confidence_interval
+    def _is_finite(self) -> bool:
+        """Whether everything that was read of the candidate is a number."""
+        mine = [table for (_, key, _), table in self.evidence.tables.items() if key.role == CANDIDATE]
+        return all(_finite(column) for table in mine for column in table.columns)
 
-    def _sample(self, model: Viewable) -> Completions:
-        return sample_completions(model, self._prompts, **self._settings)
+    def _reading(self, reading: Reading, subject: Subject, split: str) -> None:
+        if self._attempt is None:
+            super()._reading(reading, subject, split)
+            return
+        take = super()._reading
+        self._attempt(f"reading {reading.name} of {split}", lambda: take(reading, subject, split))
 
-    def _answer_log_probs(self, model: Viewable) -> np.ndarray:
-        readings = read_answers(model, self.examples, batch_size=self.batch_size, progress=self._progress)
-        return np.array([reading.log_probs.sum() for reading in readings])
+    def _look(self, key: SubjectKey, subject: Subject) -> None:
+        """What the roles are to each other is asked before training, see `say_if_unknown`."""
 
 
-def _told_apart(models: Mapping[str, ModelLike | None], candidate: LoadedModel) -> dict[str, Viewable]:
-    """Views of the fixed models beside the one in training, which may itself be given as the original: it still is, before training."""
-    given = {role: model for role, model in models.items() if model is not None}
-    known = any(model is candidate for model in given.values())
-    views = tell_apart(given if known else {**given, "the Trainer's model": candidate})
-    return {role: views[role] for role in given}
+def tracked_metrics(
+    given: str | Sequence[MetricLike] | None,
+    domain: Any,
+    roles: Collection[str],
+    sets: Mapping[str, object],
+    settings: Mapping[str, Any],
+) -> list[BaseMetric]:
+    """The metrics that a tracker measures.
+
+    Args:
+        given: As for `audit`; None: the domain's own choice, which compares with the reference on the forget set alone.
+        domain: Of the models and sets, or its class.
+        roles: Of the models that were given.
+        sets: By name; None where there is none.
+        settings: Options that metrics may look at.
+
+    Raises:
+        TypeError: Neither names nor metrics.
+        ValueError: An unknown name, or a metric that has no value here; says why.
+    """
+    chosen = choose_metrics(domain.default if given is None else given, settings)
+    present = {name for name, rows in sets.items() if rows is not None}
+    reasons = {metric.spec.name: _why_not(metric, domain, roles, present) for metric in chosen}
+    if given is not None and given != STANDARD:
+        for name, reason in reasons.items():
+            if reason is not None:
+                raise ValueError(f"{name} cannot be tracked: {reason}.")
+    possible = [metric for metric in chosen if reasons[metric.spec.name] is None]
+    return (
+        [_on_forget(metric) if metric.spec.compares else metric for metric in possible] if given is None else possible
+    )
+
+
+def _why_not(metric: BaseMetric, domain: Any, roles: Collection[str], sets: Collection[str]) -> str | None:
+    spec = metric.spec
+    wanted = [*(["reference"] if spec.compares else []), *spec.requires]
+    missing = [role for role in dict.fromkeys(wanted) if role not in roles]
+    if missing:
+        return f"it needs {' and '.join(missing)}"
+    unread = [need.name for need in spec.needs if need.name not in domain.versions]
+    if unread:
+        return f"there is no reading {unread[0]!r} of this kind of model"
+    if not united_needs([metric], sets):
+        needed = {need.split for need in spec.needs if need.split} or set(spec.splits)
+        return f"it needs a {' and a '.join(sorted(needed - set(sets)))} set"
+    return None
+
+
+def _on_forget(metric: BaseMetric) -> BaseMetric:
+    one = copy.copy(metric)
+    one.spec = dataclasses.replace(metric.spec, splits=("forget",))
+    return one
+
+
+def _finite(column: pa.ChunkedArray) -> bool:
+    flat = column.combine_chunks()
+    while pa.types.is_nested(flat.type):
+        flat = flat.flatten()
+    return not pa.types.is_floating(flat.type) or bool(
+        np.isfinite(flat.drop_null().to_numpy(zero_copy_only=False)).all()
+    )

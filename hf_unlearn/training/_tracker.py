@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -20,13 +21,16 @@ from transformers import (
 
 from hf_unlearn import _arguments as checked
 from hf_unlearn._files import check_writable
+from hf_unlearn.audit._metric import BaseMetric
+from hf_unlearn.audit._selection import MetricLike
+from hf_unlearn.config import TrackerConfig, documented
 from hf_unlearn.data import DataLike
-from hf_unlearn.inference import ModelLike, agreed, is_classifier, is_main_process, together, undisturbed
+from hf_unlearn.inference import ModelLike, agreed, is_main_process, together, undisturbed
 from hf_unlearn.training._curves import draw_curves
 from hf_unlearn.training._printers import filter_printers
 from hf_unlearn.training._table import TerminalTable
-from hf_unlearn.training._tracked import AnswerProbe, ReferenceProbe
-from hf_unlearn.training._tracked_sets import ClassProbe, open_probes, say_if_unknown
+from hf_unlearn.training._tracked_names import columns
+from hf_unlearn.training._tracked_sets import open_metrics, say_if_unknown
 from hf_unlearn.training._tracker_file import ForgettingFile
 from hf_unlearn.training._tracker_rule import KeepThenForget
 
@@ -34,11 +38,10 @@ from hf_unlearn.training._tracker_rule import KeepThenForget
 logger = logging.getLogger(__name__)
 TRAINERS_OWN = ("loss", "runtime", "samples_per_second", "steps_per_second", "model_preparation_time")
 """What an evaluation calls its own values."""
-NEED_TEXT = ("FADE", "exposure", "hidden states", "extraction strength", "exact memorization", "truth ratio")
-"""What a classifier's tracker leaves out."""
 Probe = Callable[[PreTrainedModel], Mapping[str, float]]
 
 
+@documented(TrackerConfig)
 class ForgettingTracker(TrainerCallback):
     """Measures forgetting at the start, with every evaluation, every N steps if wanted, and at the end.
 
@@ -47,8 +50,10 @@ class ForgettingTracker(TrainerCallback):
     What the Trainer prints leaves out the values of single layers, and, where there is a table, what the table shows. Training with the
     tracker equals training without it, bit for bit. On several processes a measurement that fails on one is left out on all.
 
-    Tracked without a reference: probability, exact memorization, extraction strength, and truth ratio (where the columns are) on forget
-    and retain examples (of a classifier probability and accuracy, nothing else). With one: FADE with its interval, generalized exposure, and hidden states; with original and twin `fade_relative`.
+    Metrics are those of `audit`, measured the same way on a few rows, under the names `forget_…` and `retain_…`; what compares with the
+    reference has its plain name (`fade`) on the forget set. By default of a language model: probability, exact memorization, extraction
+    strength and truth ratio (where the columns are) on both sets; and with a reference, on the forget set, FADE with its interval,
+    generalized exposure and hidden states. Of a classifier: probability and accuracy.
 
     Args:
         trainer: Whose training is watched; add the callback to it.
@@ -58,23 +63,13 @@ class ForgettingTracker(TrainerCallback):
         reference: A model that never saw the forget set: loaded, path or Hub id.
         original: The model before unlearning; gives start, and what representation metrics are measured from.
         twin: A second reference; gives the floor.
-        probes: Further measurements: callables from the model to values by name.
-        every_n_steps: Also between evaluations; None: not.
-        max_examples: Of each set, drawn by seed.
-        num_samples: Completions per prompt for FADE.
-        max_new_tokens: Where a completion is cut.
-        batch_size: Rows at a time.
-        seed: Of subsets and samples.
-        rule: Turns the values into `eval_forgetting_score`, lower is better.
-        stop_when: Ends the training when it returns True for the values (names without `eval_`).
+        {TrackerConfig}
         output_dir: Where `forgetting.jsonl` goes; default: the Trainer's.
         processing_class: The tokenizer; default: the Trainer's.
-        prompt_template: How questions are put, see `data.tokenize_examples`; it must be the one that the model was trained with.
-        table: Whether a table in the terminal grows with every measurement; default: where standard output is a terminal.
-        strict: Whether a measurement that fails ends the training; otherwise it is logged once and left out.
 
     Raises:
-        ValueError: Empty or unreadable sets, counts below 1, or a reference that cannot be compared; before training.
+        ValueError: Empty or unreadable sets, counts below 1, a metric that there is not or that has no value here, or a reference that
+            cannot be compared; before training.
     """
 
     def __init__(
@@ -86,6 +81,7 @@ class ForgettingTracker(TrainerCallback):
         reference: ModelLike | None = None,
         original: ModelLike | None = None,
         twin: ModelLike | None = None,
+        metrics: str | Sequence[MetricLike] | None = None,
         probes: Sequence[Probe] = (),
         every_n_steps: int | None = None,
         max_examples: int = 16,
@@ -101,68 +97,27 @@ class ForgettingTracker(TrainerCallback):
         table: bool | None = None,
         strict: bool = False,
     ):
-        counts = {
-            "max_examples": max_examples,
-            "num_samples": num_samples,
-            "max_new_tokens": max_new_tokens,
-            "batch_size": batch_size,
-        }
-        for name, value in {**counts, "every_n_steps": 1 if every_n_steps is None else every_n_steps}.items():
-            checked.whole_number(name, value, minimum=1)
-        checked.whole_number("seed", seed, minimum=0)
-        checked.switch("strict", strict)
+        config = TrackerConfig.of({**locals(), "metrics": _names(metrics)})
         checked.given("forget_dataset", forget_dataset, "what must go")
         _check_best_model(trainer.args)
         self.path = Path(output_dir or trainer.args.output_dir) / "forgetting.jsonl"
         self._file = ForgettingFile(self.path, strict=strict)
         together(lambda: check_writable(self.path.parent) if is_main_process() else None)
         self.trainer, self.rule, self.stop_when, self.strict = trainer, rule or KeepThenForget(), stop_when, strict
-        self.every_n_steps, self.probes = every_n_steps, list(probes)
-        self._table = TerminalTable(table if is_main_process() else False)
-        tokenizer = processing_class or trainer.processing_class
+        self.every_n_steps, self.probes = config.every_n_steps, list(probes)
+        self._failed: set[str] = set()
+        models = {"reference": reference, "original": original, "twin": twin}
         sets = {"forget": forget_dataset, "retain": retain_dataset}
-        is_class = is_classifier(trainer.model)
-        self._answers = together(
-            lambda: open_probes(
-                trainer,
-                sets,
-                tokenizer=tokenizer,
-                prompt_template=prompt_template,
-                is_class=is_class,
-                max_examples=max_examples,
-                batch_size=batch_size,
-                seed=seed,
-            )
+        self._metrics = together(
+            lambda: open_metrics(trainer, metrics, models, sets, processing_class or trainer.processing_class, config)
         )
-        self._asked = {"tokenizer": tokenizer, "prompt_template": prompt_template}
-        self._reference: ReferenceProbe | None = None
-        if is_class:
-            say = logger.info if reference is None else logger.warning
-            say("the model is a classifier: probability and accuracy are tracked; %s are not.", ", ".join(NEED_TEXT))
-        elif reference is not None:
-            self._reference = together(
-                lambda: ReferenceProbe(
-                    reference,
-                    original,
-                    twin,
-                    self._answers[0].examples,
-                    num_samples=num_samples,
-                    max_new_tokens=max_new_tokens,
-                    batch_size=batch_size,
-                    seed=seed,
-                    candidate=trainer.model,
-                    tokenizer=tokenizer,
-                    progress=not trainer.args.disable_tqdm,
-                )
-            )
-        else:
-            logger.info("no reference model was given: FADE, exposure and hidden states are not tracked.")
+        self._table = TerminalTable(columns(self._metrics.places), table if is_main_process() else False)
         self.seconds = 0.0
         self._start: dict[str, float] = {}
         self._tracked: dict[int, dict[str, float]] = {}
-        self._failed: set[str] = set()
         self._filtered: set[int] = set()
-        self._is_training = False
+        self._is_training = self._in_step = False
+        self._weights: object = None
 
     # The Trainer's events.
 
@@ -174,7 +129,7 @@ class ForgettingTracker(TrainerCallback):
         together(lambda: self._file.start(lines) if is_main_process() else None)
         self._tracked = {line["step"]: line["values"] for line in lines}
         self._start = dict(lines[0]["values"]) if lines else {}
-        self._is_training = True
+        self._is_training, self._in_step = True, False
         filter_printers(self.trainer, self._to_print, self._filtered)
         if not lines:
             self._say_if_unknown()
@@ -185,12 +140,14 @@ class ForgettingTracker(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """The row of the last step is complete."""
+        self._in_step = True
         self._table.flush()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Every N steps."""
+        self._in_step = False
         if self.every_n_steps and state.global_step % self.every_n_steps == 0:
             self._measure_and_log(state, control)
 
@@ -206,7 +163,9 @@ class ForgettingTracker(TrainerCallback):
 
         An evaluation by hand, outside training, measures the model as it is then (the best checkpoint, perhaps) and leaves the file alone.
         """
-        if self.trainer.is_in_train:
+        # After a training that broke off the Trainer still says that it trains.
+        changed = state.global_step in self._tracked and self._weights not in (None, weights_state(self.trainer.model))
+        if self.trainer.is_in_train and not self._in_step and not changed:
             values = self._measure_and_log(state, control)
         else:
             values = self._scored(self.measure(), self._start)
@@ -227,7 +186,7 @@ class ForgettingTracker(TrainerCallback):
             self._say_what_was_kept()
             start = time.perf_counter()
             try:
-                draw_curves(self.path, self.lines)
+                draw_curves(self.path, self._metrics.places, self._metrics.results)
             except OSError as error:
                 logger.warning("could not write the curves (%s); forgetting.jsonl has the numbers.", error)
             drawing = time.perf_counter() - start
@@ -239,46 +198,35 @@ class ForgettingTracker(TrainerCallback):
         """All values now, names without `eval_`."""
         model = self.trainer.model
         start = time.perf_counter()
-        values: dict[str, float] = {}
-        readings: list = []
         with undisturbed(model), self.trainer.accelerator.autocast():
-            for answers in self._answers:
-
-                def read(answers: AnswerProbe | ClassProbe = answers) -> dict[str, float]:
-                    found, mine = answers(model)
-                    if answers.name == "forget":
-                        readings.extend(mine)
-                    return found
-
-                values |= self._tried(f"{answers.name} answers", read)
-            if self._reference is not None:
-                probe = self._reference
-                values |= self._tried("comparison with the reference", lambda: probe(model, readings))
+            values = self._metrics(self._attempt)
             for number, own in enumerate(self.probes):
                 name = f"probe {number} ({getattr(own, '__name__', type(own).__name__)})"
-                values |= self._tried(name, functools.partial(_own_values, own, model, values))
+                values |= self._attempt(name, functools.partial(_own_values, own, model, values)) or {}
         seconds = time.perf_counter() - start
         self.seconds += seconds
         # A probe may see something else on another process; what decides about checkpoints and the end must be the same everywhere.
         return agreed({**values, "tracking_seconds": seconds})
 
-    def _tried(self, name: str, measure: Callable[[], Mapping[str, float]]) -> dict[str, float]:
+    def _attempt(self, name: str, work: Callable[[], Any]) -> Any:
+        """What comes of it; None where it fails, now or before."""
         if name in self._failed:
-            return {}
+            return None
         try:
-            return together(lambda: {key: float(value) for key, value in measure().items()})
+            return together(work)
         except Exception:
             if self.strict:
                 raise
             self._failed.add(name)
             logger.exception("%s failed and is left out from now on; the training goes on.", name)
-            return {}
+            return None
 
     def _measure_and_log(self, state: TrainerState, control: TrainerControl) -> dict[str, float]:
         step = state.global_step
         if step in self._tracked:
             return self._tracked[step]
         values = self.measure()
+        self._weights = weights_state(self.trainer.model)
         if not self._start:
             self._start = dict(values)
         values = self._tracked[step] = self._scored(values, self._start)
@@ -290,7 +238,7 @@ class ForgettingTracker(TrainerCallback):
         for name, flag in flags.items():
             setattr(control, name, flag)
         stop = self.stop_when
-        if stop is not None and agreed(self._tried("stop_when", lambda: {"stop": bool(stop(values))})).get("stop"):
+        if stop is not None and agreed(self._attempt("stop_when", lambda: bool(stop(values)))):
             control.should_training_stop = True
         return values
 
@@ -314,21 +262,19 @@ class ForgettingTracker(TrainerCallback):
     def _say_if_unknown(self) -> None:
         if self.trainer.is_deepspeed_enabled or self.trainer.is_fsdp_enabled:
             return  # the weights lie in pieces
-        theirs = None if self._reference is None else self._reference.mean_log_probs
         with undisturbed(self.trainer.model), self.trainer.accelerator.autocast():
-            say_if_unknown(self.trainer, self._answers, reference_log_probs=theirs, **self._asked)
+            say_if_unknown(self.trainer, self._metrics.domain, self._metrics.reference_log_probs)
 
     def _say_what_was_kept(self) -> None:
         scored = {step: values for step, values in self._tracked.items() if step and "forgetting_score" in values}
         if said := self.rule.unsatisfied(scored, self._start):
             logger.warning("%s", said)
 
-    @property
-    def lines(self) -> dict[str, float]:
-        """What FADE is read against, where it is known: `floor` and `start`."""
-        probe = self._reference
-        known = {} if probe is None else {"floor": probe.floor, "start": probe.start}
-        return {name: value for name, value in known.items() if value is not None}
+
+def _names(metrics: str | Sequence[MetricLike] | None) -> str | list[str] | None:
+    if metrics is None or isinstance(metrics, str):
+        return metrics
+    return [metric.spec.name if isinstance(metric, BaseMetric) else metric for metric in metrics]
 
 
 def _check_best_model(args: TrainingArguments) -> None:
@@ -340,8 +286,14 @@ def _check_best_model(args: TrainingArguments) -> None:
 
 
 def _own_values(probe: Probe, model: PreTrainedModel, taken: Mapping[str, float]) -> dict[str, float]:
-    found = {str(name): value for name, value in probe(model).items()}
+    found = {str(name): float(value) for name, value in probe(model).items()}
     for name in found:
         if name in taken or name in TRAINERS_OWN or name == "forgetting_score":
             raise ValueError(f"a probe may not call a value {name!r}: that name is taken.")
     return found
+
+
+def weights_state(model: torch.nn.Module) -> tuple[int, int]:
+    """Changes when weights are written to or replaced; says nothing of what they are."""
+    parameters = list(model.parameters())
+    return sum(parameter._version for parameter in parameters), hash(tuple(map(torch.Tensor.data_ptr, parameters)))

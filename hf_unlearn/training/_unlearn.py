@@ -3,7 +3,6 @@
 import copy
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,27 +11,31 @@ import torch
 from datasets import Dataset
 from peft import PeftConfig, PeftModel, get_peft_model
 from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from hf_unlearn import _arguments as checked
 from hf_unlearn._files import check_writable
+from hf_unlearn.config import ForgetConfig, UnlearnConfig, documented, options_of
+from hf_unlearn.config._unlearn_config import TRAINING
 from hf_unlearn.data import DataLike, data_fingerprint
 from hf_unlearn.data._template import parse_template
-from hf_unlearn.inference import ModelLike, is_classifier, is_main_process, load_model
+from hf_unlearn.inference import ModelLike, is_classifier, is_main_process, load_model, opened_revision
 from hf_unlearn.objectives import Objective, RetainTerm, get_objective, get_retain_term
 from hf_unlearn.training._callback import UnlearningCallback
 from hf_unlearn.training._fila import init_fila, restore_base
 from hf_unlearn.training._knowledge import answer_probabilities, say_what_changed
+from hf_unlearn.training._resume import described
 from hf_unlearn.training._run_checks import refuse_own_folder
+from hf_unlearn.training._training_arguments import (
+    check_resumable,
+    check_steps,
+    default_learning_rate,
+    training_arguments,
+)
 from hf_unlearn.training._unlearn_data import Prepared, load_processing, open_sets, prepare
 from hf_unlearn.training._unlearn_result import ResultNotSavedError, UnlearnResult
 
 
-FULL_LEARNING_RATE = 1e-5
-"""TOFU's, for all weights."""
-LORA_LEARNING_RATE = 1e-4
-
-
+@documented(UnlearnConfig)
 def unlearn(
     model: ModelLike,
     *,
@@ -44,6 +47,7 @@ def unlearn(
     retain_term: str | RetainTerm | None = None,
     forget_weight: float = 1.0,
     retain_weight: float = 1.0,
+    saliency: float | None = None,
     peft_config: PeftConfig | None = None,
     fila: bool = False,
     processing_class: PreTrainedTokenizerBase | BaseImageProcessor | str | None = None,
@@ -71,33 +75,8 @@ def unlearn(
             and `label`, or a dataset with a transform that gives these.
         retain: What must stay.
         output_dir: Where the result goes, not the folder of the model; checked before anything else.
-        objective: An objective, or its name.
-        objective_options: Of an objective given by name, for example `{"beta": 0.5}`.
-        retain_term: "nll", "kl", "hidden", or an object; default: what the objective's name says, else "nll".
-        forget_weight: Of the forget term.
-        retain_weight: Of the retain term.
-        peft_config: Train an adapter instead of all weights, for example a `LoraConfig`.
-        fila: Start the LoRA adapter where the forget set matters and the retain set does not (LoKU); saved as an ordinary adapter of
-            twice the rank.
         processing_class: The tokenizer, or the image processor; default: the one saved with the model.
-        prompt_template: How questions are put, a string with `{question}`; default: the tokenizer's chat template, else
-            `data.QUESTION_TEMPLATE`. It must be the one that the model was trained with.
-        max_length: Most tokens of a row; a longer one is refused, not cut. Default: what the model can see at once.
-        args: Full control of the training; replaces the following six, and `seed`. Its `output_dir` is where checkpoints go.
-        num_train_epochs: Passes over the retain set.
-        learning_rate: Default 1e-5, or 1e-4 with `peft_config`; models of fewer than a billion weights need more, see
-            `default_learning_rate`.
-        per_device_train_batch_size: Retain rows per device and step; as many forget rows come with them.
-        gradient_accumulation_steps: Batches per optimisation step.
-        forget_batch_size: Forget rows per optimisation step, if not as many as retain rows; also beside `args`.
-        bf16: Compute in bfloat16, where the device can.
-        save_steps: Keep a checkpoint every so many steps, for `resume_from_checkpoint`; default: none, since each holds the
-            optimizer's state, twice the size of what is trained.
-        seed: Of the training, of the order of the rows and of a new adapter.
-        allow_overlap: Accept forget rows that are also in retain.
-        stop_on_collapse: End the training when the forget answers have become far less likely than guessing.
-        resume_from_checkpoint: Go on from a checkpoint's path, or from the last one in `output_dir`.
-        trust_remote_code: Whether code from the model's repository may run.
+        {UnlearnConfig}
 
     Returns:
         Model, logs and settings, and how probable the answers of both sets were before and after (logged, too; a warning says when
@@ -110,90 +89,37 @@ def unlearn(
             training, and before the model is opened where that can be.
         ResultNotSavedError: All is trained but could not be written; it is in the exception.
     """
+    config = UnlearnConfig.of(locals())
     folder = checked.folder_path("output_dir", output_dir)
     refuse_own_folder(model, folder)
     check_writable(folder)
-    retain_term, named = get_retain_term(retain_term, objective), objective
-    objective = get_objective(objective, objective_options)
-    _check_switches(allow_overlap=allow_overlap, stop_on_collapse=stop_on_collapse, fila=fila, bf16=bf16)
-    _check_weights(forget_weight, retain_weight)
-    if max_length is not None:
-        checked.whole_number("max_length", max_length, minimum=2)
-    if forget_batch_size is not None:
-        checked.whole_number("forget_batch_size", forget_batch_size, minimum=1)
-    if peft_config is not None and not isinstance(peft_config, PeftConfig):
-        raise TypeError(
-            f"peft_config must be a PEFT configuration, for example LoraConfig(r=8, target_modules='all-linear'); got {peft_config!r}."
-        )
-    if prompt_template is not None:
-        parse_template(prompt_template)
+    objective, retain_term = _chosen(config)
+    _check(config)
     checked.given("forget", forget, "what must go")
     checked.given("retain", retain, "what must stay")
-    if fila and peft_config is None:
-        raise ValueError("fila=True initialises a LoRA adapter: pass peft_config=LoraConfig(…).")
-    if fila and resume_from_checkpoint:
-        raise ValueError("a FILA run cannot be resumed: its base weights are in no checkpoint.")
-    is_rate_open = args is None and learning_rate is None
-    if args is None:
-        args = _training_arguments(
-            folder,
-            num_train_epochs=num_train_epochs,
-            learning_rate=learning_rate,
-            per_device_train_batch_size=per_device_train_batch_size,
-            gradient_accumulation_steps=gradient_accumulation_steps,
-            bf16=bf16,
-            save_steps=save_steps,
-            seed=seed,
-        )
-    _check_resumable(resume_from_checkpoint, args)
-    sets = open_sets(forget, retain, classes=is_classifier(model), allow_overlap=allow_overlap)
-    _check_steps(args, len(sets.retain))
-    processing = load_processing(model, processing_class, sets, trust_remote_code=trust_remote_code)
+    args = training_arguments(folder, config)
+    check_resumable(config.resume_from_checkpoint, args)
+    sets = open_sets(forget, retain, classes=is_classifier(model), allow_overlap=config.allow_overlap)
+    check_steps(args, len(sets.retain))
+    processing = load_processing(model, processing_class, sets, trust_remote_code=config.trust_remote_code)
     kind = "classifier" if sets.classes else "causal_lm"
-    opened = load_model(model, trust_remote_code=trust_remote_code, kind=kind)
-    prepared = prepare(opened, sets, processing, max_length=max_length, prompt_template=prompt_template)
-    if is_rate_open:
-        args.learning_rate = default_learning_rate(opened, adapter=peft_config is not None)
-    trained = _with_adapter(opened, peft_config, args)
-    initial = None
-    if fila:
-        assert isinstance(trained, PeftModel)
-        if sets.classes:
-            raise ValueError("fila=True is for language models; the model is a classifier.")
-        limit = 4 * len(prepared.forget_examples)
-        seen = prepared.retain.select(range(min(len(prepared.retain), limit))).to_list()
-        initial = init_fila(trained, prepared.forget_examples, seen, pad_token_id=prepared.collator.pad_token_id)
-    if sets.classes:
-        args = copy.copy(args)
-        args.remove_unused_columns = False  # a transform needs them all
-    trainer = Trainer(
-        model=trained,
-        args=args,
-        train_dataset=prepared.retain,
-        data_collator=prepared.collator,
-        processing_class=processing,
-    )
-    callback = UnlearningCallback(
-        trainer,
-        forget_dataset=prepared.forget,
-        objective=objective if objective_options else named,
-        retain_term=retain_term,
-        forget_weight=forget_weight,
-        retain_weight=retain_weight,
-        allow_overlap=allow_overlap,
-        prompt_template=prompt_template,
-        forget_batch_size=forget_batch_size,
-        stop_on_collapse=stop_on_collapse,
-    )
+    opened = load_model(model, trust_remote_code=config.trust_remote_code, kind=kind)
+    prepared = prepare(opened, sets, processing, max_length=config.max_length, prompt_template=config.prompt_template)
+    if config.args is None and config.learning_rate is None:
+        args.learning_rate = default_learning_rate(opened, adapter=config.peft_config is not None)
+    trained = _with_adapter(opened, config.peft_config, args)
+    initial = _fila_start(trained, prepared, is_class=sets.classes) if config.fila else None
+    trainer = _trainer(trained, args, prepared, processing, is_class=sets.classes)
+    chosen = {each.name: getattr(config, each.name) for each in options_of(ForgetConfig)}
+    chosen |= {"objective": objective, "retain_term": retain_term}
+    callback = UnlearningCallback(trainer, forget_dataset=prepared.forget, **chosen)
     trainer.add_callback(callback)
-    settings = _settings(callback, args, {"forget": sets.forget, "retain": sets.retain}, peft_config, fila)
+    settings = _settings(callback, config, trainer.args, {"forget": sets.forget, "retain": sets.retain})
     before = _probabilities(trainer, callback, prepared)
-    trainer.train(resume_from_checkpoint=resume_from_checkpoint or None)
+    trainer.train(resume_from_checkpoint=config.resume_from_checkpoint or None)
     after = _probabilities(trainer, callback, prepared)
     if initial is not None:
-        assert isinstance(trained, PeftModel)
         trained = restore_base(trained, initial)
-    settings |= {"max_length": max_length, "bf16": args.bf16}
     settings |= {"optimizer_steps": trainer.state.global_step, "before": before, "after": after}
     result = UnlearnResult(trained.eval(), processing, folder, trainer.state.log_history, settings, before, after)
     if is_main_process():
@@ -202,78 +128,55 @@ def unlearn(
     return result
 
 
-def default_learning_rate(model: PreTrainedModel | PeftModel, *, adapter: bool) -> float:
-    """1e-5 for all weights, 1e-4 for an adapter; below a billion weights more, by the root of how many fewer, at most 100 times.
+def _fila_start(trained: PreTrainedModel | PeftModel, prepared: Prepared, *, is_class: bool) -> Any:
+    """Give the adapter its first weights; what `restore_base` needs to undo the change of the base."""
+    if is_class:
+        raise ValueError("fila=True is for language models; the model is a classifier.")
+    limit = 4 * len(prepared.forget_examples)
+    seen = prepared.retain.select(range(min(len(prepared.retain), limit))).to_list()
+    return init_fila(trained, prepared.forget_examples, seen, pad_token_id=prepared.collator.pad_token_id)
 
-    With 1e-5 a model of a million weights does not visibly change in five epochs.
-    """
-    smaller = max(1.0, 1e9 / sum(parameter.numel() for parameter in model.parameters()))
-    return (LORA_LEARNING_RATE if adapter else FULL_LEARNING_RATE) * min(100.0, smaller**0.5)
+
+def _trainer(
+    model: PreTrainedModel | PeftModel, args: TrainingArguments, prepared: Prepared, processing: Any, *, is_class: bool
+) -> Trainer:
+    if is_class:
+        args = copy.copy(args)
+        args.remove_unused_columns = False  # a transform needs them all
+    return Trainer(
+        model=model,
+        args=args,
+        train_dataset=prepared.retain,
+        data_collator=prepared.collator,
+        processing_class=processing,
+    )
+
+
+def _chosen(config: UnlearnConfig) -> tuple[str | Objective, RetainTerm]:
+    """The objective, by its name where it has no options, which logs then use; and the retain term."""
+    retain_term = get_retain_term(config.retain_term, config.objective)
+    objective = get_objective(config.objective, config.objective_options)
+    return objective if config.objective_options else config.objective, retain_term
+
+
+def _check(config: UnlearnConfig) -> None:
+    if config.prompt_template is not None:
+        parse_template(config.prompt_template)
+    if config.peft_config is not None and not isinstance(config.peft_config, PeftConfig):
+        raise TypeError(
+            "peft_config must be a PEFT configuration, for example LoraConfig(r=8, target_modules='all-linear'); got "
+            f"{config.peft_config!r}."
+        )
+    if config.fila and config.peft_config is None:
+        raise ValueError("fila=True initialises a LoRA adapter: pass peft_config=LoraConfig(…).")
+    if config.fila and config.resume_from_checkpoint:
+        raise ValueError("a FILA run cannot be resumed: its base weights are in no checkpoint.")
 
 
 def _probabilities(trainer: Trainer, callback: UnlearningCallback, prepared: Prepared) -> dict[str, float]:
     collator = callback.forget.collator if callback.forget.is_classification else None
     rows = {"forget": callback.forget.examples, "retain": prepared.retain_sample(trainer)}
     return answer_probabilities(trainer, trainer.model, rows, collator)
-
-
-def _training_arguments(
-    folder: Path, *, learning_rate: float | None, save_steps: int | None, **given: Any
-) -> TrainingArguments:
-    for name in ("per_device_train_batch_size", "gradient_accumulation_steps"):
-        checked.whole_number(name, given[name], minimum=1)
-    checked.whole_number("seed", given["seed"], minimum=0)
-    checked.real_number("num_train_epochs", given["num_train_epochs"])
-    if save_steps is not None:
-        checked.whole_number("save_steps", save_steps, minimum=1)
-    return TrainingArguments(
-        output_dir=str(folder / "checkpoints"),
-        learning_rate=FULL_LEARNING_RATE
-        if learning_rate is None
-        else checked.real_number("learning_rate", learning_rate),
-        weight_decay=0.01,
-        logging_steps=10,
-        save_strategy="no" if save_steps is None else "steps",
-        save_steps=save_steps or 500,
-        save_total_limit=2,
-        report_to="none",
-        use_cpu=given["bf16"]
-        and not torch.accelerator.is_available(),  # transformers refuses bf16 there unless it is asked for
-        **given,
-    )
-
-
-def _check_switches(**switches: object) -> None:
-    for name, value in switches.items():
-        checked.switch(name, value)
-
-
-def _check_weights(forget_weight: float, retain_weight: float) -> None:
-    """The callback refuses them, too, but only once the model is open."""
-    if checked.real_number("forget_weight", forget_weight) <= 0:
-        raise ValueError(f"forget_weight must be above 0, got {forget_weight}.")
-    checked.real_number("retain_weight", retain_weight, minimum=0.0)
-
-
-def _check_steps(args: TrainingArguments, rows: int) -> None:
-    """Refuse a training that would hand the model back as it came."""
-    if args.max_steps <= 0 and not args.num_train_epochs > 0:
-        raise ValueError(
-            f"num_train_epochs must be above 0, got {args.num_train_epochs}: not a single step would be trained."
-        )
-    if not args.learning_rate > 0:
-        raise ValueError(f"learning_rate must be above 0, got {args.learning_rate}: nothing would be trained.")
-    together = args.train_batch_size * args.world_size
-    if args.dataloader_drop_last and rows < together:
-        raise ValueError(
-            f"dataloader_drop_last leaves no batch: {rows} retain rows are fewer than the {together} of one batch on all devices."
-        )
-
-
-def _check_resumable(resume_from_checkpoint: bool | str, args: TrainingArguments) -> None:
-    folder = Path(args.output_dir)
-    if resume_from_checkpoint is True and (not folder.is_dir() or get_last_checkpoint(str(folder)) is None):
-        raise ValueError(f"there is no checkpoint in {str(folder)!r} to go on from; runs keep them with save_steps=.")
 
 
 def _save(result: UnlearnResult, checkpoints: Path) -> None:
@@ -295,7 +198,8 @@ def _with_adapter(
         raise ValueError("the model has an adapter already; merge it (merge_and_unload()) or leave peft_config out.")
     with torch.random.fork_rng():
         torch.manual_seed(args.seed)  # the Trainer seeds too late for the adapter's first weights
-        adapted = get_peft_model(model, peft_config)
+        # The adapter belongs to these weights; without their revision it would be opened on others.
+        adapted = get_peft_model(model, peft_config, revision=peft_config.revision or opened_revision(model))
     if args.gradient_checkpointing:
         # Without it the frozen embeddings give no gradient to the checkpointed blocks, and half of each adapter never trains.
         adapted.enable_input_require_grads()
@@ -303,28 +207,18 @@ def _with_adapter(
 
 
 def _settings(
-    callback: UnlearningCallback,
-    args: TrainingArguments,
-    data: dict[str, Dataset],
-    peft_config: PeftConfig | None,
-    fila: bool,
+    callback: UnlearningCallback, config: UnlearnConfig, args: TrainingArguments, data: dict[str, Dataset]
 ) -> dict[str, Any]:
-    def described(part: Any) -> dict[str, Any]:
-        fields = asdict(part) if is_dataclass(part) and not isinstance(part, type) else {"name": part.name}
-        return {name: value for name, value in fields.items() if name not in ("reduction", "needs", "needs_original")}
-
+    """All options as they took effect: what `args=` replaced and what a default became, too."""
+    chosen = config.plain()
     return {
+        **chosen,
+        **{name: getattr(args, name) for name in TRAINING if name in chosen},
         "objective": described(callback.objective),
         "retain_term": described(callback.retain_term),
-        "forget_weight": callback.forget_weight,
-        "retain_weight": callback.retain_weight,
-        "forget_examples_per_step": callback.stream.per_step,
-        "learning_rate": args.learning_rate,
-        "num_train_epochs": args.num_train_epochs,
-        "seed": args.seed,
-        "fila": fila,
         "prompt_template": callback.forget.prompt_template,
-        "adapter": None if peft_config is None else str(peft_config.peft_type),
+        "forget_examples_per_step": callback.loss.stream.per_step,
+        "adapter": None if config.peft_config is None else str(config.peft_config.peft_type),
         "data": {name: {"sha256": data_fingerprint(rows), "rows": len(rows)} for name, rows in data.items()},
         "versions": {name: version(name) for name in ("hf-unlearn", "torch", "transformers", "peft", "accelerate")},
     }

@@ -19,7 +19,7 @@ from transformers import (
 
 from hf_unlearn.data import DataLike, about, check_disjoint, load_data, open_data, tokenize_examples
 from hf_unlearn.functional import IGNORE_INDEX
-from hf_unlearn.inference import LoadedModel, ModelLike, context_length, load_processing_class
+from hf_unlearn.inference import LoadedModel, ModelLike, context_length, load_processing_class, split_revision
 from hf_unlearn.training._class_rows import check_labels, class_examples
 from hf_unlearn.training._forget_data import answer_collator, check_ids
 from hf_unlearn.training._knowledge import sample_of
@@ -98,9 +98,9 @@ def load_processing(
     if columns & set(TEXTS):
         return load_processing_class(model, processing_class, trust_remote_code=trust_remote_code)
     named = str(model) if isinstance(model, (str, os.PathLike)) else getattr(model.config, "_name_or_path", "")
-    source = processing_class or named
+    source, revision = split_revision(processing_class or named)
     try:
-        return AutoImageProcessor.from_pretrained(source, trust_remote_code=trust_remote_code)
+        return AutoImageProcessor.from_pretrained(source, revision=revision, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         raise ValueError(f"no image processor in {str(source)!r}: pass processing_class=. ({error})") from error
 

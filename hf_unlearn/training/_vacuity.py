@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn.data import other_formats
 from hf_unlearn.functional import IGNORE_INDEX, PriorKnowledge, better_format, prior_knowledge
 from hf_unlearn.inference import LoadedModel, context_length, is_main_process, saved_tokenizer
+from hf_unlearn.training._compute import Compute
 from hf_unlearn.training._forget_data import ForgetData
 from hf_unlearn.training._knowledge import Collator, Examples, mean_log_probs, sample_of
 
@@ -96,22 +97,23 @@ def warn_if_unknown(
     return found
 
 
-def warn_if_unknown_in(trainer: Trainer, forget: ForgetData) -> PriorKnowledge | None:
-    """`warn_if_unknown` for a Trainer that is about to unlearn; None also where its model cannot be read now.
+def warn_if_unknown_in(compute: Compute, forget: ForgetData, train_dataset: Any = None) -> PriorKnowledge | None:
+    """`warn_if_unknown` for a training that is about to unlearn; None also where its model cannot be read now.
 
     Args:
-        trainer: With the model before unlearning; its training data are the retain rows, where they are tokenized already.
+        compute: With the model before unlearning.
         forget: The forget set.
+        train_dataset: The retain rows, where they are tokenized already.
     """
-    if trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
-        return None  # the weights lie in pieces until training begins
+    if compute.is_sharded:
+        return None
     try:
-        with trainer.accelerator.autocast():
+        with compute.accelerator.autocast():
             return warn_if_unknown(
-                trainer.model,
+                compute.model,
                 forget.examples,
-                batch_size=trainer.args.per_device_eval_batch_size,
-                retain=() if forget.is_classification else _tokenized(trainer.train_dataset),
+                batch_size=compute.eval_batch_size,
+                retain=() if forget.is_classification else _tokenized(train_dataset),
                 rows=forget.rows,
                 tokenizer=forget.tokenizer,
                 prompt_template=forget.prompt_template,

@@ -1,17 +1,18 @@
 """Representation forgetting from models and features, in the audit, and what may be said about it."""
 
-import dataclasses
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import world
+from small_audits import by_prompt
 from toys import markov_lm, tiny_llama
 
 from hf_unlearn.audit import (
     AuditReport,
-    MetricResult,
+    EvidenceStore,
     audit,
     measure_representation,
     representation_from_features,
@@ -33,9 +34,7 @@ def options(pocket) -> dict:
         "original": pocket.original(),
         "twin": pocket.twin(),
         "processing_class": pocket.tokenizer,
-        "forget": pocket.forget,
-        "retain": pocket.retain,
-        "holdout": pocket.holdout,
+        **{name: by_prompt(getattr(pocket, name)) for name in ("forget", "retain", "holdout")},
         "num_samples": 1,
         "max_examples": 18,
         "progress": False,
@@ -67,7 +66,8 @@ def test_the_original_is_at_the_start(report: AuditReport):
     assert found["excess_over_twins"].value == pytest.approx(1)
     assert found["cka"].relative == pytest.approx(1)
     assert found["probe_auc"].value == found["probe_auc"].others["original"]
-    assert any("directional_agreement is not defined on any layer: unlearning changed nothing" in note for note in report.notes)  # fmt: skip
+    said = "Not defined: directional_agreement/forget, directional_agreement/retain: "
+    assert ["changed nothing" in note for note in report.notes if note.startswith(said)] == [True]
     assert report.provenance.settings["space"] == "feature"
 
 
@@ -89,7 +89,7 @@ def test_a_stranger_for_a_twin_leaves_what_needs_no_common_basis(options: dict, 
 
 
 def test_every_layer_has_its_result_and_the_mean_is_their_mean(report: AuditReport):
-    for name in ("residual_ratio", "retain_residual_ratio", "cka", "probe_auc"):
+    for name in ("residual_ratio", "residual_ratio/retain", "cka", "probe_auc"):
         result = report.metrics[name]
         assert set(result.by_layer) == {"1", "2"}
         assert result.value == pytest.approx(np.mean([part.value for part in result.by_layer.values()]))
@@ -107,18 +107,25 @@ def test_halfway_lies_between(options: dict):
     assert 0.2 < found.metrics["progress"].value < 0.8
     assert 0.3 < found.metrics["residual_ratio"].value < 0.9
     assert found.metrics["directional_agreement"].value > 0.5
-    assert found.metrics["directional_agreement"].relative_reason == "start is not defined: the original has no change"
+    assert (
+        found.metrics["directional_agreement"].relative_reason
+        == "start is not defined: the original has changed nothing"
+    )
     assert found.metrics["residual_ratio"].floor is None
     assert 0 < found.metrics["anchored_erasure"].value < 1
-    assert any("lie part of the way" in sentence for sentence in found.reading())
 
 
 def test_a_retrained_candidate_is_at_the_end(options: dict):
-    found = audit(options["reference"], **options).metrics
-    assert found["residual_ratio"].value == pytest.approx(0, abs=1e-6)
-    assert found["anchored_erasure"].value == 1 and found["unlearning_depth_score"].value == 1
-    assert found["logit_lens_erasure"].value == 1
-    assert found["probe_auc"].details["excess_over_reference"] == 0
+    """But for a hair: a model in two roles is refused."""
+    candidate = copy.deepcopy(options["reference"])
+    with torch.no_grad():
+        candidate.model.embed_tokens.weight[-1, 0] += 1e-4
+        candidate.model.layers[0].mlp.up_proj.weight[0, 0] += 1e-5
+    found = audit(candidate, **options).metrics
+    assert found["residual_ratio"].value == pytest.approx(0, abs=1e-3)
+    assert found["anchored_erasure"].value > 0.99 and found["unlearning_depth_score"].value > 0.99
+    assert found["logit_lens_erasure"].value > 0.99
+    assert found["probe_auc"].details["excess_over_reference"] == pytest.approx(0, abs=0.01)
 
 
 def test_layers_and_space_are_chosen(options: dict, pocket, report: AuditReport):
@@ -132,7 +139,7 @@ def test_layers_and_space_are_chosen(options: dict, pocket, report: AuditReport)
         audit(options["original"], **options, layers=[7])
     with pytest.raises(ValueError, match="unknown space 'procrustes'"):
         audit(options["original"], **options, space="procrustes")
-    with pytest.raises(ValueError, match="must be 'answer_mean' or 'last_token'"):
+    with pytest.raises(ValueError, match="unknown pooling 'all_tokens'"):
         audit(options["original"], **options, pooling="all_tokens")
 
 
@@ -166,51 +173,29 @@ def test_models_whose_states_are_not_of_tokens_are_still_audited(options: dict, 
 def test_a_few_examples_are_too_few(options: dict):
     found = audit(options["original"], **{**options, "max_examples": 4})
     assert "cka" not in found.metrics and "probe_auc" not in found.metrics
-    assert any("Hidden states of 4 forget examples were not compared; 5 are needed" in note for note in found.notes)
+    said = [note for note in found.notes if "4 forget examples are too few, 5 are needed" in note]
+    assert len(said) == 1 and "cka/forget" in said[0]
 
 
-def test_features_of_models_are_kept_and_used_again(options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from hf_unlearn.audit import _layers
-
+def test_a_second_audit_computes_nothing(options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Hidden states, lens and patching among the rest."""
     first = audit(options["original"], **options, output_dir=tmp_path)
-    assert list((tmp_path / "evidence").glob("features-holdout-twin-*.safetensors"))
     assert (tmp_path / "representation.png").read_bytes().startswith(b"\x89PNG")
+    real = EvidenceStore.table
 
-    def never(*args, **settings):
+    def never(items):
         raise AssertionError("read again")
 
-    for name in ("feature_rows", "lens_log_probs", "patching_effects"):
-        monkeypatch.setattr(_layers, name, never)
+    monkeypatch.setattr(
+        EvidenceStore,
+        "table",
+        lambda store, label, key, count, compute, **settings: real(store, label, key, count, never, **settings),
+    )
     assert audit(options["original"], **options, output_dir=tmp_path).metrics == first.metrics
 
 
 def test_a_report_with_layers_survives_json(report: AuditReport):
     assert AuditReport.from_json(report.to_json()) == report
-
-
-def place(value: float, half: float, floor: float | None, **layers: float) -> dict[str, MetricResult]:
-    """A residual ratio with layers whose intervals are ± half."""
-
-    def result(at: float) -> MetricResult:
-        bounds = None if floor is None else (floor - 0.1, floor + 0.1)
-        return MetricResult(
-            at, (at - half, at + half), 9, "", "lower", floor=floor, start=1.0, floor_confidence_interval=bounds
-        )
-
-    by_layer = {name.removeprefix("l"): result(at) for name, at in layers.items()}
-    return {"residual_ratio": dataclasses.replace(result(value), by_layer=by_layer)}
-
-
-def test_the_reading_says_where_layers_lie(report: AuditReport):
-    """Intervals: layers 1 and 2 overlap the floor, 3 to 5 lie between, 6 straddles the original, 7 is beyond."""
-    metrics = place(0.8, 0.05, 0.2, l1=0.25, l2=0.3, l3=0.7, l4=0.8, l5=0.9, l6=1.02, l7=1.5)
-    text = "\n".join(dataclasses.replace(report, metrics=metrics).reading())
-    assert "layers 1–2 cannot be told from another retraining" in text
-    assert "layers 3–5 lie part of the way from the retrained model (0) to the original (1): residual ratio 0.80, another retraining 0.20" in text  # fmt: skip
-    assert "layer 6 cannot be shown to be closer" in text
-    assert "layer 7 ended further from the retrained model than the original was (residual ratio 1.50" in text
-    nothing = {"residual_ratio": dataclasses.replace(metrics["residual_ratio"], by_layer={"1": MetricResult(0.5, None, 1, "", "lower")})}  # fmt: skip
-    assert "without an interval that cannot be judged" in dataclasses.replace(report, metrics=nothing).reading()[0]
 
 
 def test_from_models_as_from_their_features():

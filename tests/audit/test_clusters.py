@@ -7,8 +7,6 @@ from datasets import Dataset
 from toys import word_tokenizer
 
 from hf_unlearn.audit import audit, measure_fade
-from hf_unlearn.inference import open_view
-from hf_unlearn.training._tracked import ReferenceProbe
 
 
 PROMPTS = [[1, first, second] for first in (5, 6, 7) for second in (8, 9)]
@@ -53,11 +51,11 @@ def reports() -> dict:
     return found
 
 
-@pytest.mark.parametrize("name", ["fade", "forget_probability", "residual_ratio", "progress", "probe_auc"])
+@pytest.mark.parametrize("name", ["fade", "probability", "residual_ratio", "progress", "probe_auc"])
 def test_no_interval_of_an_audit_believes_in_copies(name: str, reports: dict):
     once, often = (reports[times].metrics[name] for times in (1, 6))
     assert _width(often.confidence_interval) > 0.6 * _width(once.confidence_interval)  # copies as rows: 0.41
-    if name == "forget_probability":
+    if name == "probability":
         assert often.value == pytest.approx(once.value) and often.n == 60
 
 
@@ -73,15 +71,3 @@ def test_a_reader_is_told(reports: dict):
     notes = " ".join(reports[6].notes)
     assert "The 60 forget examples have 10 different prompts" in notes
     assert "different prompts" not in " ".join(reports[1].notes)
-
-
-def test_the_trackers_fade_counts_prompts_not_copies():
-    rows = [{"input_ids": [*prompt, 4, 2], "labels": [-100] * len(prompt) + [4, 2]} for prompt in PROMPTS]
-    candidate, found = world.build("llama"), {}
-    for times in (1, 20):
-        probe = ReferenceProbe(
-            world.build("llama", seed=1), None, None, rows * times, num_samples=1, max_new_tokens=4, batch_size=64, seed=0,
-            candidate=candidate, tokenizer=None,
-        )  # fmt: skip
-        found[times] = probe._fade(open_view(candidate))[1]
-    assert _width(found[20]) > 0.4 * _width(found[1])

@@ -1,16 +1,13 @@
-"""Evidence: used again where it holds, never where the model has changed; damage and full disks cost time, not the audit."""
+"""Evidence: used again where it holds, never where the model has changed beside its weights."""
 
-import logging
 from pathlib import Path
 
-import numpy as np
 import pytest
 import world
-from safetensors import SafetensorError
 
 from hf_unlearn.audit import EvidenceStore, measure_fade
-from hf_unlearn.audit import _evidence as evidence_module
-from hf_unlearn.inference._rows import answer_rows
+from hf_unlearn.audit import _completion_reading as completion_reading
+from hf_unlearn.inference import _rounds as rounds_module
 
 
 PROMPTS = [[1, 5], [1, 6], [1, 7, 8]]
@@ -22,6 +19,35 @@ def _fade(candidate, store: EvidenceStore | None) -> float:
         progress=False, store=store,
     )  # fmt: skip
     return found.estimate.fade
+
+
+@pytest.mark.parametrize("stage", ["sample_tables", "score_tables"])
+@pytest.mark.parametrize("breaks", [1, 2, 5])
+def test_a_break_inside_sampling_or_scoring_costs_the_batch_under_way(
+    stage: str, breaks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """With real models, batch by batch: the rest is asked for, and the numbers are those of an unbroken run."""
+    models = {"candidate": world.build("gpt2"), "reference": world.build("gpt2", seed=1)}
+    options = {"prompts": PROMPTS, "num_samples": 2, "max_new_tokens": 6, "batch_size": 2, "progress": False}
+    real, done, broken = getattr(completion_reading, stage), [], [breaks]
+
+    def counted(*arguments, **given):
+        for table in real(*arguments, **given):
+            broken[0] -= 1
+            if broken[0] == 0:
+                raise KeyboardInterrupt
+            done.extend((given["label"], given.get("sampled_from"), item) for item in table["item"].to_pylist())
+            yield table
+
+    monkeypatch.setattr(rounds_module, "ROUND", 1)
+    monkeypatch.setattr(completion_reading, stage, counted)
+    with pytest.raises(KeyboardInterrupt):
+        measure_fade(**models, **options, store=EvidenceStore(tmp_path))
+    resumed = measure_fade(**models, **options, store=EvidenceStore(tmp_path))
+    assert len(done) == len(set(done)) == 2 * 2 * len(PROMPTS)
+    monkeypatch.setattr(completion_reading, stage, real)
+    unbroken = measure_fade(**models, **options)
+    assert resumed.estimate.fade == pytest.approx(unbroken.estimate.fade, rel=1e-6)
 
 
 def _halve_scaling(model):
@@ -51,43 +77,3 @@ def test_after_an_edit_beside_the_weights_nothing_old_is_used(edit, tmp_path: Pa
     expected = _fade(model, None)
     assert abs(expected - before) > 0.5
     assert _fade(model, EvidenceStore(tmp_path)) == expected
-
-
-def _rows():
-    columns = {"model": ["m"], "example_index": [0], "num_tokens": [3], "log_prob": [-1.5]}
-    return answer_rows(columns)
-
-
-@pytest.mark.parametrize("damage", [b"", b"PAR1 and then nothing"])
-def test_a_damaged_file_is_computed_again(damage: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    store = EvidenceStore(tmp_path)
-    store.rows("answers", "key", _rows)
-    store.arrays("features", "key", lambda: {"1": np.ones(3)})
-    for path in tmp_path.iterdir():
-        path.write_bytes(damage)
-    with caplog.at_level(logging.WARNING):
-        assert store.rows("answers", "key", _rows).table == _rows().table
-        assert store.arrays("features", "key", lambda: {"1": np.zeros(3)})["1"].tolist() == [0, 0, 0]
-    assert caplog.text.count("is damaged and is computed again") == 2
-
-    def never():
-        raise AssertionError("computed again although it was repaired")
-
-    assert store.rows("answers", "key", never).table == _rows().table
-    assert store.arrays("features", "key", never)["1"].tolist() == [0, 0, 0]
-
-
-def test_a_disk_that_fills_up_costs_the_resumption_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    """What safetensors raises on a full disk is no OSError."""
-
-    def full(arrays, path):
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
-
-    assert not issubclass(SafetensorError, OSError)
-    monkeypatch.setattr(evidence_module, "save_file", full)
-    with caplog.at_level(logging.WARNING):
-        found = EvidenceStore(tmp_path).arrays("features", "key", lambda: {"1": np.ones(2)})
-    assert found["1"].tolist() == [1, 1]
-    assert "cannot resume from here" in caplog.text and not list(tmp_path.iterdir())

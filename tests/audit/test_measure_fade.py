@@ -8,7 +8,7 @@ import pytest
 import torch
 from toys import exact_divergence, markov_lm, tiny_llama, word_tokenizer
 
-from hf_unlearn.audit import EvidenceStore, _subjects, fade_from_log_probs, measure_fade
+from hf_unlearn.audit import EvidenceStore, _completion_reading, fade_from_log_probs, measure_fade
 
 
 STARTS = (1, 2, 3, 4)
@@ -146,13 +146,14 @@ def test_evidence_is_used_again_and_only_for_the_same_question(tmp_path: Path, m
     options = {"candidate": tiny_llama(0), "reference": tiny_llama(1), "max_new_tokens": 5, "progress": False}
     store = EvidenceStore(tmp_path)
     first = measure_fade(prompts=[[1, 5], [1, 6]], store=store, **options)
-    assert len(list(tmp_path.glob("*.parquet"))) == 1
+    labels = sorted(path.name.rsplit("-", 3)[0] for path in tmp_path.glob("*.parquet"))
+    assert labels == ["completions-candidate", "samples-candidate", "samples-reference"]
 
     def unexpected(*args, **kwargs):
         raise AssertionError("sampled again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(_subjects, "sample_completions", unexpected)
+        patch.setattr(_completion_reading, "sample_tables", unexpected)
         again = measure_fade(prompts=[[1, 5], [1, 6]], store=store, batch_size=1, **options)
         assert again.to_dict() == first.to_dict()
         with pytest.raises(AssertionError, match="sampled again"):
@@ -210,7 +211,7 @@ def test_bad_log_probs_are_refused(columns: dict, message: str):
     ],
 )
 def test_bad_input_is_refused_before_anything_is_sampled(options: dict, message: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(_subjects, "sample_completions", None)
+    monkeypatch.setattr(_completion_reading, "sample_tables", None)
     good = {"prompts": [[1]], "candidate": tiny_llama(), "reference": tiny_llama(), "progress": False}
     with pytest.raises(ValueError, match=message):
         measure_fade(**{**good, **options})

@@ -4,8 +4,9 @@ import logging
 
 import pytest
 from datasets import Dataset
+from small_audits import by_prompt
 
-from hf_unlearn.audit import AuditReport, audit
+from hf_unlearn.audit import AuditReport, _completion_reading, audit
 from hf_unlearn.data import load_pocket, tokenize_examples
 
 
@@ -28,36 +29,33 @@ def options(pocket) -> dict:
 
 
 def test_where_there_is_something_to_forget_nothing_is_said(options: dict, pocket, caplog: pytest.LogCaptureFixture):
-    report = audit(pocket.original(), forget=pocket.forget, **options)
-    details = report.metrics["forget_probability"].details
-    assert details["known_before"] == 1 and details["original_over_reference_low"] > 0.2
-    assert "nothing to forget" not in caplog.text
-    assert report.reading()[0].startswith("On the forget prompts")
-    assert not any("anything to forget" in note for note in report.notes)
+    report = audit(pocket.original(), forget=by_prompt(pocket.forget), **options)
+    found = report.findings[0]
+    assert found.kind == "known before" and found.value > found.interval[0] > 0.2
+    assert "Nothing can be said" not in caplog.text
+    assert len(report.reading()) > 1 and "Nothing can be said" not in report.reading()[0]
 
 
 def test_rows_that_the_original_never_saw(
     options: dict, pocket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     """Said before anything is sampled, with a prompt, which only the log may hold."""
-    from hf_unlearn.audit import _subjects
-
     warned_before = []
-    real = _subjects.sample_completions
+    real = _completion_reading.sample_tables
 
     def watched(*args, **settings):
-        warned_before.append("there was nothing to forget" in caplog.text)
+        warned_before.append("Nothing can be said about forgetting" in caplog.text)
         return real(*args, **settings)
 
-    monkeypatch.setattr(_subjects, "sample_completions", watched)
+    monkeypatch.setattr(_completion_reading, "sample_tables", watched)
     with caplog.at_level(logging.WARNING):
-        report = audit(pocket.original(), forget=pocket.holdout, **options)
+        report = audit(pocket.original(), forget=by_prompt(pocket.holdout), **options)
     assert warned_before and all(warned_before)
     question = pocket.holdout[0]["question"]
     assert question in caplog.text and question not in report.to_json()
     (sentence,) = report.reading()
     assert sentence.startswith("Nothing can be said about forgetting") and "chat template" in sentence
-    assert sentence in report.notes
+    assert sentence in caplog.text
     assert AuditReport.from_json(report.to_json()).reading() == [sentence]
 
 
@@ -73,22 +71,30 @@ def test_another_tokenizer_leaves_nothing_to_forget(options: dict, pocket):
         for row in tokenize_examples(pocket.forget, pocket.tokenizer)
     ]
     report = audit(pocket.original(), forget=Dataset.from_list(rows), **options)
-    assert report.metrics["forget_probability"].details["known_before"] == 0
+    assert report.findings[0].kind == "not known before"
     assert report.reading()[0].startswith("Nothing can be said about forgetting")
 
 
 def test_what_was_not_checked_is_said(options: dict, pocket):
     without = {name: value for name, value in options.items() if name != "original"}
-    notes = audit(pocket.original(), forget=pocket.forget, **without).notes
-    assert any("was not checked: that takes the original" in note for note in notes)
-    alone = audit(pocket.original(), forget=pocket.forget.select([0]), **options)
-    assert any("was not checked: there are too few forget prompts" in note for note in alone.notes)
+    cases = [
+        (without, {}, "was not checked: that takes the original"),
+        (options, {"forget": pocket.forget.select([0])}, "was not checked: there are too few forget prompts"),
+        (options, {"metrics": "fade"}, "was not checked: the answers' probabilities were not read"),
+    ]
+    for given, change, words in cases:
+        found = audit(pocket.original(), **{"forget": by_prompt(pocket.forget), **given, **change}).findings
+        assert [words in finding.sentence for finding in found if finding.kind == "not checked"] == [True]
 
 
 def test_another_format_than_the_original_was_trained_with(options: dict, pocket, caplog: pytest.LogCaptureFixture):
     """It still knows a little this way, so only another format shows what is wrong."""
-    report = audit(pocket.original(), forget=pocket.forget, prompt_template="<user>{question}</user>\n", **options)
+    report = audit(
+        pocket.original(), forget=by_prompt(pocket.forget), prompt_template="<user>{question}</user>\n", **options
+    )
     said = [note for note in report.notes if "when the questions are put another way" in note]
     assert len(said) == 1 and r"prompt_template='Question: {question}\nAnswer:' they are" in said[0]
     assert said[0] in caplog.text
-    assert not any("another way" in note for note in audit(pocket.original(), forget=pocket.forget, **options).notes)
+    assert not any(
+        "another way" in note for note in audit(pocket.original(), forget=by_prompt(pocket.forget), **options).notes
+    )

@@ -1,11 +1,12 @@
 """Models that are not what their role says: one in two roles, never trained, or swapped. Said in the log, the notes and the reading."""
 
-import logging
+import re
 
 import pytest
+from small_audits import by_prompt
 from world import build
 
-from hf_unlearn.audit import AuditReport, MetricResult, Provenance, audit
+from hf_unlearn.audit import AuditReport, audit, verdict
 from hf_unlearn.data import load_pocket
 
 
@@ -33,8 +34,8 @@ def run(pocket, paths: dict[str, str]):
         return audit(
             paths[candidate],
             **{role: paths[name] for role, name in given.items()},
-            forget=pocket.forget,
-            retain=pocket.retain,
+            forget=by_prompt(pocket.forget),
+            retain=by_prompt(pocket.retain),
             processing_class=pocket.tokenizer,
             num_samples=1,
             max_examples=12,
@@ -49,8 +50,8 @@ def test_honest_roles_are_not_doubted(candidate: str, run, caplog: pytest.LogCap
     """Another retraining, too, knows the retain answers about as well as the original: within .2 nats where 1 is asked for."""
     report = run(candidate, **({"reference": "stranger"} if candidate == "original" else {}))
     assert "retrained" not in caplog.text
-    assert report.reading()[0].startswith("On the forget prompts")
-    assert not any("behind" in name for name in report.metrics["retain_probability"].details)
+    assert not any(finding.is_void for finding in report.findings)
+    assert len(report.reading()) > 1 and "Nothing can be said" not in report.reading()[0]
 
 
 @pytest.mark.parametrize(
@@ -74,20 +75,19 @@ def test_honest_roles_are_not_doubted(candidate: str, run, caplog: pytest.LogCap
         ),
     ],
 )
-def test_one_model_in_two_roles(candidate: str, roles: dict, sentence: str, run, caplog: pytest.LogCaptureFixture):
+def test_one_model_in_two_roles_is_refused(candidate: str, roles: dict, sentence: str, run):
     """Given as paths, so that no two are one object."""
-    with caplog.at_level(logging.WARNING):
-        report = run(candidate, **roles)
-    assert sentence in caplog.text
-    assert "have equal weights" in report.notes[0]
-    (said,) = report.reading()
-    assert said.startswith(f"Nothing can be said about unlearning: {sentence}")
+    with pytest.raises(ValueError, match=re.escape(sentence)) as refused:
+        run(candidate, **roles)
+    assert "load each model for itself" in str(refused.value)
 
 
 def test_an_original_as_candidate_is_noted_and_still_judged(run, caplog: pytest.LogCaptureFixture):
     report = run("original")
     assert "original and candidate are equal (weights, settings, answers), so nothing was unlearned" in caplog.text
-    assert report.reading()[0].startswith("On the forget prompts it cannot be said that unlearning brought")
+    assert "have equal weights" in report.notes[0]
+    assert not any(finding.is_void for finding in report.findings)
+    assert verdict(report.metrics["fade"]).kind == "undecided" and len(report.reading()) > 1
 
 
 @pytest.mark.parametrize("role", ["reference", "twin"])
@@ -95,48 +95,16 @@ def test_a_model_that_was_never_trained_on_the_retain_set(role: str, run, caplog
     report = run("original", **{role: "untrained"})
     sentence = f"the {role} is no model retrained on the retain set"
     assert caplog.text.count(sentence) == 1
-    assert any(sentence[1:] in note for note in report.notes)
     assert report.reading()[0].startswith(f"Nothing can be said about unlearning: {sentence}")
-    assert report.metrics["retain_probability"].details[f"{role}_behind_low"] > 1
+    (found,) = (finding for finding in report.findings if finding.kind == "not retrained")
+    assert found.role == role and found.interval[0] > 1
     again = AuditReport.from_json(report.to_json())
     assert again.reading() == report.reading()
 
 
 def test_a_reference_that_has_seen_the_data(run, caplog: pytest.LogCaptureFixture):
     report = run("stranger", reference="original", original="reference")
-    assert "less than the reference gives them" in caplog.text
     assert "original and reference are swapped" in caplog.text
     assert "chat template" not in caplog.text
     assert "the reference knows the forget answers better than the original does" in report.reading()[0]
-    assert "The reference has seen the data" in report.notes[0]
-
-
-def placed(value: float, spread: float, **more: float) -> MetricResult:
-    return MetricResult(
-        value,
-        (value - spread, value + spread),
-        12,
-        "nats per sequence",
-        "lower",
-        floor=more["floor"],
-        floor_confidence_interval=(more["floor"] - spread, more["floor"] + spread),
-        start=more["start"],
-        by_layer={},
-    )
-
-
-@pytest.mark.parametrize(("floor", "near"), [(5.0, True), (45.0, False), (69.0, False)])
-def test_a_twin_at_or_beyond_the_start_is_no_yardstick(floor: float, near: bool):
-    """The value is where the floor is, so the intervals overlap; without a yardstick that says nothing, nowhere."""
-    layer = placed(0.9, 0.2, floor=1.3, start=1.0)
-    metrics = {
-        "fade": placed(floor, 1.0, floor=floor, start=45.0),
-        "retain_fade": placed(2.0, 1.0, floor=2.0, start=1.0),
-    }
-    metrics["residual_ratio"] = MetricResult(0.9, None, 12, "ratio", "lower", by_layer={"1": layer})
-    report = AuditReport(metrics, Provenance({}, {}, {}, {}), (), "2026-01-01T00:00:00+00:00")
-    forget, retain, hidden = report.reading()
-    for sentence in (forget, retain):
-        assert ("cannot be told from another retraining" in sentence) is near
-        assert ("at least as far from the reference" in sentence) is not near
-    assert "at least as far from the reference" in hidden
+    assert report.findings[0].kind == "known better after" and report.findings[0].interval[1] < 0

@@ -12,6 +12,7 @@ estimator. All three run in this process on the same prompts, in turn; memory is
 
 import argparse
 import dataclasses
+import math
 import statistics
 import subprocess
 import sys
@@ -25,13 +26,12 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging as hf_logging
 
 from hf_unlearn.audit import measure_fade
-from hf_unlearn.functional import FadeEstimate, answer_positions
+from hf_unlearn.functional import FadeEstimate
 from hf_unlearn.functional import fade as fade_estimate
 from hf_unlearn.inference import ScoredRows, completion_rows, cross_score, sample_completions
+from hf_unlearn.inference._batching import batches, right_padded
+from hf_unlearn.inference._logits import LogitReader, chunk_length
 from hf_unlearn.inference._prefix import left_padded, shared_prefix_cache
-from hf_unlearn.inference._reading import LogitReader, chunk_length
-from hf_unlearn.inference._sampling import _plan
-from hf_unlearn.inference._scoring import _right_padded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +93,9 @@ def unavoidable(setting: Setting, pair: dict[str, LlamaForCausalLM], prompts: li
     readers = [LogitReader(model) for model in pair.values()]
     for model in pair.values():
         examples = []
-        for group in _plan(prompts, setting.samples, setting.batch_size):
-            input_ids, mask = left_padded([prompts[index] for index in group.prompts])
+        together = max(1, setting.batch_size // setting.samples)
+        for group in batches([len(prompt) for prompt in prompts], together, padding=math.inf):
+            input_ids, mask = left_padded([prompts[index] for index in group])
             cache = shared_prefix_cache(model, input_ids, mask, repeats=setting.samples)
             repeated = input_ids.repeat_interleave(setting.samples, 0)
             output = model.generate(
@@ -104,17 +105,17 @@ def unavoidable(setting: Setting, pair: dict[str, LlamaForCausalLM], prompts: li
                 generation_config=GenerationConfig(do_sample=False, max_new_tokens=setting.new_tokens, pad_token_id=0),
             )
             generated = output[:, repeated.shape[1] :].tolist()
-            starts = [prompts[index] for index in group.prompts for _ in range(setting.samples)]
+            starts = [prompts[index] for index in group for _ in range(setting.samples)]
             examples += [
                 {"input_ids": start + answer, "labels": [-100] * len(start) + answer}
                 for start, answer in zip(starts, generated, strict=True)
             ]
         for at in range(0, len(examples), setting.batch_size):
-            input_ids, mask, labels = _right_padded(examples[at : at + setting.batch_size])
-            rows, positions, _ = answer_positions(labels)
-            length = chunk_length(setting.vocabulary, input_ids.device)
+            batch = right_padded(examples[at : at + setting.batch_size])
+            rows, positions, _ = batch.answers
+            length = chunk_length(setting.vocabulary, batch.input_ids.device)
             for reader in readers:
-                for states in reader.states(input_ids, mask, rows, positions).split(length):
+                for states in reader.states(*batch.inputs.values(), rows, positions).split(length):
                     reader.logits(states)
 
 

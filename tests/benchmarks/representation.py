@@ -22,7 +22,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from hf_unlearn.functional import PairedMoments, layer_metrics
 from hf_unlearn.inference import FeatureSettings, representation_moments
-from hf_unlearn.inference._features import _batches, collate
+from hf_unlearn.inference._batching import batches
+from hf_unlearn.inference._features import collate
 
 
 BATCH = 32
@@ -71,7 +72,7 @@ def ours(found: dict[str, LlamaForCausalLM], rows: Sequence) -> dict[int, Paired
 
 @torch.no_grad()
 def plain(found: dict[str, LlamaForCausalLM], rows: Sequence) -> None:
-    for batch in _batches(rows, BATCH):
+    for batch in batches([len(row["input_ids"]) for row in rows], BATCH):
         inputs, _ = collate([rows[index] for index in batch])
         for model in found.values():
             model.model(**inputs, output_hidden_states=True, use_cache=False)

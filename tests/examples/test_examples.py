@@ -35,6 +35,7 @@ EXPECTED = {
     "compare_objectives.py": "| `npo` |",
     "sequential_requests.py": "request-3",
     "custom_objective.py": "last forget_loss",
+    "plain_loop.py": "forget_loss",
     "watch_forgetting.py": "best checkpoint",
     "publish.py": "after a later push: weights not reproduced",
 }

@@ -8,7 +8,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_unlearn.functional import FEWEST_CLUSTERS, Bootstrap, Estimate, mean_estimate
+from hf_unlearn.functional import FEWEST_CLUSTERS, Bootstrap, Estimate, few_clusters_note, mean_estimate
 
 
 def test_standard_error_is_that_of_the_mean():
@@ -71,6 +71,35 @@ def test_a_value_at_the_end_of_its_scale():
     assert 0 < low < 1 and high == 1
 
 
+@pytest.mark.parametrize("value, expected", [(1.0, (0.6915, 1.0)), (0.0, (0.0, 0.3085))])
+def test_hits_only_are_not_certain(value, expected):
+    """Ten of ten: scipy's exact interval of a proportion starts at .025^(1/10) = .6915."""
+    found = Bootstrap().interval(mean_estimate(np.full(10, value), scale="logit"))
+    assert found == pytest.approx(expected, abs=1e-4)
+    exact = scipy.stats.binomtest(int(10 * value), 10).proportion_ci()
+    assert found == pytest.approx((exact.low, exact.high))
+
+
+def test_hits_hold_what_they_say():
+    """Nine in ten of 30 prompts: without Student's floor it held .80. A true .93 holds less than .89 of 400 in 1 of 10³."""
+    generator = np.random.default_rng(7)
+    samples = [(generator.random(30) < 0.9).astype(float) for _ in range(400)]
+    intervals = Bootstrap(num_resamples=200).intervals([mean_estimate(rows, scale="logit") for rows in samples])
+    assert sum(low <= 0.9 <= high for low, high in intervals) / 400 > 0.89
+
+
+@pytest.mark.parametrize("count", [3, 4, 8, 9, 10, 11, 12])
+def test_no_single_prompt_turns_an_interval(count):
+    """One prompt far from the others is not in a third of the resamples, which then are endlessly many of their own errors away.
+
+    How far the interval may follow them grows evenly from Student's (3 prompts) to twice that (10 and more): by 1/7 a prompt.
+    """
+    found = mean_estimate(np.r_[np.linspace(0, 1e-3, count - 1), 1.0])
+    _, high = Bootstrap().interval(found)
+    students = scipy.stats.t.ppf(0.975, count - 1) * found.standard_error
+    assert (high - found.value) / students == pytest.approx(min(2, 1 + (count - 3) / 7))
+
+
 @given(st.permutations(range(12)), st.floats(0.1, 10))
 def test_unit_does_not_matter(order, unit):
     values = np.random.default_rng(3).lognormal(size=12)
@@ -113,3 +142,37 @@ def test_coverage_at_thirty(draw, mean):
 def test_bad_input(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@given(st.integers(0, 100), st.integers(3, 40))
+def test_the_mirrored_statistic_has_the_mirrored_interval(seed, count):
+    """So a difference says the same whichever way round it is taken."""
+    values = np.random.default_rng(seed).exponential(size=count)
+    low, high = Bootstrap(num_resamples=100).interval(mean_estimate(values))
+    assert Bootstrap(num_resamples=100).interval(mean_estimate(-values)) == pytest.approx((-high, -low))
+
+
+def test_many_at_once_are_what_each_is():
+    generator = np.random.default_rng(5)
+    estimates = [
+        mean_estimate(generator.beta(2, 3, n), scale=s) for n in (3, 12) for s in ("plain", "log", "logit", "fisher")
+    ]
+    estimates += [mean_estimate(np.zeros(4), scale="log"), mean_estimate(np.ones(2)), Estimate(0.5, None)]
+    together = Bootstrap().intervals(estimates)
+    for estimate, interval in zip(estimates, together, strict=True):
+        alone = Bootstrap().interval(estimate)
+        assert interval == alone or interval == pytest.approx(alone)
+    assert together[-3:] == [(0.0, 0.0), None, None]
+
+
+def test_seeds_and_confidence_matter():
+    found = mean_estimate(np.random.default_rng(6).normal(size=25))
+    assert Bootstrap(seed=1).interval(found) != Bootstrap(seed=2).interval(found)
+    narrow, wide = Bootstrap(confidence=0.5).interval(found), Bootstrap(confidence=0.99).interval(found)
+    assert wide[0] < narrow[0] < found.value < narrow[1] < wide[1]
+
+
+@pytest.mark.parametrize("count, said", [(2, "too few for an interval"), (3, "over 3"), (9, "over 9"), (10, None)])
+def test_few_clusters_are_said(count, said):
+    note = few_clusters_note(count)
+    assert note is None if said is None else said in note

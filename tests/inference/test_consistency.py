@@ -19,7 +19,7 @@ from hf_unlearn.inference import (
     score,
 )
 from hf_unlearn.inference._consistency import resolution
-from hf_unlearn.inference._reading import LogitReader
+from hf_unlearn.inference._logits import LogitReader
 
 
 PROMPTS = [[1, 5, 6, 7], [1, 8], [1, 4, 9, 10, 11, 12]]
@@ -103,7 +103,7 @@ def test_a_small_difference_of_every_token_adds_up(shift: float, refused: bool):
 def test_a_soft_cap_that_scoring_drops_is_noticed(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
     model = world.build("gemma2", dtype=dtype)
     scored(model)
-    monkeypatch.setattr("hf_unlearn.inference._reading._head_is_all", lambda *args: True)
+    monkeypatch.setattr("hf_unlearn.inference._logits._head_is_all", lambda *args: True)
     with pytest.raises(RuntimeError, match="Gemma2ForCausalLM"):
         scored(model)
 

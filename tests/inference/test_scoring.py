@@ -23,7 +23,7 @@ def by_hand(model, prompt: list[int], answer: list[int]) -> np.ndarray:
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 @pytest.mark.parametrize("chunk", [97, 1 << 21])
 def test_cross_score_equals_the_formula(batch_size: int, chunk: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("hf_unlearn.inference._reading.CPU_CHUNK", chunk)
+    monkeypatch.setattr("hf_unlearn.inference._logits.CPU_CHUNK", chunk)
     models = {"a": tiny_llama(0), "b": tiny_llama(1), "c": tiny_llama(2)}
     completions = sample_completions(models["a"], PROMPTS, num_samples=3, max_new_tokens=7, progress=False)
     rows = cross_score(completions, sampled_from="a", models=models, batch_size=batch_size, progress=False)

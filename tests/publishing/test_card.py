@@ -1,5 +1,6 @@
 """The card: what is ours comes and goes, what is not keeps every byte."""
 
+import dataclasses
 import html
 import re
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports import metric, report
 
+from hf_unlearn.audit import MetricResults
 from hf_unlearn.publishing import CardError, Statement, card_section, update_card
 from hf_unlearn.publishing._card import BEGIN, END, model_index_results, sections_of
 from hf_unlearn.publishing._escape import markdown, one_line
@@ -110,11 +112,51 @@ def test_cards_of_every_shape(card: str):
     parsed = ModelCard(once.removeprefix("\ufeff"))
     assert {"machine-unlearning", "hf_unlearn"} <= set(parsed.data.tags) and parsed.data.base_model == "me/base"
     assert parsed.data.datasets == ["me/one", "me/two"]
-    assert {result.metric_type for result in parsed.data.eval_results} >= {"fade", "retain_fade"}
+    measured = {(result.metric_type, result.dataset_type) for result in parsed.data.eval_results}
+    assert measured >= {("fade", "unlearning-audit-forget"), ("fade", "unlearning-audit-retain")}
     assert once.startswith("\ufeff") == card.startswith("\ufeff")
     assert update_card(once, report(), statement, REPO) == once
     if "deeper" in card:
         assert "    - deeper\n    - machine-unlearning\n    - hf_unlearn\n# the end\n" in once
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"relative_confidence_interval": None},
+        {"over_floor_interval": (-1.0, 5.0), "start_over_floor_interval": (-1.0, 19.0)},
+    ],
+)
+def test_a_relative_that_means_nothing_is_neither_in_table_nor_front_matter(given: dict):
+    """As in the terminal: no interval, or no power."""
+    shown = report().metrics["fade/forget"]
+    for found, relative in ((shown, "0.46 | 0.4 … 0.5"), (dataclasses.replace(shown, **given), "– | –")):
+        changed = report({"fade": found})
+        (row,) = (line for line in card_section(changed, PLAIN, REPO).split("\n") if line.startswith("| FADE"))
+        assert row.endswith(f"| {relative} |")
+        arguments = model_index_results(changed, REPO)[0]["metrics"][0]["args"]
+        assert ("relative" in arguments) == (found is shown) and arguments["start"] == 25.0
+
+
+@pytest.mark.parametrize(
+    "value, interval, shown",
+    [
+        (0.45, (9e-6, 0.999), "0.45 | 0.00 … 1.00"),
+        (0.412, (9e-6, 0.99999), "0.412 | 0.000 … 1.000"),
+        (12.4, (11.4, 13.4), "12.4 | 11.4 … 13.4"),
+        (0.4, (0.35, 0.45), "0.4 | 0.35 … 0.45"),
+        (1.0, (0.99993, 1.0), "1 | 0.99993 … 1"),
+        (3.0, (-0.0004, 5.25), "3 | 0.0 … 5.2"),
+        (2.5, (1e-300, 1e304), "2.5 | 0.0 … 1e+304"),
+        (2.5, (-1.7e308, 1.7e308), "2.5 | -1.7e+308 … 1.7e+308"),
+        (2.5, (1.0, float("inf")), "2.5 | 1 … –"),
+    ],
+)
+def test_bounds_have_the_digits_of_their_number(value: float, interval: tuple[float, float], shown: str):
+    """Never fewer than tell them apart."""
+    section = card_section(report({"fade": metric(value, confidence_interval=interval)}), PLAIN, REPO)
+    (row,) = (line for line in section.split("\n") if line.startswith("| FADE"))
+    assert f"| {shown} |" in row
 
 
 def test_what_is_there_is_not_overruled():
@@ -190,7 +232,14 @@ EVIL = [
 @pytest.mark.parametrize("text", EVIL)
 def test_text_from_outside_stays_text(text: str):
     statement = Statement(text, text, {text: text}, text, (text,), (text,))
-    evil = report({text: metric(1.0, unit=text)})
+    evil = report({"evil": metric(1.0, unit=text)})
+    spec = dataclasses.replace(evil.specs["evil"], title=text, unit=text, family=text, citation=text, arxiv=text)
+    results = [
+        metric(1.0, unit=text, name=name, split=split, condition=condition, others={"reference": 0.5, text: 1.0})
+        for name, split, condition in ((text, "forget", ""), ("evil", text, ""), ("evil", "retain", text))
+    ]
+    named = MetricResults({str(place): result for place, result in enumerate(results)})
+    evil = dataclasses.replace(evil, specs={"evil": spec, text: spec}, metrics=named)
     evil.provenance.models["candidate"]["name"] = text
     evil.provenance.data[text] = {"rows": 1}
     object.__setattr__(evil, "notes", (text,))
@@ -278,21 +327,45 @@ def test_any_front_matter_is_extended_or_refused(data: dict, flow: bool, body: s
 def test_the_section_says_what_the_report_says():
     section = card_section(report(), PLAIN, REPO, ["fade.png"])
     assert (
-        "| fade | nats per sequence | 12.4 | 11.4 … 13.4 | 1.6 | 0.6 … 2.6 | – | 1.5 | 25 | 0.46 | 0.4 … 0.5 | lower |"
+        "| FADE | nats per sequence | 0 | 12.4 | 11.4 … 13.4 | 1.6 | 0.6 … 2.6 | – | 1.5 | 25 | 0.46 | 0.4 … 0.5 |"
         in section
     )
-    assert (
-        "| forget probability | probability | 0.4 | -0.6 … 1.4 | – | – | 0.3 | – | 0.9 | – | – | as the retrained model |"
-        in section
-    )
-    held = report({**report().metrics, "holdout_probability": metric(0.2, unit="probability", direction="reference")})
-    section_with = card_section(held, PLAIN, REPO)
-    assert "| holdout | 95 % interval | retrained |" in section_with
-    assert "| probability | probability | – | – | – | – | 0.2 | -0.8 … 1.2 | – |" in section_with
-    kinds = {result["dataset"]["type"] for result in model_index_results(held, REPO)}
-    assert kinds == {"unlearning-audit-forget", "unlearning-audit-retain", "unlearning-audit-holdout"}
+    of_one = "| probability of the true answer | probability | as the retrained model | 0.4 | -0.6 … 1.4 | – | – | 0.3 | – | 0.9 |"
+    assert of_one in section
     assert "* a limit" in section and "hf-unlearn verify me/model" in section and "arxiv.org/abs/2510.12981" in section
     assert "| learning&#95;rate | 0.001 |" in section
-    assert "lies between retraining and the original" in section
+    assert "lies between the twin, which is one other retraining, and the original" in section
     empty = card_section(report({}), Statement(), REPO)
     assert "does not say what was forgotten" in empty and "No metric of this audit" in empty
+
+
+def test_every_set_and_condition_has_its_place():
+    other = metric(0.2, unit="probability", direction="reference")
+    keys = ("fade/holdout", "fade/retain", "fade/forget@int8", "fade/retain@int8", "fade/forget_ood")
+    held = report(
+        {**report().metrics, **{key: dataclasses.replace(other, value=place / 8) for place, key in enumerate(keys)}}
+    )
+    section = card_section(held, PLAIN, REPO)
+    assert "| retain | 95 % interval | holdout | 95 % interval | retrained |" in section
+    assert "| FADE | nats per sequence | 0 | 12.4 | 11.4 … 13.4 | 0.125 | -0.8 … 1.2 | 0 | -0.8 … 1.2 |" in section
+    assert "| FADE after int8 | probability | 0 | 0.25 | -0.8 … 1.2 | 0.375 | -0.8 … 1.2 | – |" in section
+    assert "| FADE on the forget&#95;ood set | probability | 0 | 0.5 | -0.8 … 1.2 | – | – | – |" in section
+    entries = {
+        (entry["dataset"]["type"], part["name"]): part
+        for entry in model_index_results(held, REPO)
+        for part in entry["metrics"]
+    }
+    ends = ("forget", "retain", "holdout", "forget_ood")
+    assert {kind for kind, _ in entries} == {f"unlearning-audit-{split}" for split in ends}
+    after = entries["unlearning-audit-forget", "FADE after int8 (probability)"]
+    assert after["args"]["condition"] == "int8" and after["value"] == 0.25 and after["type"] == "fade"
+
+
+def test_what_is_not_headline_comes_last_and_into_no_index():
+    first = report({"minor": metric(1.0), "major": metric(2.0)})
+    specs = {**first.specs, "minor": dataclasses.replace(first.specs["minor"], headline=False)}
+    found = dataclasses.replace(first, specs=specs)
+    section = card_section(found, PLAIN, REPO)
+    assert 0 < section.index("| major |") < section.index("| minor |")
+    types = [part["type"] for entry in model_index_results(found, REPO) for part in entry["metrics"]]
+    assert types == ["major"]

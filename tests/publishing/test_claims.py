@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from reports import metric, report
 
-from hf_unlearn.audit import AuditReport, MetricResult
+from hf_unlearn.audit import AuditReport, MetricResult, MetricResults
 from hf_unlearn.publishing._claims import check_metric, unchecked
 from hf_unlearn.publishing._report_claims import check_report, unchecked_report
 
@@ -18,13 +18,15 @@ BOUNDS = {
 }
 TRUE = metric(
     12.4, **BOUNDS, floor=1.5, start=25.0, relative=0.46, others={"reference": 0.3}, details={"excess_low": 0.02},
-    by_layer={"1": metric(0.7), "2": metric(0.9)}, undefined={"3": "nothing changes there"},
+    by_layer={"1": metric(0.7), "2": metric(0.9)}, undefined={"3": "nothing changes there"}, clusters=8, ideal=0.0,
+    over_floor_interval=(9.0, 12.5), start_over_floor_interval=(20.0, 28.0),
 )  # fmt: skip
 LIES = {
     "value": 1.0, "floor": 14.0, "start": 99.0, "relative": 0.01, "confidence_interval": (-1e300, 1e300),
     "start_confidence_interval": (0.0, 1e9), "floor_confidence_interval": (0.0, 11.0), "relative_confidence_interval": (0.0, 0.47),
     "others": {"reference": 9.0}, "details": {"excess_low": -0.02}, "by_layer": {**TRUE.by_layer, "1": metric(9.0)}, "n": 100_000,
     "unit": "percent", "direction": "higher", "relative_reason": "certified", "undefined": {"3": "it was erased"},
+    "clusters": 12, "ideal": 12.4, "family": "utility", "over_floor_interval": (-1.0, 12.5), "start_over_floor_interval": (20.0, 99.0),
 }  # fmt: skip
 ADDED = {
     "others": {**TRUE.others, "twin": 0.3}, "details": {**TRUE.details, "certified": 1.0},
@@ -33,7 +35,7 @@ ADDED = {
 LEFT_OUT = {
     name: {} if name in ("others", "details", "by_layer", "undefined") else None
     for name in LIES
-    if name not in ("value", "n", "unit", "direction", "relative_reason")
+    if name not in ("value", "n", "unit", "direction", "relative_reason", "family")
 }
 
 
@@ -55,6 +57,19 @@ def test_what_agrees_is_reproduced():
 def test_a_changed_part_is_a_difference(part: str):
     (found,) = check_metric("fade", dataclasses.replace(TRUE, **{part: LIES[part]}), TRUE)
     assert found.outcome == "not reproduced" and "differ" in found.reason
+
+
+def test_an_interval_without_end_excuses_nothing():
+    """Two or three clusters: ours is as wide as theirs."""
+    wide = dataclasses.replace(TRUE, confidence_interval=(0.0, 1e9), start_confidence_interval=(0.0, 1e304))
+    assert outcome(dataclasses.replace(wide, value=12.7, start=25.5), wide) == "reproduced"
+    for lie in (
+        {"value": 500.0},
+        {"start": 90.0},
+        {"others": {"reference": 29.0}},
+        {"details": {"excess_low": 0.002}},
+    ):
+        assert outcome(dataclasses.replace(wide, **lie), wide) == "not reproduced"
 
 
 @pytest.mark.parametrize("part", ADDED)
@@ -103,10 +118,12 @@ def test_a_report_is_compared_as_a_whole():
     true = report()
     assert set(outcomes(true, true).values()) == {"reproduced"}
     metrics = dict(true.metrics)
-    less = dataclasses.replace(true, metrics={name: metrics[name] for name in metrics if name != "fade"})
-    assert outcomes(less, true)["fade"] == "not reproduced"  # left out
-    assert outcomes(true, less)["fade"] == "not reproduced"  # invented
-    assert outcomes(true, less, ("the retain",))["fade"] == "not checkable"
+    less = dataclasses.replace(
+        true, metrics=MetricResults({name: metrics[name] for name in metrics if name != "fade/forget"})
+    )
+    assert outcomes(less, true)["fade/forget"] == "not reproduced"  # left out
+    assert outcomes(true, less)["fade/forget"] == "not reproduced"  # invented
+    assert outcomes(true, less, ("the retain",))["fade/forget"] == "not checkable"
     for notes in ((), ("a limit", "Audited by an independent laboratory"), ("no limit",), ("a limit", "a limit")):
         forged = dataclasses.replace(true, notes=notes)
         assert outcomes(forged, true)["notes"] == "not reproduced"
@@ -118,12 +135,12 @@ def test_a_report_is_compared_as_a_whole():
 
 def test_the_reading_must_follow_from_what_was_recomputed():
     """Bounds moved by less than any tolerance, across the line between two sentences."""
-    bounds = {"floor": 1.5, "floor_confidence_interval": (1.0, 2.0)}
-    true = report({"fade": metric(3.0, confidence_interval=(2.05, 4.0), **bounds)})
-    nicer = report({"fade": metric(3.0, confidence_interval=(1.95, 4.0), **bounds)})
+    bounds = {"floor": 1.5, "start": 12.0, "start_over_floor_interval": (9.0, 12.0)}
+    true = report({"fade": metric(3.0, over_floor_interval=(0.05, 4.0), **bounds)})
+    nicer = report({"fade": metric(3.0, over_floor_interval=(-0.05, 4.0), **bounds)})
     assert true.reading() != nicer.reading()
     found = outcomes(nicer, true)
-    assert found["fade"] == "reproduced" and found["reading"] == "not reproduced"
+    assert found["fade/forget"] == "reproduced" and found["reading"] == "not reproduced"
 
 
 def test_a_report_alone_reproduces_nothing():

@@ -32,13 +32,20 @@ def test_everything_arrives_in_one_commit(hub: LoopbackHub, there: dict):
     assert done.commit == repository.refs["main"] and done.url.endswith(done.commit)
     files = repository.files()
     assert set(files) == set(done.files) == {
-        "README.md", "unlearning_audit/report.json", "unlearning_audit/manifest.json", "unlearning_audit/fade.png", "unlearning_audit/representation.png",
+        "README.md", "unlearning_audit/report.json", "unlearning_audit/manifest.json", "unlearning_audit/fade.png", "unlearning_audit/probability.png", "unlearning_audit/representation.png",
     }  # fmt: skip
     assert files["unlearning_audit/fade.png"].startswith(b"\x89PNG")
     data = ModelCard(files["README.md"].decode()).data
     assert data.base_model == "me/original" and {"machine-unlearning", "hf_unlearn"} <= set(data.tags)
-    values = {result.metric_type: result.metric_value for result in data.eval_results}
-    assert values["fade"] == 12.4 and values["retain_fade"] == 1.6
+    values = {
+        split: {
+            result.metric_type: result.metric_value
+            for result in data.eval_results
+            if result.dataset_type == f"unlearning-audit-{split}"
+        }
+        for split in ("forget", "retain")
+    }
+    assert values["forget"]["fade"] == 12.4 and values["retain"]["fade"] == 1.6
     assert "20 persons" in card_of(hub) and "unlearning_audit/fade.png" in card_of(hub)
     back = load_audit(REPO, **there)
     assert back.metrics["fade"] == report().metrics["fade"]
@@ -110,11 +117,11 @@ def test_four_publishers_at_once(hub: LoopbackHub, there: dict, tmp_path: Path):
         if commit["message"] != "Unlearning audit":
             continue
         files = repository.files(sha)
-        value = json.loads(files["unlearning_audit/report.json"])["metrics"]["fade"]["value"]
+        value = json.loads(files["unlearning_audit/report.json"])["metrics"]["fade/forget"]["value"]
         card = files["README.md"].decode()
         assert card.count("## Unlearning audit") == 1 and card.endswith("end -->\n") and "# Mine" in card
         assert [result.metric_value for result in ModelCard(card).data.eval_results] == [value]
-        assert f"| fade | nats per sequence | {value:.4g} |" in card
+        assert f"| FADE | nats per sequence | 0 | {value:.4g} |" in card
 
 
 def test_a_pull_request_leaves_main_alone(hub: LoopbackHub, there: dict):
@@ -165,7 +172,7 @@ def test_a_bad_moment_is_waited_out(hub: LoopbackHub, there: dict, where: str, k
     assert files["README.md"].count(b"## Unlearning audit") == 1
     assert hub.repository(REPO).messages.count("Unlearning audit") == 1
     assert hub.faults[0].times < 2  # it did happen
-    assert json.loads(files["unlearning_audit/report.json"])["metrics"]["fade"]["value"] == 12.4
+    assert json.loads(files["unlearning_audit/report.json"])["metrics"]["fade/forget"]["value"] == 12.4
 
 
 @pytest.mark.parametrize(
@@ -370,8 +377,8 @@ def test_published_audits_side_by_side(hub: LoopbackHub, there: dict):
     publish(report(), "me/a", **there)
     publish(report({"fade": metric(3.0), "new": metric(1.0)}), "me/b", **there)
     rows = {row.name: row.results for row in compare_audits(["me/a", "me/b"], **there)}
-    assert rows["fade"]["me/a"].value == 12.4 and rows["fade"]["me/b"].value == 3.0
-    assert rows["new"]["me/a"] is None and rows["retain_fade"]["me/b"] is None
+    assert rows["fade/forget"]["me/a"].value == 12.4 and rows["fade/forget"]["me/b"].value == 3.0
+    assert rows["new/forget"]["me/a"] is None and rows["fade/retain"]["me/b"] is None
     with pytest.raises(ValueError, match="list of repository ids"):
         compare_audits("me/a", **there)
 

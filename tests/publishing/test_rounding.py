@@ -16,7 +16,7 @@ from hf_unlearn.publishing import Statement, card_section, stage
 from hf_unlearn.publishing._card import model_index_results
 from hf_unlearn.publishing._claims import check_metric
 from hf_unlearn.publishing._public import public_report
-from hf_unlearn.publishing._rounding import round_number, rounded, unit
+from hf_unlearn.publishing._rounding import reworded, round_number, rounded, unit
 
 
 KEY = bytes(32)
@@ -75,15 +75,53 @@ def test_a_rounded_claim_is_reproduced(value: float, width: float, place: float)
 
 
 def test_a_line_between_two_sentences_is_not_crossed():
-    """Value and floor are apart by less than a published digit: digits are added until the reading keeps its words."""
-    apart = metric(3.0123, confidence_interval=(2.0449, 4.01), floor=1.5, floor_confidence_interval=(1.0, 2.0441))
-    true = report({"fade": apart, "retain_fade": metric(1.2345678)})
+    """Candidate and original are apart by less than a published digit: digits are added until the reading keeps its words."""
+    apart = metric(
+        5.0123456, floor=1.5, start=12.0, over_floor_interval=(5.0, 8.0441), start_over_floor_interval=(8.0449, 11.0)
+    )
+    true = report({"fade": apart, "fade/retain": metric(1.2345678)})
+    assert "between the twin, which is one other retraining, and the original" in true.reading()[0]
     found = rounded(true)
-    assert found.reading()[0].split("(")[0] == true.reading()[0].split("(")[0]
-    low, high = found.metrics["fade"].confidence_interval[0], found.metrics["fade"].floor_confidence_interval[1]
+    assert reworded(found.reading()[0]) == reworded(true.reading()[0])
+    low, high = found.metrics["fade"].start_over_floor_interval[0], found.metrics["fade"].over_floor_interval[1]
     assert low > high and len(str(low)) <= 6
     # Without a line near, the same interval has two digits of its half-width.
-    assert round_number(2.0449, (2.0449, 4.01)) == 2.04 and round_number(2.0441, (1.0, 2.0441)) == 2.04
+    assert round_number(8.0441, (5.0, 8.0441)) == round_number(8.0449, (8.0449, 11.0)) == 8.0
+
+
+@pytest.mark.parametrize("bounds", [(0.01, 4.0), (-4.0, -0.01), (0.004, 0.9996), (1.0004, 3.0)])
+def test_rounding_moves_no_bound_across_a_line(bounds: tuple[float, float]):
+    """Whether a difference reaches 0, and a relative 1, is what verdicts are about."""
+    result = metric(
+        3.0, floor=1.0, start=9.0, over_floor_interval=bounds, start_over_floor_interval=bounds, relative=0.5,
+        relative_confidence_interval=bounds,
+    )  # fmt: skip
+    found = rounded(report({"fade": result})).metrics["fade"]
+    for name in ("over_floor_interval", "start_over_floor_interval", "relative_confidence_interval"):
+        for before, after in zip(bounds, getattr(found, name), strict=True):
+            assert [(before > line, before < line) for line in (0, 1)] == [
+                (after > line, after < line) for line in (0, 1)
+            ]
+
+
+def test_float_dust_is_0_and_a_small_number_is_not():
+    """−8.5e-19 is what adding up leaves of 0 beside an ideal of 1; beside numbers of its own size it would be a number."""
+    dusty = metric(
+        0.05, ideal=1.0, floor=0.97, start=-8.5e-19, start_confidence_interval=(-8.5e-19, -8.5e-19), relative=3e-17,
+        others={"original": 2e-19}, details={"p_value": 1.83e-21},
+    )  # fmt: skip
+    tiny = metric(1.83407e-21, confidence_interval=None, floor=2e-20)
+    found = rounded(
+        report({"progress": dusty, "other": tiny, "progress/retain": metric(0.1, by_layer={"1": dusty})})
+    ).metrics
+    for result in (found["progress"], found["progress/retain"].by_layer["1"]):
+        assert (result.start, result.start_confidence_interval, result.relative) == (0.0, (0.0, 0.0), 0.0)
+        assert (
+            str(result.start) == "0.0"
+            and result.others == {"original": 0.0}
+            and result.details == {"p_value": 1.83e-21}
+        )
+    assert found["other"].value == 1.83e-21
 
 
 def test_everything_published_is_rounded_and_the_own_report_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -106,8 +144,11 @@ def test_everything_published_is_rounded_and_the_own_report_is_not(tmp_path: Pat
     texts = [published, card_section(bundle.report, Statement(), "me/model")]
     texts.append(json.dumps(model_index_results(bundle.report, "me/model")))
     assert not [LONG.search(text)[0] for text in texts if LONG.search(text)]
-    assert json.loads(published)["metrics"]["fade"]["details"] == {"excess_low": 0.000314, "num_samples": 1024.0}
-    assert own.metrics["fade"].value == exact["fade"].value
+    assert json.loads(published)["metrics"]["fade/forget"]["details"] == {
+        "excess_low": 0.000314,
+        "num_samples": 1024.0,
+    }
+    assert own.metrics["fade"].value == exact["fade/forget"].value
     assert public_report(bundle.report, KEY).metrics == bundle.report.metrics
     assert "forget set of this audit has 12 rows" in caplog.text
     caplog.clear()

@@ -13,7 +13,7 @@ import torch
 from loopback_hub import LoopbackHub
 from peft import LoraConfig, get_peft_model
 
-from hf_unlearn.audit import AuditReport, audit
+from hf_unlearn.audit import AuditReport, MetricResults, audit
 from hf_unlearn.data import Pocket, load_pocket
 from hf_unlearn.inference import load_model
 from hf_unlearn.publishing import load_audit, publish, verify
@@ -102,7 +102,7 @@ def test_a_claim_is_recomputed(
         *report.metrics,
     ):
         assert found[name] == "reproduced", [check for check in checks if check.name == name]
-    fade = next(check for check in checks if check.name == "fade")
+    fade = next(check for check in checks if check.name == "fade/forget")
     assert (
         fade.recomputed == pytest.approx(report.metrics["fade"].value, rel=1e-5)
         and fade.interval == load_audit(REPO, **there).metrics["fade"].confidence_interval
@@ -112,13 +112,15 @@ def test_a_claim_is_recomputed(
     # Without the key data cannot be compared; with less data less can be checked, and the reason is said.
     checks = verify(REPO, forget=data["forget"], reference=pocket.reference(), progress=False, **there)
     found = outcomes(checks)
-    assert found["fade"] == "reproduced" and found["forget data"] == found["retain_fade"] == "not checkable"
-    assert found["fade, the rest"] == found["notes"] == found["reading"] == "not checkable"  # no original: no start
+    assert found["fade/forget"] == "reproduced" and found["forget data"] == found["fade/retain"] == "not checkable"
+    assert (
+        found["fade/forget, the rest"] == found["notes"] == found["reading"] == "not checkable"
+    )  # no original: no start
     reasons = {check.name: check.reason for check in checks}
-    assert "start" in reasons["fade, the rest"] and "the original" in reasons["fade, the rest"]
-    assert "the retain" in reasons["retain_fade"] and "data_key" in reasons["forget data"]
+    assert "start" in reasons["fade/forget, the rest"] and "the original" in reasons["fade/forget, the rest"]
+    assert "the retain" in reasons["fade/retain"] and "data_key" in reasons["forget data"]
     found = outcomes(verify(REPO, **there))
-    assert found["card"] == found["weights"] == "reproduced" and found["fade"] == "not checkable"
+    assert found["card"] == found["weights"] == "reproduced" and found["fade/forget"] == "not checkable"
 
 
 def test_other_data_or_another_reference_is_seen(
@@ -130,7 +132,7 @@ def test_other_data_or_another_reference_is_seen(
         REPO, forget=pocket.forget, reference=pocket.original(), progress=False, data_key=key.read_text(), **there
     )
     found = outcomes(checks)
-    assert found["forget data"] == found["reference weights"] == found["fade"] == "not reproduced"
+    assert found["forget data"] == found["reference weights"] == found["fade/forget"] == "not reproduced"
     with pytest.raises(ValueError, match="64 hexadecimal digits"):
         verify(REPO, forget=pocket.forget, reference=pocket.original(), progress=False, data_key="no key", **there)
 
@@ -157,24 +159,26 @@ def test_an_interval_without_end_is_no_claim(
 ):
     """A publisher who claims a value, and an interval that contains everything."""
     claimed = dataclasses.replace(report.metrics["fade"], value=0.1, confidence_interval=(0.0, 1e9))
-    lie = dataclasses.replace(report, metrics={**report.metrics, "fade": claimed})
+    lie = dataclasses.replace(report, metrics=MetricResults({**report.metrics, "fade/forget": claimed}))
     publish(lie, REPO, weights=folder, **there)
     found = outcomes(verify(REPO, reference=pocket.reference(), progress=False, **data, **there))
-    assert found["fade"] == "not reproduced" and found["forget_probability"] == "reproduced"
+    assert found["fade/forget"] == "not reproduced" and found["probability/forget"] == "reproduced"
 
 
 def test_a_forged_report_is_not_reproduced(
     hub: LoopbackHub, there: dict, pocket: Pocket, folder: Path, report: AuditReport, data: dict
 ):
     """Card, index and figures agree with the forged report; whoever has all data sees each lie all the same."""
-    metrics, states = dict(report.metrics), report.metrics["residual_ratio"]
-    metrics["fade"] = dataclasses.replace(metrics["fade"], floor=None, floor_confidence_interval=(0.0, 90.0))
-    details = {**metrics["retain_fade"].details, "reference_to_candidate": 0.001}
-    metrics["retain_fade"] = dataclasses.replace(metrics["retain_fade"], details=details)
+    metrics, states = MetricResults(report.metrics), report.metrics["residual_ratio"]
+    bounds = {"floor_confidence_interval": (0.0, 90.0), "over_floor_interval": None, "start_over_floor_interval": None}
+    metrics["fade/forget"] = dataclasses.replace(metrics["fade"], floor=None, **bounds)
+    details = {**metrics["fade/retain"].details, "reference_to_candidate": 0.001}
+    metrics["fade/retain"] = dataclasses.replace(metrics["fade/retain"], details=details)
     kept = list(states.by_layer)[1:]
     assert kept
-    metrics["residual_ratio"] = dataclasses.replace(states, by_layer={name: states.by_layer[name] for name in kept})
-    del metrics["retain_probability"]
+    fewer = dataclasses.replace(states, by_layer={name: states.by_layer[name] for name in kept})
+    metrics["residual_ratio/forget"] = fewer
+    del metrics["probability/retain"]
     settings = {**report.provenance.settings, "certified": True}
     provenance = dataclasses.replace(report.provenance, settings=settings, versions={"hf-unlearn": "99.0"})
     notes = (*report.notes, "Audited by an independent laboratory.")
@@ -186,7 +190,15 @@ def test_a_forged_report_is_not_reproduced(
     given = {"reference": pocket.reference(), "original": pocket.original(), "progress": False, **data}
     wrong = {check.name for check in verify(REPO, **given, **there) if check.outcome == "not reproduced"}
     # Whether the reading differs depends on what it says of these models.
-    expected = {"card", "settings", "notes", "fade", "retain_fade", "residual_ratio", "retain_probability"}
+    expected = {
+        "card",
+        "settings",
+        "notes",
+        "fade/forget",
+        "fade/retain",
+        "residual_ratio/forget",
+        "probability/retain",
+    }
     assert wrong - {"reading"} == expected
 
 
@@ -212,7 +224,7 @@ def test_somebody_else_s_report_opens_no_folder_of_mine(
         publish(strange, REPO, weights=folder, **there)
         checks = verify(REPO, **data, progress=False, **there)
         assert outcomes(checks)["weights"] == "reproduced"
-        assert {check.reason for check in checks if check.name == "fade"} == {"needs the reference"}
+        assert {check.reason for check in checks if check.name == "fade/forget"} == {"needs the reference"}
     settings = {**report.provenance.settings, "num_samples": 10**9}
     greedy = dataclasses.replace(report, provenance=dataclasses.replace(report.provenance, settings=settings))
     publish(greedy, REPO, weights=folder, **there)

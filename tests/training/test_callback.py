@@ -70,7 +70,7 @@ def test_one_step_has_the_gradient_of_the_written_out_loss(objective, retain_ter
     model = tiny_llama()
     model.load_state_dict(trainer.model.state_dict())
     trainer.train()
-    chosen = [forget[int(index)] for index in callback.stream.step(0)]
+    chosen = [forget[int(index)] for index in callback.loss.stream.step(0)]
     parts = written_out_loss(objective, retain_term, model, tiny_llama(), retain.to_list(), chosen)
     (1.3 * parts[0] + 0.7 * parts[1]).backward()
     expected = {name: parameter.grad for name, parameter in model.named_parameters()}
@@ -154,7 +154,7 @@ def test_without_a_retain_term_only_the_forget_loss_is_minimised(tmp_path: Path)
     )
     model = tiny_llama()
     trainer.train()
-    log_probs, _, _ = answer_log_probs(model, [forget[int(index)] for index in callback.stream.step(0)])
+    log_probs, _, _ = answer_log_probs(model, [forget[int(index)] for index in callback.loss.stream.step(0)])
     log_probs.mean().backward()
     expected = {name: parameter.grad for name, parameter in model.named_parameters()}
     assert largest_difference(gradients.first, expected) < 1e-5
@@ -305,7 +305,7 @@ def test_lora_with_gradient_checkpointing_trains_both_matrices(retain_term: str,
         tmp_path, model=model, options={"retain_term": retain_term}, gradient_checkpointing=True, num_train_epochs=3
     )
     if retain_term == "kl":
-        assert callback.retain.original.way == "adapter off"  # no second model in memory
+        assert callback.loss.retain.original.way == "adapter off"  # no second model in memory
     trainer.train()
     moved = {name for name, value in weights(model).items() if not torch.equal(value, before[name])}
     adapters = {name for name in before if "lora_" in name}
@@ -315,7 +315,7 @@ def test_lora_with_gradient_checkpointing_trains_both_matrices(retain_term: str,
 def test_a_trained_adapter_is_not_switched_off_to_ask_the_original(tmp_path: Path):
     model = get_peft_model(tiny_llama(), LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False))
     trainer, callback = trainer_with_callback(tmp_path, model=model, options={"retain_term": "kl"})
-    assert callback.retain.original.way == "first adapter weights"  # nor here
+    assert callback.loss.retain.original.way == "first adapter weights"  # nor here
     trainer.train()
     assert trainer.state.log_history[0]["retain_loss"] == pytest.approx(
         0, abs=1e-5
@@ -394,7 +394,7 @@ def untouchable():
         ({"objective": 3}, TypeError, "a int is no objective: it lacks name"),
         ({"retain_term": "kll"}, ValueError, "Did you mean 'kl'"),
         ({"forget_weight": 0}, ValueError, "forget_weight must be above 0"),
-        ({"retain_weight": -1}, ValueError, "retain_weight at least 0"),
+        ({"retain_weight": -1}, ValueError, "retain_weight must be at least 0"),
         ({"forget_batch_size": 12}, ValueError, "has 11 rows, but each optimisation step takes 12"),
     ],
 )

@@ -319,7 +319,9 @@ def test_an_initialisation_that_moves_the_base_still_knows_its_original(init: st
     trainer, callback = trainer_with_callback(
         tmp_path, model=model, options={"objective": "undial", "retain_term": "kl", "processing_class": word_tokenizer("a")}
     )  # fmt: skip
-    assert callback.retain.original.way == "first adapter weights"
+    assert callback.loss.retain.original.way == "first adapter weights"
     trainer.train()
     assert not torch.allclose(logits(model), expected)
-    torch.testing.assert_close(callback.retain.original.logits({"input_ids": torch.tensor([[1, 5, 9, 20]])}), expected)
+    torch.testing.assert_close(
+        callback.loss.retain.original.logits({"input_ids": torch.tensor([[1, 5, 9, 20]])}), expected
+    )

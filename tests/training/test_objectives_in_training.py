@@ -85,8 +85,8 @@ def test_under_lora_only_the_adapter_moves(name: str, tmp_path: Path):
     adapter = {key for key in before if "lora_" in key}
     # RMU's forward pass stops at a layer, so what lies behind it may stay without a gradient.
     assert set(gradients) <= adapter and gradients if name == "rmu" else set(gradients) == adapter
-    if callback.term._kept is not None:
-        assert callback.term._kept.way == "first adapter weights"
+    if callback.loss.term._kept is not None:
+        assert callback.loss.term._kept.way == "first adapter weights"
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -101,9 +101,9 @@ def test_the_reference_does_not_move(name: str, tmp_path: Path):
         max_steps=3,
     )  # fmt: skip
     batch = {key: value for key, value in callback.forget.batch([0, 1]).items() if key != "labels"}
-    before = callback.retain.original.logits(batch)
+    before = callback.loss.retain.original.logits(batch)
     trainer.train()
-    assert torch.equal(callback.retain.original.logits(batch), before)
+    assert torch.equal(callback.loss.retain.original.logits(batch), before)
     with torch.no_grad():
         assert not torch.equal(model.eval()(**batch).logits, before)
     assert all(p.requires_grad for p in model.parameters())
@@ -122,7 +122,7 @@ def test_rmu_trains_three_matrices_and_stops_at_its_layer(tmp_path: Path):
     assert len(passes[2]) == len(passes[4])  # only when layers and original were looked for; never in training
     assert set(gradients) == {f"model.layers.{layer}.mlp.down_proj.weight" for layer in (0, 1, 2)}
     assert {key for key, p in model.named_parameters() if not torch.equal(p, before[key])} == set(gradients)
-    assert callback.retain.layer == 3
+    assert callback.loss.retain.layer == 3
     with pytest.raises(ValueError, match="rmu cannot use layer 5: the model has layers 1 to 4"):
         run(tmp_path / "far", RMU(layer=5), model=model)
 
@@ -135,7 +135,7 @@ def test_hidden_states_are_pushed_along_the_direction(tmp_path: Path):
     )
     losses = [log["forget_loss"] for log in trainer.state.log_history if "forget_loss" in log]
     assert losses[-1] < losses[0] / 2
-    assert callback.term._hidden_norm > 0
+    assert callback.loss.term._hidden_norm > 0
 
 
 def test_the_primal_dual_weight_moves_and_survives_resuming(tmp_path: Path):
@@ -191,7 +191,7 @@ def test_alternatives_come_from_where_the_objective_says(tmp_path: Path):
     _, callback = trainer_with_callback(
         tmp_path, forget=forget, options={"objective": "altpo", "processing_class": tokenizer()}
     )
-    for example, alternative in zip(callback.forget.examples, callback.term.alternatives, strict=True):
+    for example, alternative in zip(callback.forget.examples, callback.loss.term.alternatives, strict=True):
         start = next(at for at, label in enumerate(example["labels"]) if label != -100)
         assert alternative["input_ids"][:start] == example["input_ids"][:start]
         assert alternative["input_ids"] != example["input_ids"]
@@ -203,7 +203,7 @@ def test_alternatives_come_from_where_the_objective_says(tmp_path: Path):
         forget=named,
         options={"objective": "dpo", "processing_class": tokenizer(), "forget_batch_size": 2},
     )
-    assert len(callback.term.alternatives) == 2
+    assert len(callback.loss.term.alternatives) == 2
 
 
 def test_a_collapse_is_said_and_stops_if_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -220,13 +220,16 @@ def test_a_collapse_is_said_and_stops_if_asked(tmp_path: Path, caplog: pytest.Lo
     assert trainer.state.global_step < 30
 
 
-def test_a_saliency_mask_lets_its_share_of_the_weights_move(tmp_path: Path):
+def test_a_saliency_mask_lets_its_share_of_the_weights_move(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     model = tiny_llama()
     before = {key: p.detach().clone() for key, p in model.named_parameters()}
     run(tmp_path, RandomLabel(), model=model, options={"saliency": 0.1}, weight_decay=0.0)
     moved = sum(int((p != before[key]).sum()) for key, p in model.named_parameters())
     total = sum(p.numel() for p in model.parameters())
     assert 0.05 < moved / total <= 0.1 + 1e-3
+    assert "weight_decay" not in caplog.text
+    run(tmp_path / "decay", RandomLabel(), options={"saliency": 0.1}, weight_decay=0.1)
+    assert "weight_decay=0.1 moves the weights that saliency=0.1 leaves out" in caplog.text
     with pytest.raises(ValueError, match="saliency must be above 0 and at most 1, got 2"):
         run(tmp_path / "much", RandomLabel(), options={"saliency": 2})
 
@@ -316,8 +319,8 @@ def test_language_objectives_are_refused_for_classifiers(tmp_path: Path):
 def test_the_trainer_reads_what_the_objective_reads(tmp_path: Path):
     """IDK's first loss, by hand: the mean NLL of all refusal tokens of the step under the untouched model."""
     trainer, callback, _ = run(tmp_path, "idk", steps=1)
-    whole = callback.stream.step(0)
-    batch = AnswerCollator(0)([callback.term.alternatives[index] for index in whole])
+    whole = callback.loss.stream.step(0)
+    batch = AnswerCollator(0)([callback.loss.term.alternatives[index] for index in whole])
     with torch.no_grad():
         log_probs = token_log_probs(tiny_llama()(batch["input_ids"], attention_mask=batch["attention_mask"]).logits, batch["labels"])  # fmt: skip
     tokens = int((batch["labels"][:, 1:] != -100).sum())

@@ -78,8 +78,8 @@ def test_another_way_to_compute_is_another_original(edit, tmp_path: Path):
             parameter.requires_grad_("lora_" in name)  # PEFT freezes an adapter that it switches off
         expected = score({"m": model}, rows.to_list(), progress=False).column("log_prob")
         _, callback = trainer_with_callback(tmp_path, model=model, forget=rows, options={"objective": "npo"})
-        assert callback.term._original_log_probs.tolist() == pytest.approx(list(expected), rel=1e-5)
-        found.append(callback.term._original_log_probs)
+        assert callback.loss.term._original_log_probs.tolist() == pytest.approx(list(expected), rel=1e-5)
+        found.append(callback.loss.term._original_log_probs)
     assert not torch.allclose(*found, atol=1e-3)
 
 
@@ -115,4 +115,4 @@ def test_a_cut_off_file_is_computed_anew(tmp_path: Path):
     kept = next((tmp_path / "cache" / "original").iterdir())
     kept.write_text(kept.read_text()[:20])
     _, second = trainer_with_callback(tmp_path, options={"objective": "npo"})
-    assert torch.equal(first.term._original_log_probs, second.term._original_log_probs)
+    assert torch.equal(first.loss.term._original_log_probs, second.loss.term._original_log_probs)

@@ -9,7 +9,7 @@ from toys import tiny_llama
 from transformers import Trainer
 
 from hf_unlearn import ForgettingTracker, UnlearningCallback, unlearn
-from hf_unlearn.audit._splits import load_splits
+from hf_unlearn.audit.domains._text_splits import load_splits
 from hf_unlearn.data import AnswerCollator, pocket_tokenizer, tokenize_examples
 from hf_unlearn.training import RequestLedger, task_vector
 from hf_unlearn.training._alternatives import REFUSALS
@@ -45,12 +45,12 @@ def test_the_callback_and_its_alternatives(trainer: Trainer):
     assert callback.forget.examples == WANTED.to_list()
     refused = FORGET.remove_columns("answer").add_column("answer", list(REFUSALS[: len(FORGET)]))
     wanted = tokenize_examples(refused, TOKENIZER, prompt_template=TEMPLATE)
-    assert callback.term.alternatives == wanted.to_list()
+    assert callback.loss.term.alternatives == wanted.to_list()
 
 
 def test_the_tracker(trainer: Trainer):
     tracker = ForgettingTracker(trainer, forget_dataset=FORGET, prompt_template=TEMPLATE, table=False)
-    assert tracker._answers[0].examples == WANTED.to_list()
+    assert list(tracker._metrics.domain.splits()["forget"].examples) == WANTED.to_list()
 
 
 def test_the_audit():

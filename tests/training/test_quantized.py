@@ -25,7 +25,7 @@ def test_a_4_bit_base_unlearns_through_its_adapter(tmp_path: Path):
         num_train_epochs=3,
         optim="adamw_torch",
     )
-    assert callback.retain.original.way == "adapter off"
+    assert callback.loss.retain.original.way == "adapter off"
     if not torch.cuda.is_available():
         # bitsandbytes packs the weights for inference at the first evaluation and cannot train on a CPU then: said, not silent.
         with pytest.raises(RuntimeError, match="no gradient reached any trainable weight at step 1"):

@@ -228,5 +228,5 @@ def test_the_forget_batch_shrinks_with_the_batch(tmp_path: Path):
     )
     trainer.train()
     assert seen[0] == 8 and seen[-1] <= 5
-    assert callback.stream.per_step == trainer._train_batch_size == seen[-1]
+    assert callback.loss.stream.per_step == trainer._train_batch_size == seen[-1]
     assert isinstance(callback, UnlearningCallback)

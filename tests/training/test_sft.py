@@ -39,7 +39,7 @@ def test_the_retain_term_holds_against_a_fixed_original(retain_term: str, way: s
     _, callback, logs = run(
         tmp_path, model=model, options={"objective": "grad_ascent", "retain_term": retain_term}, learning_rate=0.05
     )
-    assert callback.retain.original.way == way
+    assert callback.loss.retain.original.way == way
     assert logs[0]["retain_loss"] == pytest.approx(0, abs=1e-5)
     assert logs[1]["retain_loss"] > 1e-4
 
@@ -53,7 +53,7 @@ def test_an_objective_that_reads_the_original_reads_a_fixed_one(objective: str, 
     with torch.no_grad():
         expected = untouched(**batch).logits
         assert not torch.allclose(model.eval()(**batch).logits, expected, atol=1e-2)
-    torch.testing.assert_close(callback.term._kept.logits(batch), expected)
+    torch.testing.assert_close(callback.loss.term._kept.logits(batch), expected)
 
 
 @pytest.mark.parametrize("layout", [PACKED, PADDING_FREE, {}], ids=["packing", "padding-free", "padded"])

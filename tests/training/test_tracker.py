@@ -23,7 +23,8 @@ from hf_unlearn.data import load_pocket, tokenize_examples
 from hf_unlearn.functional import PairedMoments, extraction_strength, layer_metrics
 from hf_unlearn.inference import feature_rows, read_answers, score
 from hf_unlearn.training import ForgettingTracker, KeepThenForget
-from hf_unlearn.training._curves import forgetting_page
+from hf_unlearn.training._curves import Curves, forgetting_page
+from hf_unlearn.training._panels import Heat, Panel
 
 
 TWO = Path(__file__).with_name("two_processes_tracking.py")
@@ -162,9 +163,12 @@ def test_layers_are_those_of_the_whole_features(tmp_path: Path):
     assert candidate.config.hidden_size > 15
     values = tracker.measure()
     models = {"candidate": candidate, "reference": reference, "original": original}
-    rows = {name: feature_rows(model, tracker._answers[0].examples, progress=False) for name, model in models.items()}
+    rows = {
+        name: feature_rows(model, tracker._metrics.evidence.splits["forget"].examples, progress=False)
+        for name, model in models.items()
+    }
     moments = PairedMoments.from_rows({name: layers[2] for name, layers in rows.items()})
-    expected = layer_metrics(moments, space=tracker._reference._space).values
+    expected = layer_metrics(moments, space=tracker._metrics.evidence.facts["space"]).values
     for name in ("residual_ratio", "progress", "cka"):
         assert values[f"layer_2_{name}"] == pytest.approx(expected[name], rel=1e-9)
 
@@ -400,7 +404,7 @@ def test_two_processes_track_the_numbers_of_one(tmp_path: Path):
             assert found[name] == pytest.approx(expected[name], rel=1e-6, abs=1e-9), name
     failing = both[0]["failing"]
     assert failing == both[1]["failing"] and failing["steps"] == 1 and failing["lines"] == 2
-    assert failing["failed"] == ["comparison with the reference", "probe 1 (broken)"]
+    assert failing["failed"] == ["probe 1 (broken)", "reading completions of forget"]
     assert [values["rank"] for values in failing["values"].values()] == [0, 0]  # the main process's
     assert [("fade" in values, "broken" in values) for values in failing["values"].values()] == [
         (True, False),
@@ -483,7 +487,12 @@ def browser() -> str:
 def test_the_page_works_in_a_real_browser(browser: str, tmp_path: Path):
     """Opened from disk without a network: curves are drawn, a press hides one, hovering reads a step, and markup in names is text."""
     series = {"forget_probability": [0.9, 0.5, 0.1], "retain_probability": [0.9, None, 0.8], "<b id=evil>x</b></script>": [1.0, 2.0, 3.0], "layer_1_residual_ratio": [1.0, None, 0.5], "layer_2_residual_ratio": [1.0, 2.0, 3.0]}  # fmt: skip
-    page = forgetting_page([0, 10, 20], series, {"floor": 1.0})
+    answers = Panel(
+        "Answers", "share", ("forget_probability", "retain_probability"), {"retain_probability": {"floor": 1.0}}
+    )
+    other = Panel("Other", "", ("<b id=evil>x</b></script>",))
+    heat = Heat("Residual ratio", {1: "layer_1_residual_ratio", 2: "layer_2_residual_ratio"}, 0.0, 2.0)
+    page = forgetting_page(Curves([0, 10, 20], series, [answers, other], [heat]))
     press = """<script>
       document.querySelector("button").click();
       document.querySelector("rect[data-layer='2'][data-step='20']").dispatchEvent(new MouseEvent("mousemove"));

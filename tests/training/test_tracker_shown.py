@@ -7,8 +7,10 @@ import pytest
 from test_tracker import EVERY, file_lines, tracked
 from toys import tiny_llama
 
+from hf_unlearn.audit import METRICS
 from hf_unlearn.training import KeepThenForget
 from hf_unlearn.training._table import TerminalTable
+from hf_unlearn.training._tracked_names import columns
 from hf_unlearn.training._tracker_rule import WORST
 
 
@@ -63,7 +65,11 @@ def test_a_table_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch, cap
     names = ("forget_probability", "retain_probability", "fade", "fade_relative", "exposure_mean", "residual_ratio", "loss", "tracking_seconds", "forget_extraction_strength")  # fmt: skip
     monkeypatch.setenv("COLUMNS", "70")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    table = TerminalTable()
+    specs = [
+        METRICS[name].from_settings({}).spec
+        for name in ("probability", "extraction_strength", "fade", "exposure", "residual_ratio")
+    ]
+    table = TerminalTable(columns([(spec, split) for spec in specs for split in spec.splits if split != "holdout"]))
     table.add(1, {**dict.fromkeys(names, 0.25), "forgetting_score": 1234.4})
     table.flush()
     printed = capsys.readouterr().out

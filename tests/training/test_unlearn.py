@@ -14,10 +14,12 @@ from safetensors import SafetensorError
 from transformers import Trainer
 
 from hf_unlearn import NPO, GradientAscent, UnlearningCallback, audit, unlearn
+from hf_unlearn.audit import verdict
+from hf_unlearn.config import UnlearnConfig, options_of
 from hf_unlearn.data import AnswerCollator, Pocket, load_pocket, tokenize_examples
 from hf_unlearn.inference import load_model, score
 from hf_unlearn.training import ResultNotSavedError
-from hf_unlearn.training._unlearn import default_learning_rate
+from hf_unlearn.training._training_arguments import default_learning_rate
 
 
 def probabilities(pocket: Pocket, model) -> dict[str, float]:
@@ -256,18 +258,18 @@ def test_what_looks_forgotten_may_be_further_from_retraining_than_before(seed: i
         original=pocket.original(),
         twin=pocket.twin(),
         processing_class=pocket.tokenizer,
-        forget=pocket.forget,
+        forget=pocket.forget.remove_columns(["person_id", "cluster_id"]),  # three people would be too few to say it
         num_samples=4,
         seed=seed,
         progress=False,
     )
     fade = report.metrics["fade"]
     assert fade.floor < 0.5 * fade.start
-    assert report.metrics["forget_probability"].value < 0.05
-    assert report.metrics["forget_probability"].others["original"] > 0.9
+    assert report.metrics["probability/forget"].value < 0.05
+    assert report.metrics["probability/forget"].others["original"] > 0.9
     assert fade.value > 1.5 * fade.start
-    assert fade.relative_confidence_interval[0] > 1
-    assert "further from the reference than the original was" in report.reading()[0]
+    assert fade.over_start_interval[0] > 0
+    assert verdict(fade).kind == "beyond"
 
 
 @pytest.mark.parametrize(
@@ -310,6 +312,22 @@ def test_what_looks_forgotten_may_be_further_from_retraining_than_before(seed: i
 def test_bad_input_is_refused_before_the_model_is_opened(change: dict, error: type, message: str, options: dict):
     with pytest.raises(error, match=message):
         unlearn("no-model-is-opened", **{**options, **change})
+
+
+def test_saliency_trains_its_share_and_every_option_is_recorded(pocket: Pocket, options: dict):
+    result = unlearn(pocket.original(), **{**options, "num_train_epochs": 0.3}, saliency=0.25)
+    before, after = weights(pocket.original()), weights(result.model)
+    moved = sum(int((after[name] != value).sum()) for name, value in before.items())  # weight decay would move all
+    assert 0 < moved <= 0.26 * sum(value.numel() for value in before.values())
+    recorded = {each.name for each in options_of(UnlearnConfig) if each.recorded}
+    assert recorded <= set(json.loads((result.output_dir / "unlearning.json").read_text()))
+    assert result.settings["saliency"] == 0.25 and result.settings["per_device_train_batch_size"] == 8
+
+
+def test_what_training_arguments_replaced_is_recorded(pocket: Pocket, options: dict):
+    args = arguments(options["output_dir"], max_steps=1, per_device_train_batch_size=3, learning_rate=1e-4, seed=5)
+    settings = unlearn(pocket.original(), **options, args=args).settings
+    assert (settings["per_device_train_batch_size"], settings["learning_rate"], settings["seed"]) == (3, 1e-4, 5)
 
 
 def test_a_small_forget_set_comes_in_smaller_batches(pocket: Pocket, options: dict):

@@ -191,7 +191,7 @@ def test_a_check_that_fails_forbids_nothing(
 
     callback = UnlearningCallback(trainer_of(pocket, pocket.original(), tmp_path), forget_dataset=pocket.forget)
     monkeypatch.setattr("hf_unlearn.training._vacuity.mean_log_probs", broken)
-    assert warn_if_unknown_in(callback.trainer, callback.forget) is None
+    assert warn_if_unknown_in(callback.loss.compute, callback.forget) is None
     assert "could not be checked: no such luck" in caplog.text
 
 

@@ -37,8 +37,10 @@ def main(folder: Path) -> None:
         num_train_epochs=3,
     )
     if trainer.args.process_index == 0:  # what this process sees is far below guessing, what both see is too
-        add = type(callback.term).losses
-        callback.term.losses = lambda *a: (lambda losses, answers: (losses, answers * 50))(*add(callback.term, *a))
+        add = type(callback.loss.term).losses
+        callback.loss.term.losses = lambda *a: (lambda losses, answers: (losses, answers * 50))(
+            *add(callback.loss.term, *a)
+        )
     trainer.train()
     (folder / f"collapse-{trainer.args.process_index}.txt").write_text(str(trainer.state.global_step))
     leave()

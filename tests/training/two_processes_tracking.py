@@ -31,14 +31,15 @@ def trained_with_failures(folder: Path, rank: int) -> dict[str, object]:
 
     settings = {"probes": [odd, broken], "every_n_steps": 1, "stop_when": stop, "reference": tiny_llama(1)}
     trainer, tracker = tracked(folder / "failing", tracking=settings)
-    real, probe = tracker._reference._sample, tracker._reference
+    domain = tracker._metrics.domain
+    real = domain._reader
 
-    def sample(model: object) -> object:
+    def reader(*arguments: object) -> object:
         if rank == 1 and trainer.state.global_step == 1:
             raise RuntimeError("no memory")
-        return real(model)
+        return real(*arguments)
 
-    probe._sample = sample
+    domain._reader = reader
     trainer.train()
     return {
         "steps": trainer.state.global_step,

@@ -1,0 +1,234 @@
+"""From readings to results: the only place that knows floor, start, relative, layers and intervals. Runs no model, knows no metric by name."""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from hf_unlearn.audit._contracts import MetricSpec, SubjectKey, Undefined
+from hf_unlearn.audit._metric import BaseMetric
+from hf_unlearn.audit._metric_result import Interval, MetricResult
+from hf_unlearn.audit._rows import Evidence, Rows
+from hf_unlearn.functional import Bootstrap, Comparison, Estimate, average, combined, compare
+
+
+logger = logging.getLogger(__name__)
+TWIN = "twin"
+SCALES: Mapping[tuple[float | None, float | None], str] = {
+    (0.0, None): "log",
+    (0.0, 1.0): "logit",
+    (-1.0, 1.0): "fisher",
+}
+"""Where intervals are found, by the bounds of a metric."""
+CANDIDATE, REFERENCE, ORIGINAL = "candidate", "reference", "original"
+
+
+@dataclass(frozen=True)
+class _Values:
+    """A metric's estimates of each role, and why a role has none."""
+
+    estimates: dict[str, Estimate]
+    reasons: dict[str, str]
+
+
+def measure(
+    metric: BaseMetric, evidence: Evidence, split: str, condition: str, uncertainty: Bootstrap
+) -> MetricResult | str:
+    """One result, or why there is none.
+
+    Args:
+        metric: Which one.
+        evidence: What was read.
+        split: On which set.
+        condition: Under which condition the candidate is meant; "" = as it is.
+        uncertainty: How intervals are found.
+    """
+    lacking = [role for role in metric.spec.requires if role not in evidence.roles()]
+    if lacking:
+        return f"it needs the {lacking[0]}"
+    rows = Rows(evidence, SubjectKey(CANDIDATE, condition), split)
+    if not metric.spec.by_layer:
+        values = _values(metric, rows, uncertainty)
+        if CANDIDATE not in values.estimates:
+            return values.reasons.get(CANDIDATE, "not defined")
+        return _result(metric, rows, values, uncertainty)
+    layers = rows.layers()
+    if not layers:
+        return "no hidden states were read"
+    return _over_layers(metric, rows, layers, uncertainty)
+
+
+def _roles(metric: BaseMetric, rows: Rows) -> list[str]:
+    found = [role for role in rows.evidence.roles() if not (metric.spec.compares and role == REFERENCE)]
+    return found if CANDIDATE in found else [CANDIDATE, *found]
+
+
+def _values(metric: BaseMetric, rows: Rows, uncertainty: Bootstrap) -> _Values:
+    estimates: dict[str, Estimate] = {}
+    reasons: dict[str, str] = {}
+    for role in _roles(metric, rows):
+        mine = rows if role == CANDIDATE else rows.of(role)
+        try:
+            estimates[role] = _scaled(_checked(metric(mine, uncertainty), metric.spec), metric.spec)
+        except Undefined as why:
+            reasons[role] = str(why)
+    return _Values(estimates, reasons)
+
+
+def _checked(found: object, spec: MetricSpec) -> Estimate:
+    """What a metric gave, if it is what its spec says.
+
+    Raises:
+        TypeError: No estimate.
+        Undefined: Outside of the bounds; the other metrics go on.
+    """
+    if not isinstance(found, Estimate):
+        raise TypeError(
+            f"the metric {spec.name!r} must give an Estimate (audit.mean_of gives one), got {type(found).__name__}."
+        )
+    low, high = spec.bounds
+    slack = 1e-6 * max(1.0, abs(found.value))
+    if (low is not None and found.value < low - slack) or (high is not None and found.value > high + slack):
+        raise Undefined(f"it gives {found.value:g}, outside of its bounds {spec.bounds}")
+    return found
+
+
+def _scaled(estimate: Estimate, spec: MetricSpec) -> Estimate:
+    """With intervals where the metric's bounds say, unless it has said so itself."""
+    scale = SCALES.get(spec.bounds, "plain")
+    return dataclasses.replace(estimate, scale=scale) if estimate.scale == "plain" else estimate
+
+
+def _over_layers(metric: BaseMetric, rows: Rows, layers: list[int], uncertainty: Bootstrap) -> MetricResult | str:
+    """Each layer by itself; the value is the mean over the layers where every role that has a value somewhere has one."""
+    by_layer = {layer: _values(metric, rows.at(layer), uncertainty) for layer in layers}
+    defined = [layer for layer in layers if CANDIDATE in by_layer[layer].estimates]
+    reasons = {
+        str(layer): by_layer[layer].reasons[CANDIDATE] for layer in layers if CANDIDATE in by_layer[layer].reasons
+    }
+    if not defined:
+        return next(iter(reasons.values()), "not defined")
+    roles = list(dict.fromkeys(role for values in by_layer.values() for role in values.estimates))
+    shared = [layer for layer in defined if all(role in by_layer[layer].estimates for role in roles)]
+    if not shared:
+        roles, shared = [CANDIDATE], defined
+    means = {role: average([by_layer[layer].estimates[role] for layer in shared]) for role in roles}
+    missing = {role: why for layer in layers for role, why in by_layer[layer].reasons.items() if role not in means}
+    parts = {str(layer): _result(metric, rows.at(layer), by_layer[layer], uncertainty) for layer in defined}
+    gaps = {}
+    if metric.spec.direction == "reference":
+        # Too much at one layer and too little at another are both far: distances are averaged, not what they are distances of.
+        ideals = {
+            layer: _ideal(metric.spec, rows.at(layer), metric, by_layer[layer].estimates, uncertainty)
+            for layer in shared
+        }
+        gaps = {
+            role: average([_distance(by_layer[layer].estimates[role], ideals[layer]) for layer in shared])
+            for role in roles
+            if role != REFERENCE
+        }
+    whole = _result(metric, rows, _Values(means, missing), uncertainty, parts, gaps)
+    return dataclasses.replace(whole, by_layer=parts, undefined=reasons)
+
+
+def _result(
+    metric: BaseMetric,
+    rows: Rows,
+    values: _Values,
+    uncertainty: Bootstrap,
+    parts: Mapping[str, MetricResult] | None = None,
+    distances: Mapping[str, Estimate] | None = None,
+) -> MetricResult:
+    """Floor, start, relative and intervals of one value; of distances that are known already, where they are given."""
+    spec, estimates = metric.spec, values.estimates
+    mine = estimates[CANDIDATE]
+    ideal = _ideal(spec, rows, metric, estimates, uncertainty)
+    read = {role: estimate for role, estimate in estimates.items() if role != REFERENCE}
+    found = compare(distances or read, ideal=0.0 if distances else ideal, bootstrap=uncertainty)
+    others = {} if spec.compares else {role: e.value for role, e in estimates.items() if role != CANDIDATE}
+    twins = [estimate for role, estimate in estimates.items() if role.startswith(TWIN)]
+    floor, start = average(twins) if twins else None, estimates.get(ORIGINAL)
+    shown = [mine, floor, start]
+    present = [estimate for estimate in shown if estimate is not None]
+    bounds = iter(uncertainty.intervals(present))
+    own, of_floor, of_start = (None if estimate is None else next(bounds) for estimate in shown)
+    cut = partial(_possible, spec=spec)
+    return MetricResult(
+        value=mine.value,
+        confidence_interval=own,
+        n=metric.count(rows),
+        unit=spec.unit,
+        direction=spec.direction,
+        floor=None if floor is None else floor.value,
+        start=None if start is None else start.value,
+        floor_confidence_interval=of_floor,
+        start_confidence_interval=of_start,
+        relative=found.relative,
+        relative_confidence_interval=found.relative_interval,
+        relative_reason=_reason(found, values, spec),
+        others=others if spec.ideal == "reference" else {},
+        details=metric.details(rows, uncertainty)
+        if parts is None
+        else metric.details_over_layers(
+            rows, {int(layer): part.details for layer, part in parts.items()}, uncertainty
+        ),
+        name=spec.name,
+        split=rows.split,
+        condition=rows.subject.condition,
+        ideal=ideal.value if isinstance(ideal, Estimate) else ideal,
+        family=spec.family,
+        clusters=_clusters(mine, rows),
+        over_floor_interval=cut(found.over_floor),
+        start_over_floor_interval=cut(found.start_over_floor),
+        nearer_floor_interval=cut(found.nearer_floor, times=2),
+        over_start_interval=cut(found.over_start),
+    )
+
+
+def _distance(estimate: Estimate, ideal: float | Estimate | None) -> Estimate:
+    """How far a value lies from its ideal, on the side where it is seen."""
+    gap = (
+        estimate.minus(ideal)
+        if isinstance(ideal, Estimate)
+        else combined(estimate.value - (ideal or 0.0), [estimate], [1.0])
+    )
+    return combined(abs(gap.value), [gap], [1.0 if gap.value >= 0 else -1.0])
+
+
+def _possible(interval: Interval | None, spec: MetricSpec, times: int = 1) -> Interval | None:
+    """A difference of distances, or of `times` of them, no larger than the metric's bounds allow."""
+    low, high = spec.bounds
+    if interval is None or low is None or high is None:
+        return interval
+    most = times * (high - low)
+    return max(-most, interval[0]), min(most, interval[1])
+
+
+def _clusters(estimate: Estimate, rows: Rows) -> int | None:
+    """Independent ones behind a value on one set; several sets have several counts."""
+    if estimate.influence is None or len(estimate.influence) != rows.clusters.max() + 1:
+        return None
+    return estimate.num_clusters
+
+
+def _ideal(
+    spec: MetricSpec, rows: Rows, metric: BaseMetric, estimates: Mapping[str, Estimate], uncertainty: Bootstrap
+) -> float | Estimate | None:
+    if spec.ideal == "reference":
+        return estimates.get(REFERENCE)
+    if spec.ideal == "holdout":
+        try:
+            return metric(rows.on("holdout"), uncertainty).value
+        except Undefined:
+            return None
+    return None if spec.ideal is None else float(spec.ideal)
+
+
+def _reason(found: Comparison, values: _Values, spec: MetricSpec) -> str | None:
+    if found.reason is None or spec.ideal is None:
+        return found.reason
+    for role, name in ((TWIN, "floor"), (ORIGINAL, "start")):
+        if role not in values.estimates and role in values.reasons:
+            return f"{name} is not defined: {values.reasons[role]}"
+    return found.reason

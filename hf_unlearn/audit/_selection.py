@@ -1,0 +1,135 @@
+"""Which metrics and conditions an audit has: by name or as objects; and what the metrics need to be read, united."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from hf_unlearn._arguments import known_name
+from hf_unlearn.audit._contracts import Condition, DomainFactory, MetricSpec, Reading
+from hf_unlearn.audit._metric import BaseMetric
+from hf_unlearn.audit.domains import DOMAINS
+from hf_unlearn.audit.metrics import METRICS
+from hf_unlearn.config import STANDARD
+
+
+MetricLike = str | BaseMetric
+CONDITIONS: dict[str, Callable[[], Condition]] = {}
+"""Attacks by name, as `METRICS` and `DOMAINS` are: to add one of your own, put its class here, or pass an object to `audit(conditions=[...])`."""
+ROLES = ("candidate", "reference", "original", "twin")
+
+
+def choose_metrics(given: str | Sequence[MetricLike], settings: Mapping[str, Any]) -> list[BaseMetric]:
+    """Metrics by name, in the order of the registry, then objects as they came.
+
+    Args:
+        given: "standard", one name, or names and objects.
+        settings: The options of the audit, for metrics that want them.
+
+    Raises:
+        ValueError: An unknown name (says what may have been meant), none at all, or one twice.
+        TypeError: Neither names nor metrics.
+    """
+    parts = [given] if isinstance(given, (str, BaseMetric)) else list(given)
+    names: list[str] = []
+    objects: list[BaseMetric] = []
+    for part in parts:
+        if isinstance(part, BaseMetric):
+            objects.append(part)
+        elif isinstance(part, str):
+            names += _standard() if part == STANDARD else [known_name("metric", part, METRICS)]
+        else:
+            raise TypeError(f"metrics are names or metric objects, got {type(part).__name__}.")
+    ordered = [METRICS[name].from_settings(settings) for name in METRICS if name in names]
+    found = ordered + objects
+    if not found:
+        raise ValueError(f"metrics names no metric; there are {', '.join(METRICS)}, or {STANDARD!r}.")
+    for own in objects:
+        if not isinstance(getattr(own, "spec", None), MetricSpec):
+            raise TypeError(f"a metric has a spec (hf_unlearn.audit.MetricSpec); {type(own).__name__} has none.")
+        if METRICS.get(own.spec.name, type(own)) is not type(own):
+            raise ValueError(f"there is a metric {own.spec.name!r} already; give yours another name.")
+    used = [metric.spec.name for metric in found]
+    twice = sorted({name for name in used if used.count(name) > 1})
+    if twice:
+        raise ValueError(f"the metric {twice[0]!r} is there twice.")
+    return found
+
+
+def _standard() -> list[str]:
+    return [name for name, metric in METRICS.items() if metric.from_settings({}).spec.standard]
+
+
+def choose_conditions(given: Sequence[str | Condition], metrics: Collection[str] | None = None) -> list[Condition]:
+    """Conditions by name or as objects, in the order given.
+
+    Args:
+        given: Names in `CONDITIONS`, and objects.
+        metrics: Names of the chosen metrics, which alone they can ask for; default: not asked.
+
+    Raises:
+        ValueError: An unknown name (says what may have been meant), one twice, one that cannot stand in a key, or nobody to whom it is done.
+    """
+    found = [
+        CONDITIONS[known_name("condition", part, CONDITIONS)]() if isinstance(part, str) else part for part in given
+    ]
+    names = [condition.name for condition in found]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"the condition {twice[0]!r} is there twice.")
+    for condition in found:
+        _check_condition(condition)
+        unknown = sorted(set(condition.metrics or ()) - set(metrics)) if metrics is not None else []
+        if unknown:
+            raise ValueError(
+                f"the condition {condition.name!r} asks for the metric {unknown[0]!r}, which is not among those chosen ({', '.join(metrics or ())})."
+            )
+    return found
+
+
+def choose_domain(given: str | DomainFactory) -> DomainFactory:
+    """A kind of model by name, or the one that was given.
+
+    Raises:
+        ValueError: An unknown name.
+    """
+    return DOMAINS[known_name("domain", given, DOMAINS)] if isinstance(given, str) else given
+
+
+def names_of(given: Any) -> Any:
+    """What was chosen as a config takes it: names in place of objects that have one."""
+    if isinstance(given, (list, tuple)):
+        return [names_of(part) for part in given]
+    spec = getattr(given, "spec", given)
+    return spec if isinstance(spec, str) else getattr(spec, "name", getattr(spec, "__name__", spec))
+
+
+def _check_condition(condition: Condition) -> None:
+    name, roles = condition.name, list(condition.roles)
+    if not name or not name.isprintable() or "/" in name or "@" in name:
+        raise ValueError(f"the name of a condition is one printable line without '/' and '@', got {name!r}.")
+    if not roles or any(role not in ROLES and not role.startswith("twin ") for role in roles):
+        raise ValueError(f"the condition {name!r} is for the roles {roles}; there are {', '.join(ROLES)}.")
+
+
+def is_meant(role: str, roles: Collection[str]) -> bool:
+    """Whether a condition is for a role; "twin" means all twins, or the floor would be a mean of changed and unchanged ones."""
+    return role in roles or (role.startswith("twin") and "twin" in roles)
+
+
+def united_needs(metrics: Collection[BaseMetric], splits: Collection[str]) -> dict[tuple[str, str], Reading]:
+    """What is to be read, by reading and split, with all parts that anyone asks for.
+
+    Args:
+        metrics: The chosen ones.
+        splits: The sets that were given.
+    """
+    found: dict[tuple[str, str], Reading] = {}
+    for metric in metrics:
+        for split in metric.spec.splits:
+            wanted = [(need.split or split, need) for need in metric.spec.needs]
+            if split not in splits or any(place not in splits for place, _ in wanted):
+                continue
+            for place, need in wanted:
+                known = found.get((need.name, place))
+                parts = need.parts | (known.parts if known else frozenset())
+                found[need.name, place] = Reading(need.name, parts)
+    return found

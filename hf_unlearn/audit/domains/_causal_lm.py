@@ -1,0 +1,269 @@
+"""Causal language models: questions and answers, sampled completions, hidden states, patching."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
+
+from hf_unlearn.audit._checked import check_roles
+from hf_unlearn.audit._completion_reading import CompletionReader, Sampling
+from hf_unlearn.audit._contracts import Reading, SubjectKey, Task
+from hf_unlearn.audit._evidence import EvidenceStore
+from hf_unlearn.audit._provenance import describe_model, notes_on_equals
+from hf_unlearn.audit._subjects import LoadedSubject, common_stop_token_ids, common_tokenizer, open_subject
+from hf_unlearn.audit.domains._layers import LayerFacts, check_layers
+from hf_unlearn.audit.domains._prompt_format import other_format
+from hf_unlearn.audit.domains._text_splits import Split, load_splits, longest_answer
+from hf_unlearn.data import DataLike, data_fingerprint
+from hf_unlearn.functional import resolution_of
+from hf_unlearn.inference import (
+    FeatureSettings,
+    ModelLike,
+    NoHiddenStatesError,
+    answer_tables,
+    check_comparable,
+    patching_tables,
+    shortest_context,
+    tell_apart,
+)
+
+
+logger = logging.getLogger(__name__)
+SHOWN = 300
+"""Characters of a prompt in the log."""
+PATCHED = 64
+"""Forget examples for patching and lens, which cost a forward pass, or vocabulary work, per layer."""
+
+
+class CausalLM:
+    """The domain of causal language models.
+
+    Args:
+        models: By role, as given; paths and ids are opened one by one.
+        data: By split.
+        processing_class: The tokenizer; default: the one saved with the models.
+        config: Options of the audit.
+        store: Where completions are kept that several comparisons need.
+
+    Raises:
+        ValueError: Models or data that cannot be audited; said before anything is opened.
+    """
+
+    name = "causal_lm"
+    versions: Mapping[str, int] = {"answers": 1, "variants": 1, "completions": 1, "patching": 1}
+
+    def __init__(
+        self,
+        models: Mapping[str, ModelLike | None],
+        data: Mapping[str, DataLike | None],
+        processing_class: PreTrainedTokenizerBase | str | None,
+        config: Any,
+        store: EvidenceStore,
+    ):
+        self.config, self.store = config, store
+        self.models = check_roles(models, processing_class)
+        tokenizer = common_tokenizer(self.models, processing_class, needed=True)
+        assert tokenizer is not None
+        self.tokenizer = tokenizer
+        check_comparable(self.models, processing_class=tokenizer)
+        self.views = tell_apart(self.models)
+        self._layers = LayerFacts(config.space, check_layers(self.models, config.layers))
+        self._splits = load_splits(
+            data,
+            tokenizer,
+            config.max_examples,
+            config.seed,
+            config.allow_overlap,
+            config.prompt_template,
+            shortest_context(self.models),
+            config.cluster_column,
+        )
+        longest = config.max_new_tokens or longest_answer(self._splits)
+        self.sampling = Sampling(config.num_samples, longest, config.seed)
+        self.features = FeatureSettings(
+            pooling=config.pooling,
+            layers=None if config.layers is None else tuple(config.layers),
+            seed=config.seed,
+            batch_size=config.batch_size,
+        )
+        self.stops = common_stop_token_ids(self.models, tokenizer)
+        self._readers: dict[tuple[SubjectKey, str], CompletionReader] = {}
+        self._described: dict[str, dict[str, str]] = {}
+
+    def open(self, key: SubjectKey, model: Any) -> LoadedSubject:
+        """Open a model in its role, and take its fingerprint."""
+        subject = open_subject(key, model)
+        if not key.condition:
+            given = self.models.get(key.role, subject.model)
+            self._described[key.role] = describe_model(given, subject)
+        return subject
+
+    def given(self, role: str) -> Any:
+        """The model of a role, told apart from those that share its weights; None where there is none."""
+        return self.views.get(role)
+
+    def splits(self) -> Mapping[str, Split]:
+        """The sets, loaded and checked."""
+        return self._splits
+
+    def settings(self) -> dict[str, str | int | float | bool | None]:
+        """What was decided while data and models were looked at."""
+        return {
+            "max_new_tokens": self.sampling.max_new_tokens,
+            "chat_template": bool(self.tokenizer.chat_template) and self.config.prompt_template is None,
+            "space": self._layers.space,
+            "max_width": self.features.max_width,
+        }
+
+    def task(
+        self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task | None:
+        """How to take a reading; None where there is nothing to take."""
+        if reading.name == "answers":
+            return self._answers(reading, subject, split)
+        if reading.name == "variants":
+            return self._variants(subject, split)
+        if reading.name == "completions":
+            return None if subject is others["reference"] else self._reader(split, others["reference"]).task(subject)
+        if reading.name == "patching":
+            return self._patching(subject, split, others.get("original"))
+        raise ValueError(f"the domain {self.name} has no reading {reading.name!r}; it has {', '.join(self.versions)}.")
+
+    def _answers(self, reading: Reading, subject: LoadedSubject, split: Split) -> Task:
+        wants_features = "features" in reading.parts and self._layers.follow(subject)
+        lens = range(min(PATCHED, len(split))) if "lens" in reading.parts and wants_features else range(0)
+
+        def compute(items: Sequence[int]) -> Iterable[pa.Table]:
+            settings = {"batch_size": self.config.batch_size, "progress": self.config.progress}
+            label = f"answers {split.name} {subject.key}"
+            try:
+                yield from answer_tables(
+                    subject.view,
+                    split.examples,
+                    items=items,
+                    features=self.features if wants_features else None,
+                    lens=lens,
+                    label=label,
+                    **settings,
+                )
+            except NoHiddenStatesError as error:
+                self._layers.skip(str(error).removesuffix("."))
+                yield from answer_tables(subject.view, split.examples, items=items, label=label, **settings)
+
+        key = (split.examples, self.features if wants_features else None, list(lens))
+        return Task((subject.fingerprint, *key), len(split), compute, cost=_tokens(split.examples))
+
+    def _variants(self, subject: LoadedSubject, split: Split) -> Task | None:
+        if not split.variants:
+            return None
+        examples = [variant.tokens for variant in split.variants]
+
+        def compute(items: Sequence[int]) -> Iterable[pa.Table]:
+            tables = answer_tables(
+                subject.view,
+                examples,
+                items=items,
+                batch_size=self.config.batch_size,
+                progress=self.config.progress,
+                label=f"other answers {split.name} {subject.key}",
+            )
+            for table in tables:
+                chosen = [split.variants[item] for item in table.column("item").to_pylist()]
+                table = table.append_column("example", pa.array([v.example for v in chosen], pa.int64()))
+                yield table.append_column("is_wrong", pa.array([v.is_wrong for v in chosen], pa.bool_()))
+
+        places = [(variant.example, variant.is_wrong) for variant in split.variants]
+        return Task((subject.fingerprint, examples, places), len(examples), compute, cost=_tokens(examples))
+
+    def _reader(self, split: Split, reference: LoadedSubject) -> CompletionReader:
+        place = (reference.key, split.name)
+        if place not in self._readers:
+            self._readers[place] = CompletionReader(
+                reference,
+                split.prompts,
+                self.sampling,
+                self.stops,
+                name=split.name,
+                store=self.store,
+                batch_size=self.config.batch_size,
+                progress=self.config.progress,
+            )
+        return self._readers[place]
+
+    def _patching(self, donor: LoadedSubject, split: Split, original: LoadedSubject | None) -> Task | None:
+        if original is None or donor is original or not self._layers.can_patch(original, donor):
+            return None
+        examples = split.examples[:PATCHED]
+
+        def compute(items: Sequence[int]) -> Iterable[pa.Table]:
+            return patching_tables(
+                original.view,
+                donor.view,
+                examples,
+                items=items,
+                batch_size=self.config.batch_size,
+                progress=self.config.progress,
+                label=f"patching {donor.key}",
+            )
+
+        return Task(
+            (original.fingerprint, donor.fingerprint, examples), len(examples), compute, cost=_tokens(examples)
+        )
+
+    def describe(self) -> dict[str, dict[str, str]]:
+        """Of each role, for the provenance."""
+        return self._described
+
+    def describe_data(self) -> dict[str, dict[str, str | int]]:
+        """Of each split, for the provenance."""
+        return {
+            name: {"sha256": data_fingerprint(split.dataset), "rows": len(split), "of": split.total}
+            for name, split in self._splits.items()
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Space of hidden states, who shares the reference's starting weights, and how far states are exact."""
+        resolution = resolution_of(about["dtype"] for about in self._described.values())
+        return {"space": self._layers.space, "shares_basis": self._layers.shares_basis, "resolution": resolution}
+
+    def looks_odd(self, subject: LoadedSubject, split: Split) -> list[str]:
+        """Whether the original knows the forget answers clearly better when the questions are put another way."""
+        return other_format(subject.view, split, self.tokenizer, self.config.prompt_template, self.config.batch_size)
+
+    def example(self, split: Split) -> str:
+        """The end of the first prompt, special tokens included."""
+        text = str(self.tokenizer.decode(split.prompts[0]))
+        return text if len(text) <= SHOWN else f"…{text[-SHOWN:]}"
+
+    def notes(self) -> list[str]:
+        """What a reader must know about models, data and hidden states."""
+        found = [*notes_on_equals(self.views, self._described), *_unlike_precision(self._described)]
+        found += [
+            f"Of {split.total} {split.name} examples {len(split)} were used."
+            for split in self._splits.values()
+            if len(split) < split.total
+        ]
+        found += [
+            f"The {len(split)} {split.name} examples have {split.clusters.max() + 1} {split.kind}; those of one count as one in every "
+            "interval."
+            for split in self._splits.values()
+            if split.clusters.max() + 1 < len(split)
+        ]
+        return found + self._layers.notes(self.features)
+
+
+def _unlike_precision(described: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Equal weights in two precisions are a little apart already, and hidden states far, in units of a change that is none."""
+    kinds = {role: about["dtype"] for role, about in described.items()}
+    if len(set(kinds.values())) < 2:
+        return []
+    listed = ", ".join(f"{role} {dtype}" for role, dtype in kinds.items())
+    return [
+        f"The models differ in precision ({listed}), which is part of every distance between them; compare them in one."
+    ]
+
+
+def _tokens(examples: Sequence[Mapping[str, Sequence[int]]]) -> int:
+    return sum(len(example["input_ids"]) for example in examples)

@@ -1,0 +1,218 @@
+"""Sets of prompts and answers: opened, checked against each other, cut to size, tokenized; which rows belong together."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from hf_unlearn.data import (
+    CHUNK_TOKENS,
+    DataLike,
+    about,
+    check_disjoint,
+    chunk_texts,
+    load_data,
+    prompt_token_ids,
+    tokenize_examples,
+)
+from hf_unlearn.data._columns import check_template, column_format
+from hf_unlearn.functional import IGNORE_INDEX
+
+
+logger = logging.getLogger(__name__)
+MAX_NEW_TOKENS = 128
+"""No default is longer than this, whatever the answers."""
+CLUSTER_COLUMNS = ("person_id", "subject", "cluster_id")
+"""Columns that say which rows are about the same, in the order in which they are looked for."""
+_VARIANT_COLUMNS = {"question", "paraphrased_answer", "perturbed_answer"}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Another answer to an example's question.
+
+    Attributes:
+        example: Number of the example.
+        is_wrong: Whether it is a wrong answer; else the true one in other words.
+        tokens: `input_ids` and `labels`.
+    """
+
+    example: int
+    is_wrong: bool
+    tokens: dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One set as the audit uses it.
+
+    Attributes:
+        name: "forget", "retain" or "holdout".
+        dataset: The rows that are used.
+        total: How many examples there were.
+        examples: `input_ids` and `labels` of each.
+        prompts: Token ids before each answer.
+        texts: Of running text, the one that each example is a chunk of.
+        subjects: Of each example, whom or what it is about, by the cluster column; None where there is none.
+        cluster_column: That column.
+        variants: Paraphrased and wrong answers, where the columns are.
+    """
+
+    name: str
+    dataset: Dataset
+    total: int
+    examples: Sequence[dict[str, list[int]]]
+    prompts: tuple[tuple[int, ...], ...]
+    texts: tuple[str, ...] | None = None
+    subjects: tuple[str, ...] | None = None
+    cluster_column: str | None = None
+    variants: tuple[Variant, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def kind(self) -> str:
+        """What makes clusters, in words."""
+        if self.subjects is not None:
+            return f"different values of {self.cluster_column}"
+        return "different prompts" if self.texts is None else "different texts"
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """Number of what each example answers: its prompt, or its text; shape `(examples,)`."""
+        return _numbered(self.prompts if self.texts is None else self.texts)
+
+    @cached_property
+    def clusters(self) -> np.ndarray:
+        """Number of each example's cluster: rows about the same are one, whatever is resampled; shape `(examples,)`."""
+        return self.groups if self.subjects is None else _numbered(self.subjects)
+
+
+def _numbered(items: Sequence) -> np.ndarray:
+    """Equal items get one number, in the order of what they are: how the rows are ordered must not matter."""
+    numbers = {item: number for number, item in enumerate(sorted(set(items)))}
+    return np.array([numbers[item] for item in items], np.int64)
+
+
+def load_splits(
+    data: Mapping[str, DataLike | None],
+    tokenizer: PreTrainedTokenizerBase,
+    max_examples: int,
+    seed: int,
+    allow_overlap: bool,
+    prompt_template: str | None = None,
+    context: int | None = None,
+    cluster_column: str | None = None,
+) -> dict[str, Split]:
+    """Open all sets; refuse overlaps with the forget set; draw a seeded subset of what is too large.
+
+    Running text is cut by `data.chunk_texts`, and the chunks are the examples; `context` is what the models can see at once.
+
+    Raises:
+        ValueError: Sets that cannot be read or overlap, or a set without the cluster column that was named.
+    """
+    datasets = {}
+    for name, value in data.items():
+        if value is not None:
+            with about(name):
+                datasets[name] = load_data(value)
+    for other in ("retain", "holdout"):
+        if other in datasets:
+            check_disjoint(datasets["forget"], datasets[other], allow_overlap=allow_overlap, name=other)
+    splits = {}
+    for name, dataset in datasets.items():
+        if column_format(dataset.column_names) == "text":
+            with about(name):
+                check_template("text", prompt_template)
+                splits[name] = _chunked(name, dataset, tokenizer, max_examples, seed, context, cluster_column)
+            continue
+        total = len(dataset)
+        if total > max_examples:
+            dataset = dataset.select(_drawn(name, total, max_examples, seed))
+        with about(name):
+            examples = tokenize_examples(dataset, tokenizer, prompt_template=prompt_template).to_list()
+            prompts = tuple(map(tuple, prompt_token_ids(dataset, tokenizer, prompt_template=prompt_template)))
+            subjects = _subjects(dataset, cluster_column)
+            variants = _variants(dataset, tokenizer, prompt_template)
+        splits[name] = Split(name, dataset, total, examples, prompts, None, *subjects, variants)
+    return splits
+
+
+def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | None, str | None]:
+    """Whom each row is about, and the column that says so.
+
+    Raises:
+        ValueError: The column that was named is not there, or does not say it of every row.
+    """
+    if wanted is not None and wanted not in dataset.column_names:
+        raise ValueError(f"there is no cluster column {wanted!r}; the columns are {', '.join(dataset.column_names)}.")
+    column = wanted or next((name for name in CLUSTER_COLUMNS if name in dataset.column_names), None)
+    if column is None:
+        return None, None
+    values = tuple("" if value is None else str(value) for value in dataset[column])
+    if "" in values:  # rows about nobody are not rows about the same
+        if wanted is not None:
+            raise ValueError(f"the cluster column {wanted!r} is empty in some rows.")
+        return None, None
+    return values, column
+
+
+def _variants(
+    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, prompt_template: str | None
+) -> tuple[Variant, ...]:
+    """Paraphrased and wrong answers of the rows that have both."""
+    if not set(dataset.column_names) >= _VARIANT_COLUMNS:
+        return ()
+    found = []
+    for number, row in enumerate(dataset.select_columns(sorted(_VARIANT_COLUMNS))):
+        wrong = list(filter(None, row["perturbed_answer"] or ()))
+        if row["paraphrased_answer"] and wrong:
+            found += [(number, False, row["question"], row["paraphrased_answer"])]
+            found += [(number, True, row["question"], text) for text in wrong]
+    if not found:
+        return ()
+    rows = Dataset.from_list([{"question": question, "answer": text} for _, _, question, text in found])
+    tokens = tokenize_examples(rows, tokenizer, prompt_template=prompt_template).to_list()
+    return tuple(Variant(number, wrong, row) for (number, wrong, _, _), row in zip(found, tokens, strict=True))
+
+
+def _drawn(name: str, total: int, max_examples: int, seed: int) -> list[int]:
+    chosen = np.random.default_rng(seed).choice(total, max_examples, replace=False)
+    logger.info("using %d of %d %s examples, drawn with seed %d", max_examples, total, name, seed)
+    return sorted(chosen.tolist())
+
+
+def _chunked(
+    name: str,
+    dataset: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_examples: int,
+    seed: int,
+    context: int | None,
+    cluster_column: str | None,
+) -> Split:
+    chunks, origin = chunk_texts(dataset, tokenizer, max_tokens=min(CHUNK_TOKENS, context or CHUNK_TOKENS))
+    total = len(chunks)
+    kept = _drawn(name, total, max_examples, seed) if total > max_examples else list(range(total))
+    examples = chunks.select(kept).to_list()
+    prompts = tuple(map(tuple, prompt_token_ids(chunks.select(kept), tokenizer)))
+    used = dataset.select(sorted({origin[at] for at in kept}))
+    texts = tuple(dataset[origin[at]]["text"] for at in kept)
+    subjects, column = _subjects(dataset, cluster_column)
+    mine = None if subjects is None else tuple(subjects[origin[at]] for at in kept)
+    return Split(name, used, total, examples, prompts, texts, mine, column)
+
+
+def longest_answer(splits: Mapping[str, Split]) -> int:
+    """Enough for every answer in the data, end token included, within reason."""
+    lengths = [
+        sum(label != IGNORE_INDEX for label in example["labels"])
+        for split in splits.values()
+        for example in split.examples
+    ]
+    return min(max(lengths), MAX_NEW_TOKENS)

@@ -1,0 +1,56 @@
+"""The metrics of an audit, by name: one file each, and a line here. The order is that of reports."""
+
+from hf_unlearn.audit._metric import BaseMetric
+from hf_unlearn.audit.metrics.accuracy import Accuracy
+from hf_unlearn.audit.metrics.anchored_erasure import AnchoredErasure
+from hf_unlearn.audit.metrics.cka import CKA
+from hf_unlearn.audit.metrics.cka_asymmetry import CKAAsymmetry
+from hf_unlearn.audit.metrics.directional_agreement import DirectionalAgreement
+from hf_unlearn.audit.metrics.exact_memorization import ExactMemorization
+from hf_unlearn.audit.metrics.excess_over_twins import ExcessOverTwins
+from hf_unlearn.audit.metrics.exposure import Exposure
+from hf_unlearn.audit.metrics.extraction_strength import ExtractionStrength
+from hf_unlearn.audit.metrics.fade import Fade
+from hf_unlearn.audit.metrics.forget_retain_asymmetry import ForgetRetainAsymmetry
+from hf_unlearn.audit.metrics.logit_lens_erasure import LogitLensErasure
+from hf_unlearn.audit.metrics.mean_pca_distance import MeanPCADistance
+from hf_unlearn.audit.metrics.off_direction import OffDirection
+from hf_unlearn.audit.metrics.pca_shift import PCAShift
+from hf_unlearn.audit.metrics.pca_similarity import PCASimilarity
+from hf_unlearn.audit.metrics.probability import Probability
+from hf_unlearn.audit.metrics.probe_auc import ProbeAUC
+from hf_unlearn.audit.metrics.progress import Progress
+from hf_unlearn.audit.metrics.representation_unlearning_score import RepresentationUnlearningScore
+from hf_unlearn.audit.metrics.residual_concentration import ResidualConcentration
+from hf_unlearn.audit.metrics.residual_ratio import ResidualRatio
+from hf_unlearn.audit.metrics.truth_ratio import TruthRatio
+from hf_unlearn.audit.metrics.unlearning_depth_score import UnlearningDepthScore
+
+
+METRICS: dict[str, type[BaseMetric]] = {
+    "probability": Probability,
+    "accuracy": Accuracy,
+    "fade": Fade,
+    "exact_memorization": ExactMemorization,
+    "extraction_strength": ExtractionStrength,
+    "truth_ratio": TruthRatio,
+    "exposure": Exposure,
+    "progress": Progress,
+    "directional_agreement": DirectionalAgreement,
+    "off_direction": OffDirection,
+    "residual_ratio": ResidualRatio,
+    "residual_concentration": ResidualConcentration,
+    "cka": CKA,
+    "anchored_erasure": AnchoredErasure,
+    "pca_similarity": PCASimilarity,
+    "pca_shift": PCAShift,
+    "mean_pca_distance": MeanPCADistance,
+    "forget_retain_asymmetry": ForgetRetainAsymmetry,
+    "cka_asymmetry": CKAAsymmetry,
+    "representation_unlearning_score": RepresentationUnlearningScore,
+    "excess_over_twins": ExcessOverTwins,
+    "unlearning_depth_score": UnlearningDepthScore,
+    "logit_lens_erasure": LogitLensErasure,
+    "probe_auc": ProbeAUC,
+}
+"""By name. To add one of your own, put its class here, or pass an object to `audit(metrics=[...])`."""

@@ -1,0 +1,16 @@
+"""Likeness of geometry with the retrained model."""
+
+from hf_unlearn.audit.metrics._hidden import LayerMetric, layer_spec
+
+
+class CKA(LayerMetric):
+    """Debiased linear CKA; 1 = the same geometry. Geometry, not a verdict."""
+
+    spec = layer_spec(
+        "cka",
+        "CKA with the retrained model",
+        "linear CKA with the retrained model, debiased",
+        1.0,
+        (None, 1.0),
+        short="CKA",
+    )

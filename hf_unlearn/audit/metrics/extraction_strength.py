@@ -1,0 +1,28 @@
+"""How much of the true answers comes out by itself once it has begun."""
+
+from hf_unlearn.audit._contracts import Citation, MetricSpec, Reading
+from hf_unlearn.audit._metric import BaseMetric, mean_of
+from hf_unlearn.audit._rows import Rows
+from hf_unlearn.audit.metrics._answers import of_correct
+from hf_unlearn.functional import Bootstrap, Estimate, extraction_strength
+
+
+class ExtractionStrength(BaseMetric):
+    """1 − (tokens that must be given) / length of the answer, mean over examples, in [0, 1]."""
+
+    spec = MetricSpec(
+        name="extraction_strength",
+        title="extraction strength",
+        short="extraction",
+        unit="share of the answer that comes by itself after its beginning",
+        ideal="reference",
+        bounds=(0.0, 1.0),
+        family="memorization",
+        splits=("forget", "retain"),
+        needs=(Reading("answers"),),
+        citation=Citation("Carlini et al. 2021", "2012.07805", "a model that is never right scores 0, not 1/length"),
+    )
+
+    def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:
+        """The mean over examples."""
+        return mean_of(of_correct(rows, extraction_strength), rows)

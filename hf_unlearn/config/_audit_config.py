@@ -1,0 +1,106 @@
+"""What one may choose in an audit, beside models and data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from hf_unlearn._arguments import one_of, open_share, switch, text, texts, whole_number, whole_numbers
+from hf_unlearn.config._option import Config, option
+
+
+STANDARD = "standard"
+"""In place of metrics: those that every audit has."""
+ESTIMATORS = ("exact_step", "sampled")
+POOLINGS = ("answer_mean", "last_token")
+SPACES = ("auto", "feature", "gram")
+_count = partial(whole_number, minimum=1)
+
+
+def metric_names(name: str, value: object) -> str | tuple[str, ...]:
+    """ "standard", or names of metrics; whether there are such metrics is not known here.
+
+    Raises:
+        TypeError: Neither text nor a list of texts.
+        ValueError: None, or one twice.
+
+    Example:
+        >>> metric_names("metrics", ["fade", "rouge_l"])
+        ('fade', 'rouge_l')
+    """
+    found = texts(name, [value] if isinstance(value, str) else value)
+    return STANDARD if found == (STANDARD,) else found
+
+
+def condition_names(name: str, value: object) -> tuple[str, ...]:
+    """Names of attacks; perhaps none.
+
+    Raises:
+        TypeError: Not a list of texts.
+        ValueError: An empty one, or one twice.
+    """
+    return () if isinstance(value, (list, tuple)) and not value else texts(name, value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig(Config):
+    """What one may choose in `audit`, beside models, data and the folder of the results."""
+
+    domain: str = option(
+        "causal_lm", "Kind of the models: a name in `DOMAINS`; in Python also a class of your own.", check=text
+    )
+    metrics: str | Sequence[str] = option(
+        STANDARD,
+        "What is measured: standard, or names of metrics, which `hf-unlearn metrics` lists; in Python also objects.",
+        check=metric_names,
+    )
+    conditions: Sequence[str] = option(
+        (),
+        "Attacks on the candidate (and on whom else they say), which is read again after each: names in `CONDITIONS`; in Python also objects.",
+        check=condition_names,
+    )
+    prompt_template: str | None = option(
+        None,
+        "How questions are put, a text with {question}; by default the tokenizer's chat template, else `data.QUESTION_TEMPLATE`. It must be the "
+        "one that the models were trained with.",
+        check=text,
+    )
+    num_samples: int = option(8, "Completions per prompt and model.", check=_count)
+    max_new_tokens: int | None = option(
+        None, "Where completions are cut; by default at the longest answer in the data, at most 128.", check=_count
+    )
+    max_examples: int = option(
+        400, "Of each set at most so many are used, drawn by seed; the report says so.", check=_count
+    )
+    estimator: str = option("exact_step", "Of FADE: exact_step or sampled.", check=partial(one_of, choices=ESTIMATORS))
+    layers: Sequence[int] | None = option(
+        None,
+        "Whose hidden states are compared, 0 = embeddings; by default all blocks.",
+        check=partial(whole_numbers, minimum=0),
+    )
+    pooling: str = option(
+        "answer_mean", "Of hidden states: answer_mean or last_token.", check=partial(one_of, choices=POOLINGS)
+    )
+    space: str = option(
+        "auto",
+        "Of the comparison of hidden states: feature where all models share their starting weights, gram where they do not, auto looks.",
+        check=partial(one_of, choices=SPACES),
+    )
+    cluster_column: str | None = option(
+        None,
+        "Column of the data; rows of one value are one cluster in every interval: a person, a document. By default person_id, subject or "
+        "cluster_id where there is such a column, else the prompt.",
+        check=text,
+    )
+    confidence: float = option(0.95, "Of all intervals.", check=open_share)
+    num_resamples: int = option(1000, "Of the bootstrap.", check=_count)
+    seed: int = option(0, "Of sampling, subsets and bootstrap.", check=partial(whole_number, minimum=0))
+    batch_size: int = option(64, "Rows at a time; does not change results.", check=_count, recorded=False)
+    evidence_dir: str | None = option(
+        None,
+        "Where what was read is kept for an interrupted audit, or the next one, to go on from: a folder or a URL of fsspec (s3://…). By default "
+        "evidence/ in the output folder. It lets the forget data be guessed: keep it to yourself.",
+        check=text,
+        recorded=False,
+    )
+    allow_overlap: bool = option(False, "Accept forget rows that are also in retain or holdout.", check=switch)
+    progress: bool = option(True, "Whether to show progress bars.", check=switch, recorded=False)

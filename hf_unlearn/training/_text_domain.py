@@ -1,0 +1,129 @@
+"""The domain of language models around one that is in training: the audit's own readings, on few rows, of a model that changes."""
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase, Trainer
+
+from hf_unlearn.audit._completion_reading import Sampling
+from hf_unlearn.audit._contracts import SubjectKey
+from hf_unlearn.audit._evidence import EvidenceStore
+from hf_unlearn.audit._subjects import LoadedSubject, common_stop_token_ids
+from hf_unlearn.audit.domains import CausalLM
+from hf_unlearn.audit.domains._layers import LayerFacts, check_layers
+from hf_unlearn.audit.domains._text_splits import load_splits
+from hf_unlearn.config import AuditConfig
+from hf_unlearn.data import DataLike
+from hf_unlearn.inference import (
+    FeatureSettings,
+    LoadedModel,
+    ModelLike,
+    Viewable,
+    check_comparable,
+    open_view,
+    shortest_context,
+    tell_apart,
+)
+
+
+IN_TRAINING = "the Trainer's model"
+
+
+class TextsInTraining(CausalLM):
+    """Questions and answers, read by the model of a Trainer and by models that do not change.
+
+    Args:
+        trainer: Whose model is the candidate.
+        models: "reference", "original", "twin", as given; None where there is none.
+        data: "forget" and perhaps "retain".
+        tokenizer: Of texts; None where the rows are tokenized.
+        config: What the tracker's options are in an audit.
+
+    Raises:
+        ValueError: Sets that are empty or cannot be read; models that cannot be compared, or share the weights that are being trained.
+    """
+
+    default = (
+        *("probability", "exact_memorization", "extraction_strength", "truth_ratio"),
+        *("fade", "exposure", "residual_ratio", "progress", "cka"),
+    )
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        models: Mapping[str, ModelLike | None],
+        data: Mapping[str, DataLike | None],
+        tokenizer: PreTrainedTokenizerBase | None,
+        config: AuditConfig,
+    ):
+        self.trainer, self.config, self.store = trainer, config, EvidenceStore(None)
+        self.models = {role: model for role, model in models.items() if model is not None}
+        self.tokenizer = tokenizer
+        everyone = {**self.models, IN_TRAINING: trainer.model}
+        self._splits = load_splits(
+            data,
+            tokenizer,
+            config.max_examples,
+            config.seed,
+            config.allow_overlap,
+            config.prompt_template,
+            shortest_context(everyone),
+            config.cluster_column,
+        )
+        check_comparable(everyone)
+        self.views = _told_apart(self.models, trainer.model)
+        self.stops: tuple[int, ...] = ()
+        if "reference" in self.views:
+            reference = open_view(self.views["reference"])
+            self.views["reference"] = reference
+            _refuse_trained(reference.model, trainer.model)
+            self.stops = common_stop_token_ids(
+                {**self.models, "reference": reference.model, IN_TRAINING: trainer.model}, tokenizer
+            )
+        self._layers = LayerFacts(config.space, check_layers(everyone, None))
+        assert config.max_new_tokens is not None
+        self.sampling = Sampling(config.num_samples, config.max_new_tokens, config.seed)
+        self.features = FeatureSettings(batch_size=config.batch_size, seed=config.seed)
+        self._readers, self._described = {}, {}
+
+    def given(self, role: str) -> Any:
+        """The model of a role; the candidate is what the Trainer has now."""
+        return self.trainer.model if role == "candidate" else self.views.get(role)
+
+    def open(self, key: SubjectKey, model: Any) -> LoadedSubject:
+        """A model in its role; nothing is kept, so that nobody needs to know its weights."""
+        subject = LoadedSubject(key, open_view(model), str(key), "")
+        self._described.setdefault(key.role, {"dtype": str(subject.model.dtype).removeprefix("torch.")})
+        if key.role == "candidate":
+            # It was made from the original, and may be quantized by now.
+            basis = self._layers.shares_basis
+            basis.setdefault("candidate", basis.get("original", False))
+        return subject
+
+    def let_go(self, readings: Collection[str]) -> set[str]:
+        """Close what no later measurement is made with; which roles stay."""
+        stay = {"reference", "original"} if "patching" in readings else {"reference"}
+        for kept in (self.views, self.models):
+            for role in set(kept) - stay:
+                del kept[role]
+        self.config = dataclasses.replace(self.config, progress=False)
+        for reader in self._readers.values():
+            reader.progress = False
+        return stay
+
+
+def _told_apart(models: Mapping[str, ModelLike], candidate: LoadedModel) -> dict[str, Viewable]:
+    """Views of the fixed models beside the one in training, which may itself be given as the original: it still is, before training."""
+    known = any(model is candidate for model in models.values())
+    views = tell_apart(models if known else {**models, IN_TRAINING: candidate})
+    return {role: views[role] for role in models}
+
+
+def _refuse_trained(reference: LoadedModel, candidate: LoadedModel) -> None:
+    mine = {id(parameter) for parameter in candidate.parameters()}
+    if any(id(parameter) in mine for parameter in reference.parameters()):
+        raise ValueError(
+            "the reference has the weights that are being trained, so it would change with them (an adapter is put into the model "
+            "that it is made from); load the reference anew."
+        )
