@@ -35,11 +35,12 @@ def main() -> None:
     parser.add_argument("--max-examples", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3, help="Audits of each version, in turn.")
     parser.add_argument("--previous", type=Path, help="A checkout of another version.")
+    parser.add_argument("--without", default="", help="Standard metrics to leave out of ours, by name, with commas.")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work is not None:
-        run_audit(given.work, given.out, given.max_examples)
+        run_audit(given.work, given.out, given.max_examples, given.without)
         return
     with tempfile.TemporaryDirectory() as scratch:
         compare(given, Path(scratch))
@@ -59,6 +60,7 @@ def compare(given: argparse.Namespace, scratch: Path) -> None:
             out = scratch / f"{name}-{repeat}"
             command = [sys.executable, __file__, "--work", str(work), "--out", str(out)]
             command += ["--max-examples", str(given.max_examples)]
+            command += ["--without", given.without if name == "ours" else ""]
             environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
             subprocess.run(command, check=True, env=environment)
             costs[name].append(json.loads((out / "cost.json").read_text()))
@@ -102,7 +104,7 @@ def prepare(folder: Path, size: str) -> None:
         rows.remove_columns("person_id").to_json(folder / f"{name}.jsonl")
 
 
-def run_audit(work: Path, out: Path, max_examples: int) -> None:
+def run_audit(work: Path, out: Path, max_examples: int, without: str) -> None:
     """One audit, counted; knows nothing that another version may not have."""
     import torch
     from transformers import LlamaModel
@@ -123,8 +125,16 @@ def run_audit(work: Path, out: Path, max_examples: int) -> None:
 
     roles = {role: str(work / role) for role in ROLES}
     sets = {name: str(work / f"{name}.jsonl") for name in SETS}
+    options = {}
+    if without:
+        from hf_unlearn.audit.metrics import METRICS
+
+        standard = [name for name, metric in METRICS.items() if metric.from_settings({}).spec.standard]
+        options["metrics"] = [name for name in standard if name not in without.split(",")]
     started = time.perf_counter()
-    report = audit(roles.pop("candidate"), **roles, **sets, output_dir=out, max_examples=max_examples, progress=False)
+    report = audit(
+        roles.pop("candidate"), **roles, **sets, **options, output_dir=out, max_examples=max_examples, progress=False
+    )
     seconds = time.perf_counter() - started
     # Keys of today, or one word as in schema 1.
     values = {key.removesuffix("/forget"): result.value for key, result in report.metrics.items()}
