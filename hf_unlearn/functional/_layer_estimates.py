@@ -84,14 +84,19 @@ def layer_estimates(
         (0.5, 0.5)
     """
     matched = rows if isinstance(rows, MatchedRows) else MatchedRows(rows)
-    choice = {"reference": reference, "original": original, "space": space, "shared_basis": shared_basis}
-    found = layer_metrics(matched.moments, subject, **choice)  # type: ignore[arg-type]
+    found = layer_metrics(
+        matched.moments, subject, reference=reference, original=original, space=space, shared_basis=shared_basis
+    )
     values, reasons = dict(found.values), dict(found.reasons)
     details = {name: values.pop(name, None) for name in ("diffuse_concentration", "subspace_dimension")}
     if details["diffuse_concentration"] is not None and details["subspace_dimension"] is not None:
         details["diffuse_concentration"] = details["subspace_dimension"] / matched.widths[subject]
     few = len(matched) < FEWEST_EXAMPLES
-    without = {} if few else leave_one_out(matched, subject, **choice)  # type: ignore[arg-type]
+    without: dict[str, np.ndarray] = {}
+    if not few:
+        without = leave_one_out(
+            matched, subject, reference=reference, original=original, space=space, shared_basis=shared_basis
+        )
     estimates = {}
     independent = len(matched) if clusters is None else len(np.unique(np.asarray(clusters)))
     for name, value in values.items():

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import torch
-from peft import PeftModel
 from torch.nn.utils.rnn import pad_sequence
-from transformers import DynamicCache, LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from hf_unlearn.functional import gumbel_draw
 from hf_unlearn.inference._batching import batches, chosen_items
 from hf_unlearn.inference._completions import Completions
+from hf_unlearn.inference._drawing import LEG, Draw, Growing
 from hf_unlearn.inference._generation import guard, neutralise, pads_well
 from hf_unlearn.inference._models import base_model, undisturbed
 from hf_unlearn.inference._prefix import can_drop_rows, left_padded, shared_prefix_cache
@@ -142,7 +141,7 @@ def sample_tables(
     check_room(view.model, prompt_ids, max_new_tokens)
     stops = tuple(stop_token_ids) if stop_token_ids is not None else default_stop_token_ids(view.model)
     chosen = _whole_prompts(chosen_items(items, len(prompt_ids) * num_samples), num_samples)
-    draw = _Draw(prompt_ids, _noise_keys(prompt_ids), num_samples, max_new_tokens, seed, stops)
+    draw = Draw(prompt_ids, _noise_keys(prompt_ids), num_samples, max_new_tokens, seed, stops)
 
     def tables() -> Iterator[pa.Table]:
         shortest = min(prompt_ids, key=len)
@@ -204,22 +203,6 @@ def completions_from_table(table: pa.Table, prompts: Sequence[Sequence[int]], nu
     )
 
 
-LEG = 8
-"""Tokens between two looks at which rows have ended."""
-
-
-@dataclass(frozen=True)
-class _Draw:
-    """What decides every sample: the prompts, where the noise of each begins, and where a completion ends."""
-
-    prompts: Sequence[Sequence[int]]
-    keys: Sequence[int]
-    num_samples: int
-    max_new_tokens: int
-    seed: int
-    stops: Sequence[int]
-
-
 @dataclass(frozen=True)
 class _Group:
     """Rows that are generated together: some prompts of similar length, the same range of samples for each."""
@@ -241,22 +224,6 @@ def _whole_prompts(items: Collection[int], num_samples: int) -> frozenset[int]:
             f"items must be all {num_samples} samples of each prompt; got {len(items)} items of {len(prompts)} prompts."
         )
     return prompts
-
-
-class _GumbelChoice(LogitsProcessor):
-    """Leaves exactly one token possible at each step: the one that ancestral sampling draws. Remembers it and its log-probability."""
-
-    def __init__(self, rows: list[int], seed: int, prompt_length: int):
-        self.rows, self.seed, self.prompt_length = rows, seed, prompt_length
-        self.chosen: list[torch.Tensor] = []
-        self.log_probs: list[torch.Tensor] = []
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        position = input_ids.shape[1] - self.prompt_length
-        chosen, log_probs = gumbel_draw(scores, seed=self.seed, rows=self.rows, position=position)
-        self.chosen.append(chosen[:, None])
-        self.log_probs.append(log_probs[:, None].float())
-        return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
 
 
 def _plan(
@@ -292,14 +259,14 @@ def _noise_keys(prompts: Sequence[Sequence[int]]) -> list[int]:
     return keys
 
 
-def _generate(view: View, group: _Group, draw: _Draw) -> list[tuple[int, list[int], list[float], bool]]:
+def _generate(view: View, group: _Group, draw: Draw) -> list[tuple[int, list[int], list[float], bool]]:
     """Of each row its number, generated ids, their log-probabilities, and whether it was cut."""
     with view.active():
         inner, repeats = base_model(view.model), len(group.samples)
         input_ids, attention_mask = left_padded([draw.prompts[index] for index in group.prompts], device=inner.device)
         cache = shared_prefix_cache(inner, input_ids, attention_mask, repeats=repeats)
         noise = [(draw.keys[prompt] + sample) % 2**64 for prompt, sample in group.rows]
-        rows = _Growing(input_ids.repeat_interleave(repeats, 0), attention_mask.repeat_interleave(repeats, 0), noise)
+        rows = Growing(input_ids.repeat_interleave(repeats, 0), attention_mask.repeat_interleave(repeats, 0), noise)
         # Rows that have ended go on until the last one ends, unless the others can be taken out of the cache.
         leg = LEG if cache is not None and can_drop_rows(cache) else draw.max_new_tokens
         while rows.live:
@@ -309,78 +276,3 @@ def _generate(view: View, group: _Group, draw: _Draw) -> list[tuple[int, list[in
     for (prompt, sample), ids, log_probs in zip(group.rows, rows.token_ids, rows.log_probs, strict=True):
         found.append((prompt * draw.num_samples + sample, ids, log_probs, ids[-1] not in draw.stops))
     return found
-
-
-class _Growing:
-    """Rows of a group while they grow; those that have ended are left out.
-
-    Args:
-        input_ids: Left-padded prompts, one row per sample.
-        attention_mask: Of the same shape.
-        noise: Where the noise of each row begins.
-    """
-
-    def __init__(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, noise: list[int]):
-        self._ids, self._mask, self._noise = input_ids, attention_mask, noise
-        self._prompt_length = input_ids.shape[1]
-        self.live = list(range(len(noise)))
-        self.token_ids: list[list[int]] = [[] for _ in noise]
-        self.log_probs: list[list[float]] = [[] for _ in noise]
-
-    @property
-    def length(self) -> int:
-        """Tokens generated so far."""
-        return self._ids.shape[1] - self._prompt_length
-
-    def grow(self, model: PreTrainedModel | PeftModel, cache: DynamicCache | None, draw: _Draw) -> None:
-        """Let `generate` go on for as many tokens as the model's settings say."""
-        choice = _GumbelChoice([self._noise[row] for row in self.live], draw.seed, self._prompt_length)
-        before = self._ids.shape[1]
-        given = {} if cache is None else {"past_key_values": cache}
-        self._ids = model.generate(input_ids=self._ids, attention_mask=self._mask, logits_processor=[choice], **given)
-        token_ids = self._ids[:, before:].cpu()
-        _check_followed(type(model), choice, token_ids, draw.stops)
-        log_probs = torch.cat(choice.log_probs, 1).cpu()
-        # What `generate` padded after an end token does not count.
-        lengths = _until_stop(token_ids, draw.stops).sum(1).tolist()
-        kept = []
-        for place, (row, length) in enumerate(zip(self.live, lengths, strict=True)):
-            self.token_ids[row] += token_ids[place, :length].tolist()
-            self.log_probs[row] += log_probs[place, :length].tolist()
-            if self.token_ids[row][-1] not in draw.stops and self.length < draw.max_new_tokens:
-                kept.append(place)
-        self._mask = torch.nn.functional.pad(self._mask, (0, token_ids.shape[1]), value=1)
-        if len(kept) < len(self.live):
-            self._keep(kept, cache)
-
-    def _keep(self, places: list[int], cache: DynamicCache | None) -> None:
-        self.live = [self.live[place] for place in places]
-        if places:
-            chosen = torch.tensor(places, device=self._ids.device)
-            self._ids, self._mask = self._ids[chosen], self._mask[chosen]
-            if cache is not None:
-                cache.batch_select_indices(chosen)
-
-
-def _check_followed(owner: type, choice: _GumbelChoice, token_ids: torch.Tensor, stops: Sequence[int]) -> None:
-    """Refuse a model that went its own way when it was told which token comes next.
-
-    Raises:
-        RuntimeError: Names it and the step.
-    """
-    steps = min(len(choice.chosen), token_ids.shape[1])
-    chosen = torch.cat(choice.chosen[:steps], 1).cpu() if steps else token_ids[:, :0]
-    differs = ((chosen != token_ids[:, :steps]) & _until_stop(token_ids, stops)[:, :steps]).any(0)
-    if len(choice.chosen) == token_ids.shape[1] and not differs.any():
-        return
-    first = int(differs.long().argmax()) if differs.any() else steps
-    raise RuntimeError(
-        f"{owner.__name__} does not follow the logits processor that draws the tokens: step {first} of its completions was chosen otherwise. "
-        f"Its own generation (in {owner.__module__}) goes around it, so its samples would not come from its distribution."
-    )
-
-
-def _until_stop(token_ids: torch.Tensor, stops: Sequence[int]) -> torch.Tensor:
-    """Which tokens have no end token before them; bool, of the same shape."""
-    is_stop = torch.isin(token_ids, torch.tensor(stops, dtype=torch.int64))
-    return is_stop.cumsum(1) - is_stop.long() == 0

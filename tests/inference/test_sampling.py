@@ -3,6 +3,7 @@ import random
 import numpy as np
 import pytest
 import torch
+import world
 from peft import LoraConfig, PromptTuningConfig, get_peft_model
 from scipy import stats
 from toys import MarkovLM, markov_lm, tiny_llama
@@ -268,3 +269,25 @@ def test_prompt_learning_adapters_are_sampled_and_left_as_they_were():
     assert drawn == texts(sample(adapted, [[1, 5], [1, 8]], max_new_tokens=4, batch_size=1))
     assert drawn != texts(sample(tiny_llama(), [[1, 5], [1, 8]], max_new_tokens=4))
     assert adapted.generation_config is settings
+
+
+@pytest.mark.parametrize("name", world.CORE)
+def test_rows_that_have_ended_leave_and_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch):
+    """In legs of two tokens, of eight, or in one go: the same completions, drawn with the same log-probabilities; fewer tokens pass."""
+    model, prompts = world.build(name), [[1, 5, 9], [1, 7], [1, 4, 8, 6]]
+    found, passed = {}, {}
+    for leg in (2, 8, 1000):
+        monkeypatch.setattr("hf_unlearn.inference._sampling.LEG", leg)
+        seen: list[int] = []
+        hook = model.get_input_embeddings().register_forward_hook(
+            lambda m, given, out, to=seen: to.append(given[0].numel())
+        )
+        found[leg] = sample_completions(
+            model, prompts, num_samples=6, max_new_tokens=20, stop_token_ids=[*range(3, 9)], seed=1, progress=False
+        )
+        hook.remove()
+        passed[leg] = sum(seen)
+    for other in (8, 1000):
+        assert torch.equal(found[2].token_ids, found[other].token_ids)
+        assert torch.allclose(found[2].log_probs, found[other].log_probs, atol=1e-5)
+    assert passed[2] <= passed[8] <= passed[1000]

@@ -1,5 +1,7 @@
 """Shares of what retraining takes from each layer, bounded for each example before they are averaged."""
 
+from abc import abstractmethod
+
 import numpy as np
 
 from hf_unlearn.audit._contracts import Undefined
@@ -11,13 +13,13 @@ from hf_unlearn.functional import Bootstrap, Estimate, shares_of_effects
 class ShareMetric(BaseMetric):
     """Mean over examples of each one's share; subclasses give effects, shape `(examples, layers)`."""
 
+    @abstractmethod
     def effects(self, rows: Rows) -> np.ndarray:
         """What the subject takes from each layer of each example, shape `(examples, layers)`; 0 for the original.
 
         Raises:
             Undefined: It was not read.
         """
-        raise NotImplementedError
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:
         """The mean over the examples of which some layer says anything, which the reference decides."""

@@ -1,0 +1,120 @@
+"""Rows that grow by drawn tokens: one leg of generation after the other, those that have ended left out of the next.
+
+Knows a model's own `generate` and what decides a draw. Does not know which rows come together, nor what becomes of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from peft import PeftModel
+from transformers import DynamicCache, LogitsProcessor, PreTrainedModel
+
+from hf_unlearn.functional import gumbel_draw
+
+
+LEG = 8
+"""Tokens between two looks at which rows have ended."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What decides every sample: the prompts, where the noise of each begins, and where a completion ends."""
+
+    prompts: Sequence[Sequence[int]]
+    keys: Sequence[int]
+    num_samples: int
+    max_new_tokens: int
+    seed: int
+    stops: Sequence[int]
+
+
+class _GumbelChoice(LogitsProcessor):
+    """Leaves exactly one token possible at each step: the one that ancestral sampling draws. Remembers it and its log-probability."""
+
+    def __init__(self, rows: list[int], seed: int, prompt_length: int):
+        self.rows, self.seed, self.prompt_length = rows, seed, prompt_length
+        self.chosen: list[torch.Tensor] = []
+        self.log_probs: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        position = input_ids.shape[1] - self.prompt_length
+        chosen, log_probs = gumbel_draw(scores, seed=self.seed, rows=self.rows, position=position)
+        self.chosen.append(chosen[:, None])
+        self.log_probs.append(log_probs[:, None].float())
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
+
+
+class Growing:
+    """Rows of a group while they grow; those that have ended are left out.
+
+    Args:
+        input_ids: Left-padded prompts, one row per sample.
+        attention_mask: Of the same shape.
+        noise: Where the noise of each row begins.
+    """
+
+    def __init__(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, noise: list[int]):
+        self._ids, self._mask, self._noise = input_ids, attention_mask, noise
+        self._prompt_length = input_ids.shape[1]
+        self.live = list(range(len(noise)))
+        self.token_ids: list[list[int]] = [[] for _ in noise]
+        self.log_probs: list[list[float]] = [[] for _ in noise]
+
+    @property
+    def length(self) -> int:
+        """Tokens generated so far."""
+        return self._ids.shape[1] - self._prompt_length
+
+    def grow(self, model: PreTrainedModel | PeftModel, cache: DynamicCache | None, draw: Draw) -> None:
+        """Let `generate` go on for as many tokens as the model's settings say."""
+        choice = _GumbelChoice([self._noise[row] for row in self.live], draw.seed, self._prompt_length)
+        before = self._ids.shape[1]
+        given = {} if cache is None else {"past_key_values": cache}
+        self._ids = model.generate(input_ids=self._ids, attention_mask=self._mask, logits_processor=[choice], **given)
+        token_ids = self._ids[:, before:].cpu()
+        _check_followed(type(model), choice, token_ids, draw.stops)
+        log_probs = torch.cat(choice.log_probs, 1).cpu()
+        # What `generate` padded after an end token does not count.
+        lengths = _until_stop(token_ids, draw.stops).sum(1).tolist()
+        kept = []
+        for place, (row, length) in enumerate(zip(self.live, lengths, strict=True)):
+            self.token_ids[row] += token_ids[place, :length].tolist()
+            self.log_probs[row] += log_probs[place, :length].tolist()
+            if self.token_ids[row][-1] not in draw.stops and self.length < draw.max_new_tokens:
+                kept.append(place)
+        self._mask = torch.nn.functional.pad(self._mask, (0, token_ids.shape[1]), value=1)
+        if len(kept) < len(self.live):
+            self._keep(kept, cache)
+
+    def _keep(self, places: list[int], cache: DynamicCache | None) -> None:
+        self.live = [self.live[place] for place in places]
+        if places:
+            chosen = torch.tensor(places, device=self._ids.device)
+            self._ids, self._mask = self._ids[chosen], self._mask[chosen]
+            if cache is not None:
+                cache.batch_select_indices(chosen)
+
+
+def _check_followed(owner: type, choice: _GumbelChoice, token_ids: torch.Tensor, stops: Sequence[int]) -> None:
+    """Refuse a model that went its own way when it was told which token comes next.
+
+    Raises:
+        RuntimeError: Names it and the step.
+    """
+    steps = min(len(choice.chosen), token_ids.shape[1])
+    chosen = torch.cat(choice.chosen[:steps], 1).cpu() if steps else token_ids[:, :0]
+    differs = ((chosen != token_ids[:, :steps]) & _until_stop(token_ids, stops)[:, :steps]).any(0)
+    if len(choice.chosen) == token_ids.shape[1] and not differs.any():
+        return
+    first = int(differs.long().argmax()) if differs.any() else steps
+    raise RuntimeError(
+        f"{owner.__name__} does not follow the logits processor that draws the tokens: step {first} of its completions was chosen otherwise. "
+        f"Its own generation (in {owner.__module__}) goes around it, so its samples would not come from its distribution."
+    )
+
+
+def _until_stop(token_ids: torch.Tensor, stops: Sequence[int]) -> torch.Tensor:
+    """Which tokens have no end token before them; bool, of the same shape."""
+    is_stop = torch.isin(token_ids, torch.tensor(stops, dtype=torch.int64))
+    return is_stop.cumsum(1) - is_stop.long() == 0
