@@ -50,7 +50,7 @@ def test_an_example_runs(script: str, tmp_path: Path):
 def test_tofu_runs_from_a_local_folder(shared_data: Path, tmp_path: Path):
     output = run("tofu.py", "--tofu", str(shared_data / "tofu"), cwd=tmp_path)
     assert "8 rows to forget, 24 rows to keep" in output
-    assert "retain_probability" in output
+    assert "probability/retain" in output
 
 
 def test_every_example_is_tested():
