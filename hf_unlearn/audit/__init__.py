@@ -1,6 +1,7 @@
 """The audit: contracts of metrics, readings, domains and conditions; the engine; the report; FADE and hidden states by themselves."""
 
 from hf_unlearn.audit._audit import audit as audit
+from hf_unlearn.audit._audit_set import AuditSet as AuditSet
 from hf_unlearn.audit._contracts import Citation as Citation
 from hf_unlearn.audit._contracts import Condition as Condition
 from hf_unlearn.audit._contracts import Domain as Domain

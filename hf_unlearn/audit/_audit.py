@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn._arguments import folder_path, given
 from hf_unlearn._files import check_writable
+from hf_unlearn.audit._audit_set import AuditSet, all_sets
 from hf_unlearn.audit._contracts import Condition, DomainFactory
 from hf_unlearn.audit._engine import Engine
 from hf_unlearn.audit._evidence import EvidenceStore
@@ -23,7 +24,14 @@ from hf_unlearn.audit._provenance import library_versions
 from hf_unlearn.audit._report import AuditReport, Provenance, ReportNotSavedError, shown
 from hf_unlearn.audit._role_checks import RoleChecks
 from hf_unlearn.audit._rows import Evidence, Rows, SubjectKey
-from hf_unlearn.audit._selection import MetricLike, choose_conditions, choose_domain, choose_metrics, names_of
+from hf_unlearn.audit._selection import (
+    MetricLike,
+    choose_conditions,
+    choose_domain,
+    choose_metrics,
+    measured_on,
+    names_of,
+)
 from hf_unlearn.config import AuditConfig, documented
 from hf_unlearn.data import DataLike
 from hf_unlearn.functional import Bootstrap
@@ -35,9 +43,10 @@ def audit(
     candidate: ModelLike,
     *,
     reference: ModelLike,
-    forget: DataLike,
-    retain: DataLike | None = None,
-    holdout: DataLike | None = None,
+    forget: DataLike | AuditSet,
+    retain: DataLike | AuditSet | None = None,
+    holdout: DataLike | AuditSet | None = None,
+    sets: Mapping[str, DataLike | AuditSet] | None = None,
     original: ModelLike | None = None,
     twin: ModelLike | Sequence[ModelLike] | None = None,
     processing_class: PreTrainedTokenizerBase | str | None = None,
@@ -60,6 +69,7 @@ def audit(
     batch_size: int = 64,
     evidence_dir: str | os.PathLike | None = None,
     allow_overlap: bool = False,
+    compatible: bool = False,
     progress: bool = True,
 ) -> AuditReport:
     """Compare an unlearned model with one that never saw the data.
@@ -76,6 +86,8 @@ def audit(
             intervals are over texts.
         retain: What had to stay.
         holdout: Never trained on, for comparison with the forget set.
+        sets: Further ones by name, for example `{"real_authors": AuditSet("me/facts", role="retain", metrics=["rouge_l"])}`; results are
+            then `rouge_l/real_authors`. Data without an `AuditSet` is what had to stay.
         original: The model before unlearning; gives `start`.
         twin: A second reference with another seed, or several; gives `floor`. Without both there is no `relative`.
         processing_class: The tokenizer; default: the one saved with the models.
@@ -112,8 +124,9 @@ def audit(
     folder = None if output_dir is None else check_writable(folder_path("output_dir", output_dir))
     store = EvidenceStore(kept or (folder and folder / "evidence"))
     roles = {"reference": reference, "candidate": candidate, "original": original, **_twins(twin)}
-    sets = {"forget": forget, "retain": retain, "holdout": holdout}
-    opened = make(roles, sets, processing_class, config, store)
+    main = {"forget": forget, "retain": retain, "holdout": holdout}
+    data = all_sets(main, sets, [metric.spec.name for metric in chosen])
+    opened = make(roles, data, processing_class, config, store)
     checks = RoleChecks(config.confidence)
     engine = Engine(opened, chosen, attacks, settings, store, checks)
     present = [role for role, model in roles.items() if model is not None]
@@ -158,9 +171,7 @@ def _measured(engine: Engine, evidence: Evidence, uncertainty: Bootstrap) -> tup
     under = [("", engine.metrics), *((condition.name, engine.under(condition)) for condition in engine.conditions)]
     for condition, metrics in under:
         for metric in metrics:
-            for split in metric.spec.splits:
-                if split not in evidence.splits:
-                    continue
+            for split in measured_on(metric, evidence.splits):
                 found = measure(metric, evidence, split, condition, uncertainty)
                 if isinstance(found, str):
                     undefined[f"{metric.spec.name}/{split}" + (f"@{condition}" if condition else "")] = found
@@ -173,7 +184,7 @@ def _metric_notes(metrics: Sequence[BaseMetric], evidence: Evidence, results: Me
     return [
         note
         for metric in metrics
-        for split in metric.spec.splits
+        for split in measured_on(metric, evidence.splits)
         if f"{metric.spec.name}/{split}" in results
         for note in metric.notes(Rows(evidence, SubjectKey("candidate"), split))
     ]

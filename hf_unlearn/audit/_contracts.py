@@ -69,7 +69,7 @@ class MetricSpec:
             holdout set; None = descriptive, no value is better.
         bounds: Of the value; None = unbounded on that side. Intervals stay inside.
         family: One of `FAMILIES`.
-        splits: On which sets it is measured, where they are given.
+        splits: On sets of which roles it is measured, where they are given; a set's role is "forget", "retain" or "holdout", whatever its name.
         needs: What it reads.
         headline: Whether it is shown first, and in `model-index`.
         citation: Where it comes from.
@@ -81,6 +81,9 @@ class MetricSpec:
         better: "lower" or "higher" where the ideal is no bound of the value but one side is still better.
         short: Title of a narrow column; default: `title`.
         tracked: Which of its details a tracker follows too.
+        across: Whether it has one value over all sets of its role, named after the first; it finds them with `Rows.sets`.
+        without_knowledge: What a model scores that never saw the data, in words: the floor.
+        does_not_show: What must not be read into it, in one or two sentences.
     """
 
     name: str
@@ -101,6 +104,9 @@ class MetricSpec:
     better: str | None = None
     short: str = ""
     tracked: tuple[str, ...] = ()
+    across: bool = False
+    without_knowledge: str = ""
+    does_not_show: str = ""
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
@@ -118,6 +124,23 @@ class MetricSpec:
         low, high = self.bounds
         if low is not None and high is not None and low >= high:
             raise ValueError(f"bounds of {self.name!r} must ascend, got {self.bounds}.")
+
+    @property
+    def direction_in_words(self) -> str:
+        """Which values are wanted, in a sentence's middle."""
+        if self.ideal is None:
+            return "descriptive: no value is better"
+        aim = {"reference": "the reference's own value", "holdout": "the candidate's own value on the holdout set"}
+        ideal = aim[self.ideal] if isinstance(self.ideal, str) else f"{self.ideal:g}"
+        side = {"lower": "lower is better; ", "higher": "higher is better; "}.get(self.direction, "")
+        return f"{side}ideal: {ideal}"
+
+    @property
+    def range(self) -> str:
+        """Its bounds as an interval, for example "[0, 1]"."""
+        low, high = self.bounds
+        left = "(−∞" if low is None else f"[{low:g}"
+        return f"{left}, {'∞)' if high is None else f'{high:g}]'}"
 
     @property
     def direction(self) -> str:
@@ -180,11 +203,15 @@ class Subject(Protocol):
 
 
 class Split(Protocol):
-    """One set, loaded by a domain."""
+    """One set, loaded by a domain.
+
+    It may say more, see `role_of` and `is_measured`: `role`, where its name is none of `SPLITS`, and `metrics`, the names of those that are measured
+    on it, None = all that are measured on its role. `answer_texts`, what is to be answered in each example, is there where answers are text.
+    """
 
     @property
     def name(self) -> str:
-        """ "forget", "retain" or "holdout"."""
+        """ "forget", "retain", "holdout", or a name of its own."""
         ...
 
     @property
@@ -200,6 +227,17 @@ class Split(Protocol):
     def __len__(self) -> int:
         """How many examples."""
         ...
+
+
+def role_of(split: Split) -> str:
+    """What a set is for: "forget", "retain" or "holdout"; its name where it does not say."""
+    return getattr(split, "role", None) or split.name
+
+
+def is_measured(spec: MetricSpec, split: Split) -> bool:
+    """Whether a metric is measured on a set: by the set's role, and by what the set is for."""
+    wanted = getattr(split, "metrics", None)
+    return role_of(split) in spec.splits and (wanted is None or spec.name in wanted)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from hf_unlearn._arguments import known_name
-from hf_unlearn.audit._contracts import Condition, DomainFactory, MetricSpec, Reading
+from hf_unlearn.audit._contracts import Condition, DomainFactory, MetricSpec, Reading, is_measured
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit.domains import DOMAINS
 from hf_unlearn.audit.metrics import METRICS
@@ -115,7 +115,7 @@ def is_meant(role: str, roles: Collection[str]) -> bool:
     return role in roles or (role.startswith("twin") and "twin" in roles)
 
 
-def united_needs(metrics: Collection[BaseMetric], splits: Collection[str]) -> dict[tuple[str, str], Reading]:
+def united_needs(metrics: Collection[BaseMetric], splits: Mapping[str, Any]) -> dict[tuple[str, str], Reading]:
     """What is to be read, by reading and split, with all parts that anyone asks for.
 
     Args:
@@ -124,12 +124,20 @@ def united_needs(metrics: Collection[BaseMetric], splits: Collection[str]) -> di
     """
     found: dict[tuple[str, str], Reading] = {}
     for metric in metrics:
-        for split in metric.spec.splits:
-            wanted = [(need.split or split, need) for need in metric.spec.needs]
-            if split not in splits or any(place not in splits for place, _ in wanted):
+        for name, split in splits.items():
+            wanted = [(need.split or name, need) for need in metric.spec.needs]
+            if not is_measured(metric.spec, split) or any(place not in splits for place, _ in wanted):
                 continue
             for place, need in wanted:
                 known = found.get((need.name, place))
                 parts = need.parts | (known.parts if known else frozenset())
                 found[need.name, place] = Reading(need.name, parts)
     return found
+
+
+def measured_on(metric: BaseMetric, splits: Mapping[str, Any]) -> list[str]:
+    """The sets on which a metric has a value of its own; the first alone where it has one value across them."""
+    names = [name for name, split in splits.items() if is_measured(metric.spec, split)]
+    order = metric.spec.splits
+    names.sort(key=lambda name: order.index(name) if name in order else len(order))
+    return names[:1] if metric.spec.across else names

@@ -1,7 +1,7 @@
 """The command that measures."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -11,6 +11,10 @@ from hf_unlearn.cli._config import Config
 from hf_unlearn.cli._options import with_options
 from hf_unlearn.cli._show import print_report
 from hf_unlearn.config import AuditConfig
+
+
+if TYPE_CHECKING:
+    from hf_unlearn.audit import AuditSet
 
 
 @with_options(AuditConfig)
@@ -24,6 +28,12 @@ def audit(
     config: Config = None,
     retain: Annotated[str | None, typer.Option(help="What had to stay.")] = None,
     holdout: Annotated[str | None, typer.Option(help="Never trained on.")] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="A further set, NAME=ROLE:DATA with role forget, retain or holdout. May be repeated."
+        ),
+    ] = None,
     original: Annotated[str | None, typer.Option(help="The model before unlearning; gives start.")] = None,
     twin: Annotated[
         list[str] | None, typer.Option(help="A second reference, another seed; gives the floor. May be repeated.")
@@ -44,6 +54,7 @@ def audit(
             forget=forget,
             retain=retain,
             holdout=holdout,
+            sets=_sets(sets or []),
             original=original,
             twin=twin or None,
             processing_class=tokenizer,
@@ -52,6 +63,26 @@ def audit(
         )
         print_report(report, "audit")
         console.print(f"report in [cyan]{escape(str(output_dir))}[/cyan]")
+
+
+def _sets(given: list[str]) -> "dict[str, AuditSet]":
+    """Further sets from `NAME=ROLE:DATA`.
+
+    Raises:
+        ValueError: Not of that form, or a name twice.
+    """
+    from hf_unlearn.audit import AuditSet
+
+    found: dict[str, AuditSet] = {}
+    for part in given:
+        name, named, place = part.partition("=")
+        role, colon, data = place.partition(":")
+        if not (name and named and colon and data):
+            raise ValueError(f"--set is NAME=ROLE:DATA, for example facts=retain:me/facts, got {part!r}.")
+        if name in found:
+            raise ValueError(f"the set {name!r} is there twice.")
+        found[name] = AuditSet(data, role)
+    return found
 
 
 def _kept(output_dir: Path) -> str:

@@ -103,4 +103,9 @@ class AuditConfig(Config):
         recorded=False,
     )
     allow_overlap: bool = option(False, "Accept forget rows that are also in retain or holdout.", check=switch)
+    compatible: bool = option(
+        False,
+        "Compute metrics as the field's common implementation does, its known faults included, to compare with published numbers.",
+        check=switch,
+    )
     progress: bool = option(True, "Whether to show progress bars.", check=switch, recorded=False)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hf_unlearn.audit._audit_set import AuditSet
 from hf_unlearn.audit._contracts import Reading, Subject, SubjectKey
 from hf_unlearn.audit._engine import Engine
 from hf_unlearn.audit._evidence import EvidenceStore
@@ -19,7 +20,7 @@ from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._role_checks import RoleChecks
 from hf_unlearn.audit._rows import Rows
-from hf_unlearn.audit._selection import STANDARD, MetricLike, choose_metrics, united_needs
+from hf_unlearn.audit._selection import STANDARD, MetricLike, choose_metrics, measured_on, united_needs
 from hf_unlearn.audit.metrics._answers import mean_log_probs
 from hf_unlearn.functional import Bootstrap
 from hf_unlearn.training._tracked_names import has_place, value_name, values_of
@@ -57,7 +58,7 @@ class TrackedMetrics(Engine):
         self.uncertainty = uncertainty
         self._attempt: Attempt | None = None
         sets = self.evidence.splits
-        self._pairs = [(metric, split) for metric in metrics for split in metric.spec.splits if split in sets]
+        self._pairs = [(metric, split) for metric in metrics for split in measured_on(metric, sets)]
         self.places = [(metric.spec, split) for metric, split in self._pairs]
         self.results: dict[str, MetricResult] = {}
         self._missing: set[str] = set()
@@ -155,7 +156,7 @@ def tracked_metrics(
         ValueError: An unknown name, or a metric that has no value here; says why.
     """
     chosen = choose_metrics(domain.default if given is None else given, settings)
-    present = {name for name, rows in sets.items() if rows is not None}
+    present = {name: AuditSet(rows, name) for name, rows in sets.items() if rows is not None}
     reasons = {metric.spec.name: _why_not(metric, domain, roles, present) for metric in chosen}
     if given is not None and given != STANDARD:
         for name, reason in reasons.items():
@@ -167,7 +168,7 @@ def tracked_metrics(
     )
 
 
-def _why_not(metric: BaseMetric, domain: Any, roles: Collection[str], sets: Collection[str]) -> str | None:
+def _why_not(metric: BaseMetric, domain: Any, roles: Collection[str], sets: Mapping[str, Any]) -> str | None:
     spec = metric.spec
     wanted = [*(["reference"] if spec.compares else []), *spec.requires]
     missing = [role for role in dict.fromkeys(wanted) if role not in roles]

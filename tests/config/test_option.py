@@ -93,6 +93,7 @@ OTHERS = {
     "batch_size": 2,
     "evidence_dir": "elsewhere",
     "allow_overlap": True,
+    "compatible": True,
     "progress": False,
 }
 

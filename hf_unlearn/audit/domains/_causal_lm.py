@@ -1,7 +1,7 @@
 """Causal language models: questions and answers, sampled completions, hidden states, patching."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -121,17 +121,28 @@ class CausalLM:
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
     ) -> Task | None:
         """How to take a reading; None where there is nothing to take."""
-        if reading.name == "answers":
-            return self._answers(reading, subject, split)
-        if reading.name == "variants":
-            return self._variants(subject, split)
-        if reading.name == "completions":
-            return None if subject is others["reference"] else self._reader(split, others["reference"]).task(subject)
-        if reading.name == "patching":
-            return self._patching(subject, split, others.get("original"))
-        raise ValueError(f"the domain {self.name} has no reading {reading.name!r}; it has {', '.join(self.versions)}.")
+        take = self._readings.get(reading.name)
+        if take is None:
+            raise ValueError(
+                f"the domain {self.name} has no reading {reading.name!r}; it has {', '.join(self.versions)}."
+            )
+        return take(reading, subject, split, others)
 
-    def _answers(self, reading: Reading, subject: LoadedSubject, split: Split) -> Task:
+    @property
+    def _readings(
+        self,
+    ) -> dict[str, Callable[[Reading, LoadedSubject, Split, Mapping[str, LoadedSubject]], Task | None]]:
+        """How each is taken, in the order of `versions`."""
+        return {
+            "answers": self._answers,
+            "variants": self._variants,
+            "completions": self._completions,
+            "patching": self._patching,
+        }
+
+    def _answers(
+        self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task:
         wants_features = "features" in reading.parts and self._layers.follow(subject)
         lens = range(min(PATCHED, len(split))) if "lens" in reading.parts and wants_features else range(0)
 
@@ -155,7 +166,9 @@ class CausalLM:
         key = (split.examples, self.features if wants_features else None, list(lens))
         return Task((subject.fingerprint, *key), len(split), compute, cost=_tokens(split.examples))
 
-    def _variants(self, subject: LoadedSubject, split: Split) -> Task | None:
+    def _variants(
+        self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task | None:
         if not split.variants:
             return None
         examples = [variant.tokens for variant in split.variants]
@@ -177,6 +190,12 @@ class CausalLM:
         places = [(variant.example, variant.is_wrong) for variant in split.variants]
         return Task((subject.fingerprint, examples, places), len(examples), compute, cost=_tokens(examples))
 
+    def _completions(
+        self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task | None:
+        reference = others["reference"]
+        return None if subject is reference else self._reader(split, reference).task(subject)
+
     def _reader(self, split: Split, reference: LoadedSubject) -> CompletionReader:
         place = (reference.key, split.name)
         if place not in self._readers:
@@ -192,7 +211,10 @@ class CausalLM:
             )
         return self._readers[place]
 
-    def _patching(self, donor: LoadedSubject, split: Split, original: LoadedSubject | None) -> Task | None:
+    def _patching(
+        self, reading: Reading, donor: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task | None:
+        original = others.get("original")
         if original is None or donor is original or not self._layers.can_patch(original, donor):
             return None
         examples = split.examples[:PATCHED]

@@ -1,14 +1,15 @@
 """Sets of prompts and answers: opened, checked against each other, cut to size, tokenized; which rows belong together."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from hf_unlearn.audit._audit_set import AuditSet, as_set
 from hf_unlearn.data import (
     CHUNK_TOKENS,
     DataLike,
@@ -51,7 +52,7 @@ class Split:
     """One set as the audit uses it.
 
     Attributes:
-        name: "forget", "retain" or "holdout".
+        name: "forget", "retain", "holdout", or a name of its own.
         dataset: The rows that are used.
         total: How many examples there were.
         examples: `input_ids` and `labels` of each.
@@ -60,6 +61,10 @@ class Split:
         subjects: Of each example, whom or what it is about, by the cluster column; None where there is none.
         cluster_column: That column.
         variants: Paraphrased and wrong answers, where the columns are.
+        role: What the set is for: "forget", "retain" or "holdout".
+        metrics: Names of those that are measured on it; None = all that are measured on its role.
+        prompt_template: How its questions are put; None = by chat template or `data.QUESTION_TEMPLATE`.
+        answer_texts: The answers as text; None where rows are tokenized and there is no tokenizer.
     """
 
     name: str
@@ -71,6 +76,10 @@ class Split:
     subjects: tuple[str, ...] | None = None
     cluster_column: str | None = None
     variants: tuple[Variant, ...] = ()
+    role: str = ""
+    metrics: tuple[str, ...] | None = None
+    prompt_template: str | None = None
+    answer_texts: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -100,7 +109,7 @@ def _numbered(items: Sequence) -> np.ndarray:
 
 
 def load_splits(
-    data: Mapping[str, DataLike | None],
+    data: Mapping[str, DataLike | AuditSet | None],
     tokenizer: PreTrainedTokenizerBase,
     max_examples: int,
     seed: int,
@@ -116,31 +125,62 @@ def load_splits(
     Raises:
         ValueError: Sets that cannot be read or overlap, or a set without the cluster column that was named.
     """
+    sets = {name: as_set(name, value) for name, value in data.items() if value is not None}
     datasets = {}
-    for name, value in data.items():
-        if value is not None:
-            with about(name):
-                datasets[name] = load_data(value)
-    for other in ("retain", "holdout"):
-        if other in datasets:
-            check_disjoint(datasets["forget"], datasets[other], allow_overlap=allow_overlap, name=other)
+    for name, found in sets.items():
+        with about(name):
+            datasets[name] = load_data(found.data)
+    _check_disjoint(sets, datasets, allow_overlap)
     splits = {}
     for name, dataset in datasets.items():
+        template = sets[name].prompt_template or prompt_template
         if column_format(dataset.column_names) == "text":
             with about(name):
-                check_template("text", prompt_template)
-                splits[name] = _chunked(name, dataset, tokenizer, max_examples, seed, context, cluster_column)
-            continue
-        total = len(dataset)
-        if total > max_examples:
-            dataset = dataset.select(_drawn(name, total, max_examples, seed))
-        with about(name):
-            examples = tokenize_examples(dataset, tokenizer, prompt_template=prompt_template).to_list()
-            prompts = tuple(map(tuple, prompt_token_ids(dataset, tokenizer, prompt_template=prompt_template)))
-            subjects = _subjects(dataset, cluster_column)
-            variants = _variants(dataset, tokenizer, prompt_template)
-        splits[name] = Split(name, dataset, total, examples, prompts, None, *subjects, variants)
+                check_template("text", template)
+                split = _chunked(name, dataset, tokenizer, max_examples, seed, context, cluster_column)
+        else:
+            total = len(dataset)
+            if total > max_examples:
+                dataset = dataset.select(_drawn(name, total, max_examples, seed))
+            with about(name):
+                examples = tokenize_examples(dataset, tokenizer, prompt_template=template).to_list()
+                prompts = tuple(map(tuple, prompt_token_ids(dataset, tokenizer, prompt_template=template)))
+                subjects = _subjects(dataset, cluster_column)
+                variants = _variants(dataset, tokenizer, template)
+            split = Split(name, dataset, total, examples, prompts, None, *subjects, variants)
+        splits[name] = replace(
+            split,
+            role=sets[name].role,
+            metrics=_names(sets[name].metrics),
+            prompt_template=template,
+            answer_texts=_answer_texts(split, tokenizer),
+        )
     return splits
+
+
+def _check_disjoint(sets: Mapping[str, AuditSet], datasets: Mapping[str, Dataset], allow_overlap: bool) -> None:
+    """Nothing that had to go is in a set that had not."""
+    must_go = [name for name, found in sets.items() if found.role == "forget"]
+    for gone in must_go:
+        for other in datasets:
+            if other not in must_go:
+                label = other if gone == "forget" else f"{other} (against {gone})"
+                check_disjoint(datasets[gone], datasets[other], allow_overlap=allow_overlap, name=label)
+
+
+def _names(metrics: Collection[str] | None) -> tuple[str, ...] | None:
+    return None if metrics is None else tuple(metrics)
+
+
+def _answer_texts(split: Split, tokenizer: PreTrainedTokenizerBase | None) -> tuple[str, ...] | None:
+    """As the rows have them; where they have token ids or messages, as the tokenizer decodes what is to be answered."""
+    column = {"question": "answer", "completion": "completion"}.get(column_format(split.dataset.column_names))
+    if column is not None and all(isinstance(answer, str) for answer in split.dataset[column]):
+        return tuple(split.dataset[column])
+    if tokenizer is None:
+        return None
+    answers = [[label for label in example["labels"] if label != IGNORE_INDEX] for example in split.examples]
+    return tuple(text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True))
 
 
 def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | None, str | None]:
