@@ -1,5 +1,10 @@
 """Tensors in, numbers out: log-probabilities, divergences, statistics. Knows no model, tokenizer, dataset or Hub."""
 
+from hf_unlearn.functional._attacks import membership_auc as membership_auc
+from hf_unlearn.functional._attacks import privleak as privleak
+from hf_unlearn.functional._attacks import privleak_estimate as privleak_estimate
+from hf_unlearn.functional._attacks import tpr_at_fpr as tpr_at_fpr
+from hf_unlearn.functional._attacks import tpr_interval as tpr_interval
 from hf_unlearn.functional._cka import linear_cka as linear_cka
 from hf_unlearn.functional._combining import average as average
 from hf_unlearn.functional._combining import function_of as function_of
@@ -38,6 +43,12 @@ from hf_unlearn.functional._log_probs import log_prob_divergence as log_prob_div
 from hf_unlearn.functional._log_probs import sequence_log_probs as sequence_log_probs
 from hf_unlearn.functional._log_probs import step_divergence as step_divergence
 from hf_unlearn.functional._log_probs import token_log_probs as token_log_probs
+from hf_unlearn.functional._membership import gradient_norm_score as gradient_norm_score
+from hf_unlearn.functional._membership import loss_score as loss_score
+from hf_unlearn.functional._membership import min_k_plus_plus_score as min_k_plus_plus_score
+from hf_unlearn.functional._membership import min_k_score as min_k_score
+from hf_unlearn.functional._membership import reference_score as reference_score
+from hf_unlearn.functional._membership import zlib_score as zlib_score
 from hf_unlearn.functional._memorization import exact_memorization as exact_memorization
 from hf_unlearn.functional._memorization import extraction_strength as extraction_strength
 from hf_unlearn.functional._memorization import generalized_exposure as generalized_exposure
