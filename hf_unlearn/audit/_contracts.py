@@ -84,6 +84,7 @@ class MetricSpec:
         across: Whether it has one value over all sets of its role, named after the first; it finds them with `Rows.sets`.
         without_knowledge: What a model scores that never saw the data, in words: the floor.
         does_not_show: What must not be read into it, in one or two sentences.
+        options: Of `AuditConfig`, those that change its value, beside the ones that every metric has (sets, seeds, intervals).
     """
 
     name: str
@@ -107,6 +108,7 @@ class MetricSpec:
     across: bool = False
     without_knowledge: str = ""
     does_not_show: str = ""
+    options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:

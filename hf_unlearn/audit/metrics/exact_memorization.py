@@ -21,6 +21,8 @@ class ExactMemorization(BaseMetric):
         splits=("forget", "retain"),
         needs=(Reading("answers"),),
         citation=Citation("Tirumala et al. 2022", "2205.10770"),
+        without_knowledge="the reference's own value, well above 0: with the true tokens before them, grammar and common words are guessed",
+        does_not_show="Whether the model would begin the answer by itself: each token is asked for after the true ones.",
     )
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:

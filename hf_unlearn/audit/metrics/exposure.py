@@ -23,6 +23,8 @@ class Exposure(BaseMetric):
         needs=(Reading("answers"),),
         citation=Citation("Generalized exposure", "2411.04388", "our reading"),
         compares=True,
+        without_knowledge="about 0: another retrained model lies above the reference on some answers and below it on others",
+        does_not_show="Whether the answer can be drawn from the model: small probabilities count like large ones. The mean hides the most exposed example, which is in `max`.",
     )
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:

@@ -25,6 +25,8 @@ class TruthRatio(BaseMetric):
         splits=("forget", "retain"),
         needs=(Reading("variants"),),
         citation=Citation("TOFU", "2401.06121"),
+        without_knowledge="the reference's own value, often near 1: wrong answers are about as likely as the paraphrased true one",
+        does_not_show="Whether the model says the answer: a model that finds all of them equally unlikely scores like one that never knew. It depends on how the wrong answers were written.",
     )
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:

@@ -1,0 +1,50 @@
+"""Every metric of the registry says what it is, what a model without the knowledge scores, and what it does not show."""
+
+import inspect
+import re
+
+import pytest
+
+from hf_unlearn.audit import METRICS
+from hf_unlearn.config import AuditConfig, options_of
+
+
+class Asked(dict):
+    """Settings that remember who asked for what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def get(self, name, default=None):
+        self.names.add(name)
+        return default
+
+    def __getitem__(self, name):
+        raise AssertionError(f"{name!r} is asked for without a default")
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_a_metric_says_what_it_does_not_show(name: str):
+    spec = METRICS[name].from_settings({}).spec
+    assert spec.name == name
+    assert re.fullmatch(r"[A-Z0-9].{20,299}\.", spec.does_not_show), "one or two sentences on one line"
+    assert re.fullmatch(r"\S.{8,299}", spec.without_knowledge), "a phrase on one line"
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_a_metric_is_defined_by_its_own_class(name: str):
+    said = METRICS[name].__doc__
+    assert said and said.strip()
+    assert said not in {base.__doc__ for base in METRICS[name].__mro__[1:]}
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_options_of_a_metric_are_options_of_the_audit(name: str):
+    """And whatever its class asks the settings for is among them."""
+    asked = Asked()
+    spec = METRICS[name].from_settings(asked).spec
+    assert set(spec.options) <= {option.name for option in options_of(AuditConfig)}
+    source = inspect.getsource(inspect.getmodule(METRICS[name]))
+    read = set(re.findall(r"""settings(?:\.get\(|\[)\s*["'](\w+)["']""", source))
+    assert asked.names | read <= set(spec.options)
