@@ -181,13 +181,14 @@ def _measured(engine: Engine, evidence: Evidence, uncertainty: Bootstrap) -> tup
 
 
 def _metric_notes(metrics: Sequence[BaseMetric], evidence: Evidence, results: MetricResults) -> list[str]:
-    return [
+    found = [
         note
         for metric in metrics
         for split in measured_on(metric, evidence.splits)
         if f"{metric.spec.name}/{split}" in results
         for note in metric.notes(Rows(evidence, SubjectKey("candidate"), split))
     ]
+    return list(dict.fromkeys(found))  # several metrics may have the same to say
 
 
 def _notes(

@@ -14,9 +14,15 @@ from hf_unlearn.audit.metrics.fade import Fade
 from hf_unlearn.audit.metrics.forget_retain_asymmetry import ForgetRetainAsymmetry
 from hf_unlearn.audit.metrics.logit_lens_erasure import LogitLensErasure
 from hf_unlearn.audit.metrics.mean_pca_distance import MeanPCADistance
+from hf_unlearn.audit.metrics.membership_loss import MembershipLoss
+from hf_unlearn.audit.metrics.membership_min_k import MembershipMinK
+from hf_unlearn.audit.metrics.membership_min_k_plus_plus import MembershipMinKPlusPlus
+from hf_unlearn.audit.metrics.membership_reference import MembershipReference
+from hf_unlearn.audit.metrics.membership_zlib import MembershipZlib
 from hf_unlearn.audit.metrics.off_direction import OffDirection
 from hf_unlearn.audit.metrics.pca_shift import PCAShift
 from hf_unlearn.audit.metrics.pca_similarity import PCASimilarity
+from hf_unlearn.audit.metrics.privleak import PrivLeak
 from hf_unlearn.audit.metrics.probability import Probability
 from hf_unlearn.audit.metrics.probe_auc import ProbeAUC
 from hf_unlearn.audit.metrics.progress import Progress
@@ -35,6 +41,12 @@ METRICS: dict[str, type[BaseMetric]] = {
     "extraction_strength": ExtractionStrength,
     "truth_ratio": TruthRatio,
     "exposure": Exposure,
+    "membership_loss": MembershipLoss,
+    "membership_min_k_plus_plus": MembershipMinKPlusPlus,
+    "membership_min_k": MembershipMinK,
+    "membership_zlib": MembershipZlib,
+    "membership_reference": MembershipReference,
+    "privleak": PrivLeak,
     "progress": Progress,
     "directional_agreement": DirectionalAgreement,
     "off_direction": OffDirection,
