@@ -29,6 +29,7 @@ from hf_unlearn.inference._features import FeatureSettings, chosen_layers, pool,
 from hf_unlearn.inference._hidden import HiddenReader, NoHiddenStatesError
 from hf_unlearn.inference._lens import LogitLens, hidden_reader
 from hf_unlearn.inference._logits import LogitReader, Pass, joined, log_softmax
+from hf_unlearn.inference._memory import halves
 from hf_unlearn.inference._models import context_length, rope_switch, undisturbed
 from hf_unlearn.inference._rounds import rounds
 from hf_unlearn.inference._shared_prompts import PromptSharer, plan_reading
@@ -128,6 +129,7 @@ def answer_tables(
             read,
             models=[view.model],
             tokens=lambda rows: sum(lengths[row] for row in rows),
+            split=halves,
             label=label,
             progress=progress,
         )

@@ -15,6 +15,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from hf_unlearn.inference._consistency import check_causal, resolution
+from hf_unlearn.inference._memory import is_out_of_memory
 from hf_unlearn.inference._models import base_model, rope_switch
 from hf_unlearn.inference._views import Viewable, open_view
 
@@ -189,12 +190,18 @@ class LogitReader:
         if input_ids.shape[1] > 1:
             # Without a wrapper: where an adapter begins (aLoRA) may hang on later tokens without the model looking ahead.
             check_causal(self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model, input_ids)
-            self._tried = True
-        if self.body is None or self._answer is not None:
-            return
-        for body in (self.body, getattr(self.body, "decoder", None)):
-            if isinstance(body, torch.nn.Module) and self._can_stop_at(body, input_ids):
-                return
+        if self.body is not None and self._answer is None:
+            self._find_body(self.body, input_ids)
+        self._tried = input_ids.shape[1] > 1
+
+    def _find_body(self, whole: torch.nn.Module, input_ids: torch.Tensor) -> None:
+        try:
+            for body in (whole, getattr(whole, "decoder", None)):
+                if isinstance(body, torch.nn.Module) and self._can_stop_at(body, input_ids):
+                    return
+        except BaseException:  # half tried is not tried: memory may suffice the next time
+            self.body, self._answer = whole, None
+            raise
         logger.info("%s does not go on from given states; reading its full logits.", type(self.model).__name__)
         self.body = None
 
@@ -216,7 +223,9 @@ class LogitReader:
         try:
             states = self._all_states(input_ids, torch.ones_like(input_ids))[0]
             alike = self._go_on(states).float()
-        except (TypeError, AttributeError, RuntimeError, IndexError):
+        except (TypeError, AttributeError, RuntimeError, IndexError) as error:
+            if is_out_of_memory(error):
+                raise
             return False
         tolerance = resolution(self.model) * max(1.0, float(whole.abs().max()))
         return alike.shape == whole.shape and bool(((alike - whole).abs() <= 8 * tolerance).all())

@@ -9,6 +9,7 @@ from typing import TypeVar
 from transformers.utils import logging as hf_logging
 
 from hf_unlearn.inference._loading import LoadedModel
+from hf_unlearn.inference._memory import Halving
 from hf_unlearn.inference._models import undisturbed
 from hf_unlearn.inference._sharding import gather, is_main_process, num_processes, process_rank
 
@@ -25,10 +26,11 @@ def rounds(
     *,
     models: Sequence[LoadedModel],
     tokens: Callable[[Work], int],
+    split: Callable[[Work], Sequence[Work]],
     label: str,
     progress: bool = True,
 ) -> Iterator[list[tuple[Work, Result]]]:
-    """Read batch after batch; every process gets every result.
+    """Read batch after batch; every process gets every result. A batch that does not fit into memory is read in halves.
 
     Between two rounds the models are as they were, gradients are recorded again, and random states are the caller's.
 
@@ -37,12 +39,17 @@ def rounds(
         read: Called for this process's share of them, with the models undisturbed.
         models: That it runs.
         tokens: How much work a batch is.
+        split: Its halves; nothing where it cannot be divided.
         label: What the progress bar says.
         progress: Whether to show it (on the main process).
 
     Yields:
-        Each batch of a round with what was read; in no particular order.
+        Each batch of a round, or each part of it, with what was read; in no particular order.
+
+    Raises:
+        torch.OutOfMemoryError: Not even one row fits.
     """
+    within_memory = Halving(read, models, tokens, split, label)
     dealt = list(_dealt(plan, tokens))
     total = sum(len(mine) for mine in dealt)
     hidden = not progress or not is_main_process() or not total
@@ -51,7 +58,7 @@ def rounds(
             done = []
             with undisturbed(*models):
                 for work in mine:
-                    done.append((work, read(work)))
+                    done += within_memory(work)
                     bar.update()
             yield gather(done)
 

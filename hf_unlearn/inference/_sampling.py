@@ -160,6 +160,7 @@ def sample_tables(
             lambda group: _generate(view, group, draw),
             models=[view.model],
             tokens=lambda group: len(group.rows) * (len(prompt_ids[group.prompts[0]]) + max_new_tokens),
+            split=_Group.halves,
             label=label,
             progress=progress,
         )
@@ -214,6 +215,15 @@ class _Group:
     def rows(self) -> list[tuple[int, int]]:
         """Prompt and sample of each."""
         return [(prompt, sample) for prompt in self.prompts for sample in self.samples]
+
+    def halves(self) -> "Sequence[_Group]":
+        """Some of the prompts each, or some of the samples of the only one; nothing of a single row."""
+        if len(self.prompts) > 1:
+            middle = (len(self.prompts) + 1) // 2
+            return _Group(self.prompts[:middle], self.samples), _Group(self.prompts[middle:], self.samples)
+        middle = (len(self.samples) + 1) // 2
+        parts = self.samples[:middle], self.samples[middle:]
+        return [_Group(self.prompts, part) for part in parts] if len(self.samples) > 1 else ()
 
 
 def _whole_prompts(items: Collection[int], num_samples: int) -> frozenset[int]:

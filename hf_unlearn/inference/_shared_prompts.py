@@ -13,6 +13,7 @@ import torch
 from hf_unlearn.inference._batching import Batch, batches, call_cost
 from hf_unlearn.inference._consistency import tolerance
 from hf_unlearn.inference._logits import LogitReader
+from hf_unlearn.inference._memory import is_out_of_memory
 from hf_unlearn.inference._models import base_model, rope_switch
 from hf_unlearn.inference._prefix import left_padded, positions, prompt_cache, takes_dynamic_cache
 from hf_unlearn.inference._views import View
@@ -94,6 +95,8 @@ class PromptSharer:
         try:
             shared = self._shared(part, [prompts[row] for row in chosen])
         except (TypeError, AttributeError, ValueError, RuntimeError, IndexError) as error:
+            if is_out_of_memory(error):
+                raise
             logger.debug("%s does not go on from a cache: %s", type(self.reader.model).__name__, error)
             return False
         distance = (shared - whole).float().norm(dim=-1) / whole.float().norm(dim=-1).clamp_min(1e-6)
