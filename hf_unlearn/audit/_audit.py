@@ -35,9 +35,10 @@ from hf_unlearn.audit._selection import (
 from hf_unlearn.config import AuditConfig, documented
 from hf_unlearn.data import DataLike
 from hf_unlearn.functional import Bootstrap
-from hf_unlearn.inference import ModelLike, is_main_process
+from hf_unlearn.inference import ModelLike, as_one, is_main_process, same_everywhere
 
 
+@as_one
 @documented(AuditConfig)
 def audit(
     candidate: ModelLike,
@@ -75,8 +76,9 @@ def audit(
     """Compare an unlearned model with one that never saw the data.
 
     Three models are in memory at a time where they are given as paths or ids. Loaded ones may share one base: beside adapters made on it
-    (`PeftModel`) the base answers without them, and each `PeftModel` with its own. Under `torchrun` or Accelerate the work is shared
-    and every process gets the report; the main one writes it.
+    (`PeftModel`) the base answers without them, and each `PeftModel` with its own. Under `torchrun` or `accelerate launch` the work is
+    shared and every process gets the report; the main one writes, so other machines need not see its folders. Where one process fails, all
+    do (`OtherProcessError`, with its message).
 
     Args:
         candidate: The unlearned model: loaded, path or Hub id.
@@ -121,12 +123,17 @@ def audit(
     chosen = choose_metrics(metrics, settings)
     attacks = choose_conditions(conditions, [metric.spec.name for metric in chosen])
     make = choose_domain(domain)
-    folder = None if output_dir is None else check_writable(folder_path("output_dir", output_dir))
+    folder = None if output_dir is None else folder_path("output_dir", output_dir)
+    if folder is not None and is_main_process():
+        check_writable(folder)
     store = EvidenceStore(kept or (folder and folder / "evidence"))
     roles = {"reference": reference, "candidate": candidate, "original": original, **_twins(twin)}
     main = {"forget": forget, "retain": retain, "holdout": holdout}
     data = all_sets(main, sets, [metric.spec.name for metric in chosen])
     opened = make(roles, data, processing_class, config, store)
+    same_everywhere(
+        "what is audited", [settings, config.batch_size, dict(opened.settings()), dict(opened.describe_data())]
+    )
     checks = RoleChecks(config.confidence)
     engine = Engine(opened, chosen, attacks, settings, store, checks)
     present = [role for role, model in roles.items() if model is not None]

@@ -13,9 +13,11 @@ from hf_unlearn.inference import (
     Viewable,
     check_same_tokenizer,
     default_stop_token_ids,
+    in_pieces,
     load_processing_class,
     model_fingerprint,
     open_view,
+    same_everywhere,
     weights_fingerprint,
 )
 
@@ -43,10 +45,16 @@ class LoadedSubject:
 
 
 def open_subject(key: SubjectKey, model: Viewable) -> LoadedSubject:
-    """Open a model and take its fingerprints, as it answers in its role."""
+    """Open a model and take its fingerprints, as it answers in its role.
+
+    Raises:
+        ValueError: Another process has other weights.
+    """
     view = open_view(model)
     with view.active():
         weights = weights_fingerprint(view.model)
+        if not in_pieces(view.model):
+            same_everywhere(f"the {key}", weights)
         return LoadedSubject(key, view, model_fingerprint(view.model, weights_sha256=weights), weights)
 
 

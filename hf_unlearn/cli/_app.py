@@ -64,6 +64,12 @@ def readable_errors(kept: Callable[[], str] = lambda: "nothing was written") -> 
         raise typer.Exit(INTERRUPTED) from error
     except (ValueError, TypeError, OSError, KeyError) as error:
         _fail(_rescued(error), error)
+    except RuntimeError as error:
+        from hf_unlearn.inference import OtherProcessError, is_out_of_memory
+
+        if not isinstance(error, OtherProcessError) and not is_out_of_memory(error):
+            raise
+        _fail(str(error), error)
 
 
 def _rescued(error: Exception) -> str:

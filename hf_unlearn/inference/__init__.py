@@ -27,9 +27,11 @@ from hf_unlearn.inference._loading import load_processing_class as load_processi
 from hf_unlearn.inference._loading import opened_revision as opened_revision
 from hf_unlearn.inference._loading import plain_model as plain_model
 from hf_unlearn.inference._loading import saved_tokenizer as saved_tokenizer
+from hf_unlearn.inference._memory import is_out_of_memory as is_out_of_memory
 from hf_unlearn.inference._models import check_comparable as check_comparable
 from hf_unlearn.inference._models import check_same_tokenizer as check_same_tokenizer
 from hf_unlearn.inference._models import context_length as context_length
+from hf_unlearn.inference._models import in_pieces as in_pieces
 from hf_unlearn.inference._models import model_depth as model_depth
 from hf_unlearn.inference._models import shortest_context as shortest_context
 from hf_unlearn.inference._models import undisturbed as undisturbed
@@ -54,12 +56,14 @@ from hf_unlearn.inference._scoring import cross_score as cross_score
 from hf_unlearn.inference._scoring import score_tables as score_tables
 from hf_unlearn.inference._sharding import OtherProcessError as OtherProcessError
 from hf_unlearn.inference._sharding import agreed as agreed
+from hf_unlearn.inference._sharding import as_one as as_one
 from hf_unlearn.inference._sharding import gather as gather
 from hf_unlearn.inference._sharding import is_main_process as is_main_process
 from hf_unlearn.inference._sharding import join_processes as join_processes
 from hf_unlearn.inference._sharding import leave_processes as leave_processes
 from hf_unlearn.inference._sharding import my_share as my_share
 from hf_unlearn.inference._sharding import on_all_processes as on_all_processes
+from hf_unlearn.inference._sharding import same_everywhere as same_everywhere
 from hf_unlearn.inference._sharding import together as together
 from hf_unlearn.inference._views import View as View
 from hf_unlearn.inference._views import Viewable as Viewable

@@ -13,6 +13,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from hf_unlearn.inference._loading import LoadedModel
+from hf_unlearn.inference._models import in_pieces
 
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class Halving(Generic[Work, Result]):
 
     def _smaller(self, part: Work, said: str) -> Sequence[Work]:
         """Parts of a batch that has just failed."""
-        smaller = () if any(map(_in_pieces, self._models)) else self._split(part)
+        smaller = () if any(map(in_pieces, self._models)) else self._split(part)
         if not smaller:
             raise torch.OutOfMemoryError(
                 f"{self._label}: out of memory. A batch of {self._tokens(part)} tokens does not fit and cannot be divided: take shorter texts, "
@@ -107,8 +108,3 @@ class Halving(Generic[Work, Result]):
             self._most,
         )
         return smaller
-
-
-def _in_pieces(model: LoadedModel) -> bool:
-    """Whether processes hold a part of each weight: all must run the same passes then, and none may halve by itself."""
-    return any(hasattr(weight, "ds_id") or hasattr(weight, "placements") for weight in model.parameters())
