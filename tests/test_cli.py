@@ -149,7 +149,9 @@ def test_ctrl_c_in_an_audit(
 def test_another_process_and_too_little_memory_are_one_sentence(
     cli, files: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
 ):
-    monkeypatch.setattr("hf_unlearn.audit.audit", lambda *_, **__: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(
+        importlib.import_module("hf_unlearn.audit"), "audit", lambda *_, **__: (_ for _ in ()).throw(error)
+    )
     models = ("--candidate", files["original"], "--reference", files["reference"])
     result = cli("audit", *models, "--forget", files["forget"], "--output-dir", tmp_path)
     assert result.exit_code == 1 and f"error: {error}" in " ".join(result.output.split())
