@@ -20,6 +20,9 @@ from hf_unlearn.functional._estimates import clusters_by_content as clusters_by_
 from hf_unlearn.functional._estimates import influence_estimate as influence_estimate
 from hf_unlearn.functional._estimates import ks_estimate as ks_estimate
 from hf_unlearn.functional._estimates import mean_estimate as mean_estimate
+from hf_unlearn.functional._exposure import exposure_by_rank as exposure_by_rank
+from hf_unlearn.functional._exposure import exposure_by_skew_normal as exposure_by_skew_normal
+from hf_unlearn.functional._exposure import relative_exposure as relative_exposure
 from hf_unlearn.functional._fade import ESTIMATORS as ESTIMATORS
 from hf_unlearn.functional._fade import DirectedDivergence as DirectedDivergence
 from hf_unlearn.functional._fade import FadeEstimate as FadeEstimate
@@ -70,6 +73,12 @@ from hf_unlearn.functional._representation import pca_shift as pca_shift
 from hf_unlearn.functional._representation import pca_similarity as pca_similarity
 from hf_unlearn.functional._representation import representation_forgetting as representation_forgetting
 from hf_unlearn.functional._representation import representation_unlearning_score as representation_unlearning_score
+from hf_unlearn.functional._tofu import AGGREGATIONS as AGGREGATIONS
+from hf_unlearn.functional._tofu import ForgetQuality as ForgetQuality
+from hf_unlearn.functional._tofu import forget_quality as forget_quality
+from hf_unlearn.functional._tofu import model_utility as model_utility
+from hf_unlearn.functional._tofu import normalized_probability as normalized_probability
+from hf_unlearn.functional._tofu import truth_ratio_scores as truth_ratio_scores
 from hf_unlearn.functional._uncertainty import FEW_CLUSTERS as FEW_CLUSTERS
 from hf_unlearn.functional._uncertainty import FEWEST_CLUSTERS as FEWEST_CLUSTERS
 from hf_unlearn.functional._uncertainty import Bootstrap as Bootstrap
