@@ -15,7 +15,10 @@ class AuditSet:
         data: As `audit` takes data: dataset, `load_dataset` spec or file.
         role: What it is for: "forget" (must go), "retain" (must stay), "holdout" (was never trained on).
         metrics: Names of the metrics that are measured on it, of those that the audit has; None = all that are measured on its role.
-        prompt_template: How its questions are put, where it is not as in the rest of the audit.
+        prompt_template: How its questions are put, where it is not as in the rest of the audit. It is part of a report, also of a published
+            one: in-context examples that are nobody's business go into `examples`.
+        examples: Questions with their answers to put before each question, as data: few-shot prompts. They are put as `prompt_template` says
+            (default: `data.QUESTION_TEMPLATE`), never by a chat template, and no more of them is published than of the data.
 
     Raises:
         ValueError: An unknown role, or no metric.
@@ -25,6 +28,7 @@ class AuditSet:
     role: str = "retain"
     metrics: Collection[str] | None = None
     prompt_template: str | None = None
+    examples: Any = None
 
     def __post_init__(self) -> None:
         if self.role not in SPLITS:

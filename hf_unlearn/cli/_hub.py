@@ -62,6 +62,10 @@ def verify(
     forget: Annotated[str | None, typer.Option(help="Your copy of the forget set.")] = None,
     retain: Annotated[str | None, typer.Option(help="Of the retain set.")] = None,
     holdout: Annotated[str | None, typer.Option(help="Of the holdout set.")] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Of a further set, NAME=DATA, by the name the report has. May be repeated."),
+    ] = None,
     reference: Annotated[str | None, typer.Option(help="The retrained model; default: the one in the report.")] = None,
     original: Annotated[str | None, typer.Option(help="The model before unlearning.")] = None,
     twin: Annotated[str | None, typer.Option(help="The second reference.")] = None,
@@ -80,6 +84,7 @@ def verify(
             forget=forget,
             retain=retain,
             holdout=holdout,
+            sets=_named_data(sets or []),
             reference=reference,
             original=original,
             twin=twin,
@@ -106,6 +111,23 @@ def verify(
         )
     if any(check.outcome == "not reproduced" for check in checks):
         raise typer.Exit(1)
+
+
+def _named_data(given: list[str]) -> dict[str, str]:
+    """Data by name from `NAME=DATA`.
+
+    Raises:
+        ValueError: Not of that form, or a name twice.
+    """
+    found: dict[str, str] = {}
+    for part in given:
+        name, _, data = part.partition("=")
+        if not (name and data):
+            raise ValueError(f"--set is NAME=DATA, for example facts=me/facts, got {part!r}.")
+        if name in found:
+            raise ValueError(f"the set {name!r} is there twice.")
+        found[name] = data
+    return found
 
 
 def compare(repo_ids: Annotated[list[str], typer.Argument(help="Audited models on the Hub.")]) -> None:

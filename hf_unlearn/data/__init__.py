@@ -18,4 +18,5 @@ from hf_unlearn.data._pocket import Pocket as Pocket
 from hf_unlearn.data._pocket import load_pocket as load_pocket
 from hf_unlearn.data._pocket_tokenizer import pocket_tokenizer as pocket_tokenizer
 from hf_unlearn.data._template import QUESTION_TEMPLATE as QUESTION_TEMPLATE
+from hf_unlearn.data._template import with_examples as with_examples
 from hf_unlearn.data._tofu import load_tofu as load_tofu

@@ -13,8 +13,8 @@ from typing import Any
 from huggingface_hub import HfApi
 from transformers import PreTrainedTokenizerBase
 
-from hf_unlearn.audit import AuditReport, audit
-from hf_unlearn.audit._contracts import Condition
+from hf_unlearn.audit import AuditReport, AuditSet, audit
+from hf_unlearn.audit._contracts import Condition, MetricSpec
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._metric_result import result_key
 from hf_unlearn.audit._schema_1 import new_name
@@ -23,6 +23,7 @@ from hf_unlearn.audit.metrics import METRICS
 from hf_unlearn.config import STANDARD, AuditConfig, options_of
 from hf_unlearn.data import DataLike
 from hf_unlearn.inference import LoadedModel, ModelLike, load_model, load_processing_class, weights_fingerprint
+from hf_unlearn.publishing._audited_sets import audited_sets, spread_over
 from hf_unlearn.publishing._card import FOLDER, card_section, model_index_results, sections_of
 from hf_unlearn.publishing._claims import (
     NOT_CHECKABLE,
@@ -32,13 +33,15 @@ from hf_unlearn.publishing._claims import (
 )
 from hf_unlearn.publishing._front_matter import CardError, FrontMatter, is_ours
 from hf_unlearn.publishing._hub import explain, hub_cause, hub_client, patiently
-from hf_unlearn.publishing._public import finite_report, parse_key, salted
+from hf_unlearn.publishing._public import HASHES, finite_report, parse_key, salted
 from hf_unlearn.publishing._publish import CARD, list_files, read_text
 from hf_unlearn.publishing._read_back import Published, read_published
 from hf_unlearn.publishing._report_claims import check_report, unchecked_report
 from hf_unlearn.publishing._statement import is_repo_id
 
 
+ROLES = ("reference", "original", "twin")
+"""Those whose models a verifier may bring."""
 _MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 _LIMITS = {"num_samples": 1024, "max_new_tokens": 8192, "max_examples": 100_000, "num_resamples": 100_000}
 """More than this no report asks for in good faith."""
@@ -47,9 +50,10 @@ _LIMITS = {"num_samples": 1024, "max_new_tokens": 8192, "max_examples": 100_000,
 def verify(
     repo_id: str,
     *,
-    forget: DataLike | None = None,
-    retain: DataLike | None = None,
-    holdout: DataLike | None = None,
+    forget: DataLike | AuditSet | None = None,
+    retain: DataLike | AuditSet | None = None,
+    holdout: DataLike | AuditSet | None = None,
+    sets: Mapping[str, DataLike | AuditSet] | None = None,
     reference: ModelLike | None = None,
     original: ModelLike | None = None,
     twin: ModelLike | Sequence[ModelLike] | None = None,
@@ -76,6 +80,8 @@ def verify(
         forget: Your copy of the forget set; without it no metric can be recomputed.
         retain: Of the retain set.
         holdout: Of the holdout set.
+        sets: Of further sets, by the names that the report has for them; role, metrics and template are the report's. Where it had in-context
+            examples, an `AuditSet` with yours.
         reference: The retrained model; default: the one the report names, where it is on the Hub. The same for the next two.
         original: The model before unlearning.
         twin: The second reference, or several.
@@ -108,13 +114,20 @@ def verify(
     if None not in needed.values():
         given = {role: _named(api, role, report) if model is None else model for role, model in given.items()}
         needed["the reference"] = given["reference"]
-    given |= {"forget": forget, "retain": retain, "holdout": holdout}
     missing = [what for what, found in needed.items() if found is None]
     if missing or folder is None or candidate is None:
         return checks + unchecked_report(report, f"needs {' and '.join(missing)}")
-    used = {"reference", "forget", *report.provenance.models, *report.provenance.data}
-    options: dict[str, Any] = {name: found for name, found in given.items() if name in used}
     chosen, unknown = _metrics(report, metrics)
+    main = {"forget": forget, "retain": retain, "holdout": holdout}
+    specs = _specs(metrics)
+    mine, without = audited_sets(report, main, sets or {}, specs)
+    if "forget" not in mine:
+        return checks + unchecked_report(report, f"needs {without.get('forget', 'a forget set')}")
+    given |= main | dict(sets or {})
+    used = {"reference", *report.provenance.models, *report.provenance.data}
+    options: dict[str, Any] = {name: found for name, found in given.items() if name in ROLES and name in used}
+    options |= {name: found for name, found in mine.items() if name in main}
+    options |= {"sets": {name: found for name, found in mine.items() if name not in main}}
     options |= _settings(report) | {"metrics": chosen, "conditions": _conditions(report, conditions)}
     tokenizer = processing_class or load_processing_class(folder)
     again = audit(candidate, processing_class=tokenizer, batch_size=batch_size, progress=progress, **options)
@@ -125,13 +138,14 @@ def verify(
         for name, found in given.items()
         if found is not None and name not in used
     ]
-    lacking = [f"the {name}" for name, found in given.items() if found is None and name in used]
+    lacking = [f"the {name}" for name, found in given.items() if found is None and name in ROLES and name in used]
+    lacking += without.values()
     under = {result.condition for result in report.metrics.values()} - {"", *CONDITIONS}
     under -= {found.name for found in conditions}
     lacking += [f"the metric {name!r}" for name in unknown] + [f"the condition {name!r}" for name in sorted(under)]
     if unknown:  # its settings are known all the same
         again.provenance.settings["metrics"] = report.provenance.settings["metrics"]
-    return checks + check_report(report, finite_report(again), lacking)
+    return checks + check_report(report, finite_report(again), lacking, spread_over(report, without, specs))
 
 
 def _download(api: HfApi, repo_id: str, commit: str | None) -> str | None:
@@ -188,6 +202,12 @@ def _metrics(report: AuditReport, own: Sequence[BaseMetric]) -> tuple[str | list
     here = {STANDARD, *METRICS, *objects}
     known: list[MetricLike] = [objects.get(name, name) for name in named if name in here]
     return known, [name for name in named if name not in here]
+
+
+def _specs(own: Sequence[BaseMetric]) -> dict[str, MetricSpec]:
+    """Of all that can be measured here."""
+    known = {name: metric.from_settings({}).spec for name, metric in METRICS.items()}
+    return known | {metric.spec.name: metric.spec for metric in own}
 
 
 def _conditions(report: AuditReport, given: Sequence[Condition]) -> list[str | Condition]:
@@ -276,7 +296,8 @@ def _check_split(name: str, known: dict[str, Any], described: dict[str, Any], ke
         )
     if key is None:
         return Check(name, NOT_CHECKABLE, "published hashes are salted; ask the publisher for data_key.txt")
-    if salted(str(described["sha256"]), key) == known.get("salted_sha256"):
+    hashes = [(described.get(part), known.get(public)) for part, public in HASHES.items()]
+    if all(found is None if claimed is None else salted(str(found), key) == claimed for found, claimed in hashes):
         return Check(name, REPRODUCED, "the same rows as were audited")
     return Check(name, NOT_REPRODUCED, "other rows than were audited, or another key")
 

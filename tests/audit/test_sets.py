@@ -4,10 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from datasets import Dataset
 
 from hf_unlearn.audit import METRICS, AuditSet, BaseMetric, Citation, MetricSpec, Reading, Rows, audit
 from hf_unlearn.audit._selection import measured_on
-from hf_unlearn.data import Pocket, load_pocket
+from hf_unlearn.audit.domains._text_splits import load_splits
+from hf_unlearn.data import Pocket, load_pocket, tokenize_examples
 from hf_unlearn.functional import Bootstrap, Estimate
 
 
@@ -133,3 +135,33 @@ def test_an_across_metric_is_named_after_the_first_set() -> None:
     sets = {name: Set(name, "retain") for name in ("facts", "retain")} | {"forget": Set("forget", "forget")}
     assert measured_on(Across(), sets) == ["retain"]
     assert measured_on(METRICS["probability"](), sets) == ["forget", "retain", "facts"]
+
+
+def test_in_context_examples_stand_before_each_question(pocket: Pocket) -> None:
+    shots = Dataset.from_dict({"question": ["What is {x}?\nSay."], "answer": ["{y}"]})
+    mine = AuditSet(
+        pocket.forget.select(range(3)), "forget", prompt_template="Q: {question}\nA: {answer}!", examples=shots
+    )
+    split = load_splits({"forget": mine, "retain": pocket.retain}, pocket.tokenizer, 8, 0, False)["forget"]
+    by_hand = mine.data.map(
+        lambda row: {"prompt": f"Q: What is {{x}}?\nSay.\nA: {{y}}!\n\nQ: {row['question']}\nA:", "completion": f" {row['answer']}!"}
+    )  # fmt: skip
+    assert (
+        list(split.examples)
+        == tokenize_examples(by_hand.select_columns(["prompt", "completion"]), pocket.tokenizer).to_list()
+    )
+    assert split.answer_texts == tuple(mine.data["answer"])
+    assert {name: split.asked[name] for name in ("prompt_template", "examples")} == {"prompt_template": mine.prompt_template, "examples": 1}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        (Dataset.from_dict({"text": ["a"]}), "in-context examples: they have no question"),
+        (Dataset.from_dict({"question": ["same?"], "answer": ["no"]}), "1 of them are questions of the set itself"),
+    ],
+)
+def test_in_context_examples_that_cannot_be(pocket: Pocket, examples: Dataset, message: str) -> None:
+    rows = Dataset.from_dict({"question": ["same?", "other?"], "answer": ["yes", "no"]})
+    with pytest.raises(ValueError, match=message):
+        load_splits({"forget": AuditSet(rows, "forget", examples=examples)}, pocket.tokenizer, 8, 0, False)

@@ -241,7 +241,7 @@ class CausalLM:
     def describe_data(self) -> dict[str, dict[str, str | int]]:
         """Of each split, for the provenance."""
         return {
-            name: {"sha256": data_fingerprint(split.dataset), "rows": len(split), "of": split.total}
+            name: {"sha256": data_fingerprint(split.dataset), "rows": len(split), "of": split.total, **split.asked}
             for name, split in self._splits.items()
         }
 
@@ -252,7 +252,9 @@ class CausalLM:
 
     def looks_odd(self, subject: LoadedSubject, split: Split) -> list[str]:
         """Whether the original knows the forget answers clearly better when the questions are put another way."""
-        return other_format(subject.view, split, self.tokenizer, self.config.prompt_template, self.config.batch_size)
+        if split.has_examples:  # the note would quote them
+            return []
+        return other_format(subject.view, split, self.tokenizer, split.prompt_template, self.config.batch_size)
 
     def example(self, split: Split) -> str:
         """The end of the first prompt, special tokens included."""

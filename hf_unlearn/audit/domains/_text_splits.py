@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,15 +10,19 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn.audit._audit_set import AuditSet, as_set
+from hf_unlearn.audit._contracts import SPLITS
 from hf_unlearn.data import (
     CHUNK_TOKENS,
+    QUESTION_TEMPLATE,
     DataLike,
     about,
     check_disjoint,
     chunk_texts,
+    data_fingerprint,
     load_data,
     prompt_token_ids,
     tokenize_examples,
+    with_examples,
 )
 from hf_unlearn.data._columns import check_template, column_format
 from hf_unlearn.functional import IGNORE_INDEX
@@ -63,7 +67,9 @@ class Split:
         variants: Paraphrased and wrong answers, where the columns are.
         role: What the set is for: "forget", "retain" or "holdout".
         metrics: Names of those that are measured on it; None = all that are measured on its role.
-        prompt_template: How its questions are put; None = by chat template or `data.QUESTION_TEMPLATE`.
+        prompt_template: How its questions are put, in-context examples included; None = by chat template or `data.QUESTION_TEMPLATE`.
+        has_examples: Whether there are any.
+        asked: What a report says of it beside its rows: role, metrics and template where they were given, hash and number of examples.
         answer_texts: The answers as text; None where rows are tokenized and there is no tokenizer.
     """
 
@@ -79,6 +85,8 @@ class Split:
     role: str = ""
     metrics: tuple[str, ...] | None = None
     prompt_template: str | None = None
+    has_examples: bool = False
+    asked: Mapping[str, str | int] = field(default_factory=dict)
     answer_texts: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
@@ -133,7 +141,8 @@ def load_splits(
     _check_disjoint(sets, datasets, allow_overlap)
     splits = {}
     for name, dataset in datasets.items():
-        template = sets[name].prompt_template or prompt_template
+        shots = _examples(name, dataset, sets[name].examples)
+        template = _template(sets[name].prompt_template or prompt_template, shots)
         if column_format(dataset.column_names) == "text":
             with about(name):
                 check_template("text", template)
@@ -153,6 +162,8 @@ def load_splits(
             role=sets[name].role,
             metrics=_names(sets[name].metrics),
             prompt_template=template,
+            has_examples=shots is not None,
+            asked=_asked(name, sets[name], shots),
             answer_texts=_answer_texts(split, tokenizer),
         )
     return splits
@@ -166,6 +177,44 @@ def _check_disjoint(sets: Mapping[str, AuditSet], datasets: Mapping[str, Dataset
             if other not in must_go:
                 label = other if gone == "forget" else f"{other} (against {gone})"
                 check_disjoint(datasets[gone], datasets[other], allow_overlap=allow_overlap, name=label)
+
+
+def _examples(name: str, dataset: Dataset, given: DataLike | None) -> Dataset | None:
+    """In-context examples, opened and checked.
+
+    Raises:
+        ValueError: They are no questions with answers, or questions of the set itself.
+    """
+    if given is None:
+        return None
+    with about(f"{name}, in-context examples"):
+        shots = load_data(given)
+        for place, rows in (("they", shots), ("the rows that they are for", dataset)):
+            if column_format(rows.column_names) != "question":
+                raise ValueError(f"{place} have no question + answer, got {', '.join(rows.column_names)}.")
+        own = set(dataset["question"]) & set(shots["question"])
+        if own:
+            raise ValueError(
+                f"{len(own)} of them are questions of the set itself, whose answers the prompt would give away."
+            )
+    return shots
+
+
+def _template(template: str | None, shots: Dataset | None) -> str | None:
+    if shots is None:
+        return template
+    return with_examples(template or QUESTION_TEMPLATE, zip(shots["question"], shots["answer"], strict=True))
+
+
+def _asked(name: str, given: AuditSet, shots: Dataset | None) -> dict[str, str | int]:
+    found: dict[str, str | int] = {} if name in SPLITS else {"role": given.role}
+    if given.metrics is not None:
+        found["metrics"] = ",".join(given.metrics)
+    if given.prompt_template is not None:
+        found["prompt_template"] = given.prompt_template
+    if shots is not None:
+        found |= {"examples": len(shots), "examples_sha256": data_fingerprint(shots)}
+    return found
 
 
 def _names(metrics: Collection[str] | None) -> tuple[str, ...] | None:
