@@ -108,7 +108,7 @@ def min_k_plus_plus_score(log_probs: Numbers, vocab_mean: Numbers, vocab_std: Nu
 
 
 def reference_score(log_probs: Numbers, reference_log_probs: Numbers) -> float:
-    """By how much the mean token log-probability is above that under a reference, nats per token (Carlini et al. 2021; arXiv 2111.08440).
+    """By how much the mean token log-probability is above that under a reference, nats per token (Watson et al. 2022, arXiv 2111.08440).
 
     Raises:
         ValueError: As `loss_score`.
@@ -121,7 +121,7 @@ def reference_score(log_probs: Numbers, reference_log_probs: Numbers) -> float:
 
 
 def gradient_norm_score(norm: float) -> float:
-    """Minus the L2 norm of the loss's gradient: what was trained on pulls less at the weights (arXiv 2402.17012).
+    """Minus the L2 norm of the loss's gradient: what was trained on pulls less at the weights (Wang et al. 2024, arXiv 2402.17012).
 
     Raises:
         ValueError: The norm is not a number from 0 on.

@@ -17,6 +17,9 @@ from hf_unlearn.inference._features import representation_moments as representat
 from hf_unlearn.inference._fingerprint import model_fingerprint as model_fingerprint
 from hf_unlearn.inference._fingerprint import share_starting_weights as share_starting_weights
 from hf_unlearn.inference._fingerprint import weights_fingerprint as weights_fingerprint
+from hf_unlearn.inference._gradients import NoGradientsError as NoGradientsError
+from hf_unlearn.inference._gradients import check_gradients as check_gradients
+from hf_unlearn.inference._gradients import gradient_tables as gradient_tables
 from hf_unlearn.inference._hidden import HiddenReader as HiddenReader
 from hf_unlearn.inference._hidden import NoHiddenStatesError as NoHiddenStatesError
 from hf_unlearn.inference._loading import LoadedModel as LoadedModel

@@ -21,9 +21,12 @@ from hf_unlearn.functional import resolution_of
 from hf_unlearn.inference import (
     FeatureSettings,
     ModelLike,
+    NoGradientsError,
     NoHiddenStatesError,
     answer_tables,
     check_comparable,
+    check_gradients,
+    gradient_tables,
     patching_tables,
     shortest_context,
     tell_apart,
@@ -52,7 +55,7 @@ class CausalLM:
     """
 
     name = "causal_lm"
-    versions: Mapping[str, int] = {"answers": 1, "variants": 1, "completions": 1, "patching": 1}
+    versions: Mapping[str, int] = {"answers": 1, "variants": 1, "gradients": 1, "completions": 1, "patching": 1}
 
     def __init__(
         self,
@@ -91,6 +94,7 @@ class CausalLM:
         self.stops = common_stop_token_ids(self.models, tokenizer)
         self._readers: dict[tuple[SubjectKey, str], CompletionReader] = {}
         self._described: dict[str, dict[str, str]] = {}
+        self._without_gradients: dict[str, str] = {}
 
     def open(self, key: SubjectKey, model: Any) -> LoadedSubject:
         """Open a model in its role, and take its fingerprint."""
@@ -136,6 +140,7 @@ class CausalLM:
         return {
             "answers": self._answers,
             "variants": self._variants,
+            "gradients": self._gradients,
             "completions": self._completions,
             "patching": self._patching,
         }
@@ -189,6 +194,24 @@ class CausalLM:
 
         places = [(variant.example, variant.is_wrong) for variant in split.variants]
         return Task((subject.fingerprint, examples, places), len(examples), compute, cost=_tokens(examples))
+
+    def _gradients(
+        self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task | None:
+        try:
+            check_gradients(subject.view, split.examples[0])
+        except NoGradientsError as error:
+            self._without_gradients[str(subject.key)] = str(error).removesuffix(".")
+            return None
+
+        def compute(items: Sequence[int]) -> Iterable[pa.Table]:
+            label = f"gradients {split.name} {subject.key}"
+            return gradient_tables(
+                subject.view, split.examples, items=items, progress=self.config.progress, label=label
+            )
+
+        cost = 3 * _tokens(split.examples)  # backward is twice forward
+        return Task((subject.fingerprint, split.examples), len(split), compute, cost=cost)
 
     def _completions(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
@@ -275,6 +298,7 @@ class CausalLM:
             for split in self._splits.values()
             if split.clusters.max() + 1 < len(split)
         ]
+        found += [f"The {who} has no gradients: {why}." for who, why in self._without_gradients.items()]
         return found + self._layers.notes(self.features)
 
 

@@ -14,6 +14,7 @@ from hf_unlearn.audit.metrics.fade import Fade
 from hf_unlearn.audit.metrics.forget_retain_asymmetry import ForgetRetainAsymmetry
 from hf_unlearn.audit.metrics.logit_lens_erasure import LogitLensErasure
 from hf_unlearn.audit.metrics.mean_pca_distance import MeanPCADistance
+from hf_unlearn.audit.metrics.membership_gradient_norm import MembershipGradientNorm
 from hf_unlearn.audit.metrics.membership_loss import MembershipLoss
 from hf_unlearn.audit.metrics.membership_min_k import MembershipMinK
 from hf_unlearn.audit.metrics.membership_min_k_plus_plus import MembershipMinKPlusPlus
@@ -46,6 +47,7 @@ METRICS: dict[str, type[BaseMetric]] = {
     "membership_min_k": MembershipMinK,
     "membership_zlib": MembershipZlib,
     "membership_reference": MembershipReference,
+    "membership_gradient_norm": MembershipGradientNorm,
     "privleak": PrivLeak,
     "progress": Progress,
     "directional_agreement": DirectionalAgreement,

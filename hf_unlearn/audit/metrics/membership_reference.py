@@ -18,7 +18,7 @@ class MembershipReference(MembershipMetric):
         "membership_reference",
         "membership AUC by comparison with the reference",
         "AUC of the mean token log-probability over the reference's, forget against holdout",
-        Citation("Carlini et al. 2021", "2012.07805", "the reference is the retrained model, not a smaller one"),
+        Citation("Watson et al. 2022", "2111.08440", "calibrated by the retrained model"),
         compares=True,
     )
 
