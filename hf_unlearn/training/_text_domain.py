@@ -85,7 +85,7 @@ class TextsInTraining(CausalLM):
         assert config.max_new_tokens is not None
         self.sampling = Sampling(config.num_samples, config.max_new_tokens, config.seed)
         self.features = FeatureSettings(batch_size=config.batch_size, seed=config.seed)
-        self._readers, self._described = {}, {}
+        self._readers, self._described, self._without_gradients = {}, {}, {}
 
     def given(self, role: str) -> Any:
         """The model of a role; the candidate is what the Trainer has now."""

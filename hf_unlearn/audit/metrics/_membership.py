@@ -28,7 +28,7 @@ def membership_spec(
     compares: bool = False,
 ) -> MetricSpec:
     """The spec of an attack's AUC."""
-    same = "0.5 where the reference is itself no member of anything" if compares else ""
+    same = "0.5, give or take the noise of retraining" if compares else ""
     return MetricSpec(
         name=name,
         title=title,
