@@ -73,6 +73,11 @@ from hf_unlearn.functional._representation import pca_shift as pca_shift
 from hf_unlearn.functional._representation import pca_similarity as pca_similarity
 from hf_unlearn.functional._representation import representation_forgetting as representation_forgetting
 from hf_unlearn.functional._representation import representation_unlearning_score as representation_unlearning_score
+from hf_unlearn.functional._rouge import Rouge as Rouge
+from hf_unlearn.functional._rouge import common_subsequence as common_subsequence
+from hf_unlearn.functional._rouge import rouge_1 as rouge_1
+from hf_unlearn.functional._rouge import rouge_l as rouge_l
+from hf_unlearn.functional._rouge import words as words
 from hf_unlearn.functional._tofu import AGGREGATIONS as AGGREGATIONS
 from hf_unlearn.functional._tofu import ForgetQuality as ForgetQuality
 from hf_unlearn.functional._tofu import forget_quality as forget_quality

@@ -20,6 +20,7 @@ from hf_unlearn.inference._fingerprint import weights_fingerprint as weights_fin
 from hf_unlearn.inference._gradients import NoGradientsError as NoGradientsError
 from hf_unlearn.inference._gradients import check_gradients as check_gradients
 from hf_unlearn.inference._gradients import gradient_tables as gradient_tables
+from hf_unlearn.inference._greedy import greedy_tables as greedy_tables
 from hf_unlearn.inference._hidden import HiddenReader as HiddenReader
 from hf_unlearn.inference._hidden import NoHiddenStatesError as NoHiddenStatesError
 from hf_unlearn.inference._loading import LoadedModel as LoadedModel

@@ -73,14 +73,13 @@ class TextsInTraining(CausalLM):
         )
         check_comparable(everyone)
         self.views = _told_apart(self.models, trainer.model)
-        self.stops: tuple[int, ...] = ()
+        opened: dict[str, ModelLike] = {IN_TRAINING: trainer.model}
         if "reference" in self.views:
             reference = open_view(self.views["reference"])
             self.views["reference"] = reference
             _refuse_trained(reference.model, trainer.model)
-            self.stops = common_stop_token_ids(
-                {**self.models, "reference": reference.model, IN_TRAINING: trainer.model}, tokenizer
-            )
+            opened["reference"] = reference.model
+        self.stops = common_stop_token_ids({**self.models, **opened}, tokenizer)
         self._layers = LayerFacts(config.space, check_layers(everyone, None))
         assert config.max_new_tokens is not None
         self.sampling = Sampling(config.num_samples, config.max_new_tokens, config.seed)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from hf_unlearn.audit._contracts import Reading, SubjectKey, Task
 from hf_unlearn.audit._evidence import EvidenceStore
 from hf_unlearn.audit._provenance import describe_model, notes_on_equals
 from hf_unlearn.audit._subjects import LoadedSubject, common_stop_token_ids, common_tokenizer, open_subject
+from hf_unlearn.audit.domains._generation_reading import Decoder, OwnGenerator, generation_task
 from hf_unlearn.audit.domains._layers import LayerFacts, check_layers
 from hf_unlearn.audit.domains._prompt_format import other_format
 from hf_unlearn.audit.domains._text_splits import Split, load_splits, longest_answer
@@ -55,7 +57,9 @@ class CausalLM:
     """
 
     name = "causal_lm"
-    versions: Mapping[str, int] = {"answers": 1, "variants": 1, "gradients": 1, "completions": 1, "patching": 1}
+    versions: Mapping[str, int] = dict.fromkeys(
+        ("answers", "variants", "generations", "gradients", "completions", "patching"), 1
+    )
 
     def __init__(
         self,
@@ -141,6 +145,7 @@ class CausalLM:
             "answers": self._answers,
             "variants": self._variants,
             "gradients": self._gradients,
+            "generations": self._generations,
             "completions": self._completions,
             "patching": self._patching,
         }
@@ -212,6 +217,17 @@ class CausalLM:
 
         cost = 3 * _tokens(split.examples)  # backward is twice forward
         return Task((subject.fingerprint, split.examples), len(split), compute, cost=cost)
+
+    def _generations(
+        self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task:
+        own = OwnGenerator(self.config.batch_size, self.config.progress)
+        longest = self.sampling.max_new_tokens
+        return generation_task(subject, split, own, self._decoder, max_new_tokens=longest, stops=self.stops)
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        return Decoder(self.tokenizer)
 
     def _completions(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]

@@ -30,6 +30,7 @@ from hf_unlearn.audit.metrics.progress import Progress
 from hf_unlearn.audit.metrics.representation_unlearning_score import RepresentationUnlearningScore
 from hf_unlearn.audit.metrics.residual_concentration import ResidualConcentration
 from hf_unlearn.audit.metrics.residual_ratio import ResidualRatio
+from hf_unlearn.audit.metrics.rouge_l import RougeL
 from hf_unlearn.audit.metrics.truth_ratio import TruthRatio
 from hf_unlearn.audit.metrics.unlearning_depth_score import UnlearningDepthScore
 
@@ -49,6 +50,7 @@ METRICS: dict[str, type[BaseMetric]] = {
     "membership_reference": MembershipReference,
     "membership_gradient_norm": MembershipGradientNorm,
     "privleak": PrivLeak,
+    "rouge_l": RougeL,
     "progress": Progress,
     "directional_agreement": DirectionalAgreement,
     "off_direction": OffDirection,

@@ -1,0 +1,154 @@
+"""What models answer greedily to the prompts of a set: tokens, text, and whether the answer was cut. One seam for whatever generates the tokens."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
+
+from hf_unlearn.audit._contracts import Task
+from hf_unlearn.audit._subjects import LoadedSubject
+from hf_unlearn.audit.domains._text_splits import Split
+from hf_unlearn.inference import View, check_room, greedy_tables
+
+
+class Generator(Protocol):
+    """Completes prompts greedily. `generator_name` is part of every evidence key: another one may round, and then answer, otherwise."""
+
+    @property
+    def generator_name(self) -> str:
+        """ "transformers", …."""
+        ...
+
+    def __call__(
+        self,
+        view: View,
+        prompts: Sequence[Sequence[int]],
+        *,
+        items: Sequence[int],
+        max_new_tokens: int,
+        stop_token_ids: Sequence[int],
+        label: str,
+    ) -> Iterator[pa.Table]:
+        """Tables of `inference.greedy_tables`: together every item once, on every process.
+
+        Args:
+            view: The model in its role.
+            prompts: Token ids of all prompts of a set; equal ones have equal answers.
+            items: Which to complete, by number.
+            max_new_tokens: Where an answer is cut.
+            stop_token_ids: Tokens that end an answer; the one that did is kept.
+            label: For progress bars.
+        """
+        ...
+
+
+class OwnGenerator:
+    """The models' own `generate`.
+
+    Args:
+        batch_size: Rows at a time.
+        progress: Whether to show progress bars.
+    """
+
+    generator_name = "transformers"
+
+    def __init__(self, batch_size: int, progress: bool):
+        self.batch_size, self.progress = batch_size, progress
+
+    def __call__(
+        self,
+        view: View,
+        prompts: Sequence[Sequence[int]],
+        *,
+        items: Sequence[int],
+        max_new_tokens: int,
+        stop_token_ids: Sequence[int],
+        label: str,
+    ) -> Iterator[pa.Table]:
+        """As `inference.greedy_tables`."""
+        return greedy_tables(
+            view,
+            prompts,
+            items=items,
+            max_new_tokens=max_new_tokens,
+            stop_token_ids=stop_token_ids,
+            batch_size=self.batch_size,
+            progress=self.progress,
+            label=label,
+        )
+
+
+class Decoder:
+    """Tokens to text, special tokens left out.
+
+    Args:
+        tokenizer: Of the models; None where there is none, and then no text.
+
+    Attributes:
+        fingerprint: Of what turns tokens into text: kept text is that of one tokenizer.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase | None):
+        self.tokenizer = tokenizer
+        self.fingerprint = "" if tokenizer is None else _decoding(tokenizer)
+
+    def with_text(self, table: pa.Table) -> pa.Table:
+        """With a column `text`, where there is a tokenizer."""
+        if self.tokenizer is None:
+            return table
+        texts = self.tokenizer.batch_decode(table.column("tokens").to_pylist(), skip_special_tokens=True)
+        return table.append_column("text", pa.array(texts, pa.string()))
+
+
+def generation_task(
+    subject: LoadedSubject,
+    split: Split,
+    generator: Generator,
+    decoder: Decoder,
+    *,
+    max_new_tokens: int,
+    stops: Sequence[int],
+) -> Task:
+    """Rows `item`, `tokens`, `truncated` and `text` (special tokens left out), one for each example of the set.
+
+    Args:
+        subject: Who answers.
+        split: The set.
+        generator: What generates the tokens.
+        decoder: What turns them into text.
+        max_new_tokens: Where an answer is cut.
+        stops: Tokens that end one.
+
+    Raises:
+        ValueError: A prompt leaves no room for an answer.
+    """
+    check_room(subject.model, split.prompts, max_new_tokens)
+
+    def compute(items: Sequence[int]) -> Iterable[pa.Table]:
+        tables = generator(
+            subject.view,
+            split.prompts,
+            items=items,
+            max_new_tokens=max_new_tokens,
+            stop_token_ids=stops,
+            label=f"greedy answers {split.name} {subject.key}",
+        )
+        return map(decoder.with_text, tables)
+
+    key = (subject.fingerprint, split.prompts, max_new_tokens, stops, generator.generator_name, decoder.fingerprint)
+    distinct = set(split.prompts)
+    return Task(key, len(split), compute, cost=sum(map(len, distinct)) + len(distinct) * max_new_tokens)
+
+
+def _decoding(tokenizer: PreTrainedTokenizerBase) -> str:
+    decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
+    parts = [
+        type(tokenizer).__name__,
+        sorted(tokenizer.get_vocab().items()),
+        sorted(tokenizer.all_special_ids),
+        "" if decoder is None else decoder.__getstate__().decode(),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:20]

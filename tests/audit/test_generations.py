@@ -1,0 +1,165 @@
+"""Greedy answers as evidence, and the metrics of them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from datasets import Dataset
+from made_rows import generated
+from small_audits import arguments
+
+from hf_unlearn.audit import METRICS, audit
+from hf_unlearn.audit._contracts import Undefined
+from hf_unlearn.audit.domains import _generation_reading
+from hf_unlearn.audit.domains._text_splits import Split
+from hf_unlearn.audit.metrics._generations import rouge_l_recall_per_example
+from hf_unlearn.data import Pocket, load_pocket
+from hf_unlearn.functional import Bootstrap, rouge_l
+
+
+@pytest.fixture
+def labels(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was generated, and by whom."""
+    found: list[str] = []
+    real = _generation_reading.greedy_tables
+    monkeypatch.setattr(
+        _generation_reading, "greedy_tables", lambda *a, label, **o: found.append(label) or real(*a, label=label, **o)
+    )
+    return found
+
+
+@pytest.fixture(scope="module")
+def pocket() -> Pocket:
+    return load_pocket("nano")
+
+
+def test_an_audit_of_pocket(pocket: Pocket) -> None:
+    """The original knows the forget answers by heart, the reference does not, and both know what is to stay."""
+    report = audit(
+        pocket.original(),
+        reference=pocket.reference(),
+        original=pocket.original(),
+        processing_class=pocket.tokenizer,
+        forget=pocket.forget_request,
+        retain=pocket.retain,
+        metrics="rouge_l",
+        max_examples=24,
+        progress=False,
+    )
+    forget, retain = report.metrics["rouge_l/forget"], report.metrics["rouge_l/retain"]
+    assert forget.value == forget.start > forget.others["reference"] + 0.3
+    assert retain.value > 0.9 and retain.others["reference"] > 0.9
+    assert forget.details["truncated"] == forget.details["empty"] == 0 and forget.details["rouge_1"] >= forget.value
+    assert report.provenance.readings["generations"] == 1
+
+
+def test_kept_answers_are_not_generated_again(tmp_path: Path, labels: list[str]) -> None:
+    given = arguments(metrics=["rouge_l"])
+    first = audit(**given, output_dir=tmp_path)
+    assert len(labels) == 4 * 3
+    labels.clear()
+    again = audit(**{**given, "batch_size": 2}, output_dir=tmp_path)
+    assert not labels and again.metrics == first.metrics
+    longer = audit(**{**given, "max_new_tokens": 6}, output_dir=tmp_path)
+    assert len(labels) == 4 * 3 and longer.metrics != first.metrics
+    other = arguments(metrics=["rouge_l"])["processing_class"]
+    other.add_special_tokens({"additional_special_tokens": ["w7"]})
+    labels.clear()
+    audit(**{**given, "processing_class": other}, output_dir=tmp_path)
+    assert len(labels) == 4 * 3, "another tokenizer, another text"
+
+
+def value(rows: Any, name: str = "rouge_l", **settings: Any) -> float:
+    return METRICS[name].from_settings(settings)(rows, Bootstrap()).value
+
+
+def test_rouge_l_is_the_mean_of_recalls_over_clusters() -> None:
+    """4 of 4, 1 of 2 and 0 of 1 words: mean 0.5; the first two are of one person."""
+    rows = generated(
+        ["the cat sat down", "in Rome", "Oslo"], ["The cat sat down!", "born in Paris", ""], clusters=[0, 0, 1]
+    )
+    estimate = METRICS["rouge_l"]()(rows, Bootstrap())
+    assert estimate.value == 0.5 and len(estimate.influence) == 2
+    assert METRICS["rouge_l"]().details(rows, Bootstrap()) == {"rouge_1": 0.5, "truncated": 0.0, "empty": 1 / 3}
+
+
+def test_true_answers_without_words_are_left_out_and_said() -> None:
+    rows = generated(["…", "Oslo"], ["…", "Oslo"])
+    metric = METRICS["rouge_l"]()
+    assert value(rows) == 1.0 and metric.count(rows) == 1
+    assert metric.notes(rows) == [
+        "ROUGE-L recall of the greedy answer: 1 of 2 forget examples have no value: they lack a word in the true answer."
+    ]
+    assert value(generated(["…", "Oslo"], ["…", "Oslo"], compatible=True)) == 0.5
+    with pytest.raises(Undefined, match="no example has a word in the true answer"):
+        value(generated(["…", ""], ["a", "b"]))
+
+
+def test_answers_in_other_scripts_do_not_become_nothing() -> None:
+    truths = ["Она родилась в Киеве.", "她出生在北京"]
+    assert value(generated(truths, truths)) == 1.0
+    assert value(generated(truths, truths, compatible=True)) == 0.0
+
+
+def test_empty_identical_and_special_answers() -> None:
+    truths = ["a b", "a c", "d e"]
+    assert value(generated(truths, ["", "", ""])) == 0.0
+    assert value(generated(truths, ["a b", "a b", "a b"])) == 0.5
+    assert value(generated(truths, [" \n", "\u200b", "…"])) == 0.0
+
+
+def test_recall_per_example_is_there_for_others() -> None:
+    rows = generated(["a b", "", "c"], ["a", "x", "c"])
+    assert rouge_l_recall_per_example(rows).tolist()[::2] == [0.5, 1.0]
+    assert np.isnan(rouge_l_recall_per_example(rows)[1])
+
+
+def test_without_text_there_is_no_value() -> None:
+    rows = generated(["a"], ["a"])
+    place = next(iter(rows.evidence.tables))
+    rows.evidence.tables[place] = rows.evidence.tables[place].drop_columns(["text"])
+    with pytest.raises(Undefined, match="has no 'text'"):
+        value(rows)
+    rows.evidence.tables.clear()
+    with pytest.raises(Undefined, match="there is no reading 'generations'"):
+        value(rows)
+
+
+def test_long_answers() -> None:
+    generator = np.random.default_rng(0)
+    long = " ".join(f"w{number}" for number in generator.integers(0, 99, 30_000))
+    assert len(long) > 80_000
+    assert value(generated([long, long], [long, ""])) == 0.5
+
+
+class Parrot:
+    """Another generator: says the prompt again."""
+
+    generator_name = "parrot"
+
+    def __call__(self, view, prompts, *, items, max_new_tokens, stop_token_ids, label):
+        said = [prompts[item][:max_new_tokens] for item in items]
+        tokens = pa.array(said, pa.list_(pa.int32()))
+        yield pa.table({"item": pa.array(items, pa.int64()), "tokens": tokens, "truncated": [True] * len(items)})
+
+
+def test_another_generator_has_evidence_of_its_own(pocket: Pocket) -> None:
+    split = Split("forget", Dataset.from_list([{}] * 2), 2, [{}, {}], ((5, 6), (7,)))
+    subject = SimpleNamespace(model=pocket.original(), view=None, fingerprint="x", key="candidate")
+    decoder = _generation_reading.Decoder(pocket.tokenizer)
+    parrot, own = (
+        _generation_reading.generation_task(subject, split, generator, decoder, max_new_tokens=1, stops=(2,))
+        for generator in (Parrot(), _generation_reading.OwnGenerator(2, False))
+    )
+    assert parrot.key != own.key and parrot.cost == own.cost == 3 + 2
+    table = pa.concat_tables(list(parrot.compute([0, 1])))
+    assert table["tokens"].to_pylist() == [[5], [7]]
+    assert table["text"].to_pylist() == [pocket.tokenizer.decode([5]), pocket.tokenizer.decode([7])]
+
+
+def test_rouge_is_what_functional_says(pocket: Pocket) -> None:
+    truth, said = "Skagway was the place", "the place was Skagway"
+    assert value(generated([truth], [said])) == rouge_l(truth, said).recall
