@@ -14,6 +14,7 @@ from transformers import DynamicCache, PreTrainedModel
 from hf_unlearn.inference._batching import asked_for, batches, chosen_items, copies, group_equal
 from hf_unlearn.inference._drawing import LEG, Greedy, Growing
 from hf_unlearn.inference._generation import guard, neutralise, pads_well
+from hf_unlearn.inference._memory import halves
 from hf_unlearn.inference._models import base_model, undisturbed
 from hf_unlearn.inference._prefix import can_drop_rows, left_padded, takes_dynamic_cache
 from hf_unlearn.inference._prompts import check_room, default_stop_token_ids, encode_prompts
@@ -84,6 +85,7 @@ def greedy_tables(
             lambda rows: _complete(view, [distinct[row] for row in rows], rule),
             models=[view.model],
             tokens=lambda rows: sum(len(distinct[row]) + max_new_tokens for row in rows),
+            split=halves,
             label=label,
             progress=progress,
         )

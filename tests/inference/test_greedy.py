@@ -154,3 +154,17 @@ def test_numbers_that_are_none_are_named():
 def test_bad_input_is_refused(prompts: list, options: dict, words: str):
     with pytest.raises(ValueError, match=words):
         answers(tiny_llama(), prompts, **options)
+
+
+def test_a_batch_that_does_not_fit_is_read_in_halves(monkeypatch: pytest.MonkeyPatch):
+    model = tiny_llama()
+    whole = answers(model)
+    real = type(model).generate
+
+    def small(self, **inputs):
+        if len(inputs["input_ids"]) > 1:
+            raise torch.OutOfMemoryError("too much")
+        return real(self, **inputs)
+
+    monkeypatch.setattr(type(model), "generate", small)
+    assert answers(model) == whole
