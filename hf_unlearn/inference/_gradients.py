@@ -13,7 +13,7 @@ from hf_unlearn.functional import IGNORE_INDEX, flat_token_log_probs
 from hf_unlearn.inference._batching import Example, chosen_items, copies, group_equal, right_padded, unpadded
 from hf_unlearn.inference._logits import passes
 from hf_unlearn.inference._memory import is_out_of_memory
-from hf_unlearn.inference._models import base_model, context_length, rope_switch, undisturbed
+from hf_unlearn.inference._models import base_model, context_length, in_pieces, rope_switch, undisturbed
 from hf_unlearn.inference._rounds import rounds
 from hf_unlearn.inference._views import View, Viewable, open_view
 
@@ -97,9 +97,15 @@ def check_gradients(model: Viewable, example: Example) -> None:
         example: `input_ids` and `labels`.
 
     Raises:
-        NoGradientsError: No weight is stored as floating-point numbers, none has a gradient, or a layer cannot be derived; says which.
+        NoGradientsError: No weight is stored as floating-point numbers, none has a gradient, a layer cannot be derived, or processes hold
+            pieces of the weights; says which.
     """
     view = open_view(model)
+    if in_pieces(view.model):
+        raise NoGradientsError(
+            f"processes hold pieces of the weights of {type(view.model).__name__} (FSDP, ZeRO-3), and each answer is read by one of them. "
+            "Audit the saved model."
+        )
     try:
         with undisturbed(view.model):
             _norms(view, example)

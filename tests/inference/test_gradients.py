@@ -152,6 +152,13 @@ def test_a_layer_that_cannot_be_derived_is_named():
         check_gradients(model, EXAMPLES[0])
 
 
+def test_weights_in_pieces_are_refused():
+    model = world.build("llama")
+    model.lm_head.weight.ds_id = 0
+    with pytest.raises(NoGradientsError, match="processes hold pieces of the weights"):
+        check_gradients(model, EXAMPLES[0])
+
+
 @pytest.mark.parametrize(
     ("examples", "options", "words"),
     [

@@ -17,6 +17,7 @@ from hf_unlearn.inference import (
     _rounds,
     answer_tables,
     cross_score,
+    gradient_tables,
     patching_tables,
     sample_completions,
     sample_tables,
@@ -37,6 +38,7 @@ def measure_tables(path: Path, models: dict, prompts: list, completions) -> None
         "samples": sample_tables(pair[0], prompts, num_samples=2, max_new_tokens=6, stop_token_ids=[2], **options),
         "scores": score_tables(completions, sampled_from="reference", models=models, **options),
         "patching": patching_tables(*pair, examples, **options),
+        "gradients": gradient_tables(pair[0], examples, progress=False),
     }
     tables = {name: list(parts) for name, parts in found.items()}
     counts = {name: len(parts) for name, parts in tables.items()}

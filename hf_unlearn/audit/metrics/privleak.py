@@ -13,7 +13,7 @@ class PrivLeak(MembershipMetric):
     """100 · ((1 − AUC) − (1 − AUC_retrain)) / (1 − AUC_retrain) of Min-40%, forget against holdout, per cent, at least −100.
 
     −100 = forget texts are always told from unseen ones, 0 = as after retraining, above 0 = they look less like training data than after
-    retraining.
+    retraining. With `compatible=True` the last token of each answer is left out, as open-unlearning does and MUSE does not.
     """
 
     spec = MetricSpec(
