@@ -60,6 +60,9 @@ from hf_unlearn.functional._moments import RESOLUTION as RESOLUTION
 from hf_unlearn.functional._moments import PairedMoments as PairedMoments
 from hf_unlearn.functional._moments import in_their_span as in_their_span
 from hf_unlearn.functional._moments import resolution_of as resolution_of
+from hf_unlearn.functional._muse import answer_alone as answer_alone
+from hf_unlearn.functional._muse import knowledge_memorization as knowledge_memorization
+from hf_unlearn.functional._muse import verbatim_memorization as verbatim_memorization
 from hf_unlearn.functional._prior_knowledge import PriorKnowledge as PriorKnowledge
 from hf_unlearn.functional._prior_knowledge import better_format as better_format
 from hf_unlearn.functional._prior_knowledge import prior_knowledge as prior_knowledge

@@ -49,6 +49,7 @@ def generated(
                 "tokens": pa.array(tokens or [[1]] * len(truths), pa.list_(pa.int32())),
                 "truncated": truncated or [False] * len(truths),
                 "text": pa.array(texts, pa.string()),
+                "truth": pa.array(truths, pa.string()),
             }
         )
     return Rows(evidence, SubjectKey("candidate"), split)

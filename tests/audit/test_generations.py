@@ -147,7 +147,8 @@ class Parrot:
 
 
 def test_another_generator_has_evidence_of_its_own(pocket: Pocket) -> None:
-    split = Split("forget", Dataset.from_list([{}] * 2), 2, [{}, {}], ((5, 6), (7,)))
+    labels = [{"labels": [-100, 8, 9]}, {"labels": [-100, 9]}]
+    split = Split("forget", Dataset.from_list([{}] * 2), 2, labels, ((5, 6), (7,)), answer_texts=("two", "one"))
     subject = SimpleNamespace(model=pocket.original(), view=None, fingerprint="x", key="candidate")
     decoder = _generation_reading.Decoder(pocket.tokenizer)
     parrot, own = (
@@ -158,8 +159,38 @@ def test_another_generator_has_evidence_of_its_own(pocket: Pocket) -> None:
     table = pa.concat_tables(list(parrot.compute([0, 1])))
     assert table["tokens"].to_pylist() == [[5], [7]]
     assert table["text"].to_pylist() == [pocket.tokenizer.decode([5]), pocket.tokenizer.decode([7])]
+    assert table["truth"].to_pylist() == [pocket.tokenizer.decode([8]), "one"], "cut where answers are, else as given"
 
 
 def test_rouge_is_what_functional_says(pocket: Pocket) -> None:
     truth, said = "Skagway was the place", "the place was Skagway"
     assert value(generated([truth], [said])) == rouge_l(truth, said).recall
+
+
+def test_verbatim_memorization_balances_recall_and_precision() -> None:
+    """Recall 2/4 and precision 2/2: 2/3; equal texts: 1."""
+    truths = ["the cat sat down", "in Rome"]
+    assert value(generated(truths, ["the cat", "in Rome"]), "verbatim_memorization") == pytest.approx((2 / 3 + 1) / 2)
+    assert value(generated(truths, truths), "verbatim_memorization") == 1.0
+    assert value(generated(truths, ["", ""]), "verbatim_memorization") == 0.0
+
+
+def test_verbatim_memorization_compares_with_what_could_be_said() -> None:
+    rows = generated(["one two three four"], ["one two"], truncated=[True])
+    place, table = next(iter(rows.evidence.tables.items()))
+    rows.evidence.tables[place] = table.drop_columns(["truth"]).append_column("truth", pa.array(["one two"]))
+    assert value(rows, "verbatim_memorization") == 1.0
+    assert value(rows, "rouge_l") == 0.5
+
+
+def test_knowledge_memorization_reads_the_answer_alone() -> None:
+    said = [" Oslo\n\nQuestion: x", "Oslo\nQuestion: Oslo", "Oslo Question: Oslo", "Oslo or Rome"]
+    metric = METRICS["knowledge_memorization"]()
+    assert metric.values(generated(["Oslo"] * 4, said)).tolist() == pytest.approx([1, 1, 1, 0.5])
+
+
+def test_compatible_memorization_is_stemmed() -> None:
+    """As open-unlearning; the benchmark's own code does not stem."""
+    for name in ("verbatim_memorization", "knowledge_memorization"):
+        assert value(generated(["running cats"], ["runs cat"]), name) == 0.0
+        assert value(generated(["running cats"], ["runs cat"], compatible=True), name) == 1.0

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_unlearn.audit._contracts import Task
 from hf_unlearn.audit._subjects import LoadedSubject
 from hf_unlearn.audit.domains._text_splits import Split
+from hf_unlearn.functional import IGNORE_INDEX
 from hf_unlearn.inference import View, check_room, greedy_tables
 
 
@@ -99,8 +100,23 @@ class Decoder:
         """With a column `text`, where there is a tokenizer."""
         if self.tokenizer is None:
             return table
-        texts = self.tokenizer.batch_decode(table.column("tokens").to_pylist(), skip_special_tokens=True)
-        return table.append_column("text", pa.array(texts, pa.string()))
+        return table.append_column("text", pa.array(self.texts(table.column("tokens").to_pylist()), pa.string()))
+
+    def texts(self, tokens: Sequence[Sequence[int]]) -> list[str]:
+        """Of each list of tokens; needs a tokenizer."""
+        assert self.tokenizer is not None
+        return self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+
+    def beginnings(self, split: Split, max_new_tokens: int) -> list[str] | None:
+        """The true answers, cut at as many tokens as may be generated; None where they are no text."""
+        if self.tokenizer is None or split.answer_texts is None:
+            return None
+        answers = [[label for label in row["labels"] if label != IGNORE_INDEX] for row in split.examples]
+        cut = self.texts([answer[:max_new_tokens] for answer in answers])
+        return [
+            whole if len(answer) <= max_new_tokens else beginning
+            for whole, answer, beginning in zip(split.answer_texts, answers, cut, strict=True)
+        ]
 
 
 def generation_task(
@@ -112,7 +128,8 @@ def generation_task(
     max_new_tokens: int,
     stops: Sequence[int],
 ) -> Task:
-    """Rows `item`, `tokens`, `truncated` and `text` (special tokens left out), one for each example of the set.
+    """One row for each example of the set: `item`, `tokens`, `truncated`, `text` (special tokens left out), and `truth`, the true answer cut
+    at as many tokens as may be generated.
 
     Args:
         subject: Who answers.
@@ -126,6 +143,7 @@ def generation_task(
         ValueError: A prompt leaves no room for an answer.
     """
     check_room(subject.model, split.prompts, max_new_tokens)
+    truths = decoder.beginnings(split, max_new_tokens)
 
     def compute(items: Sequence[int]) -> Iterable[pa.Table]:
         tables = generator(
@@ -136,9 +154,17 @@ def generation_task(
             stop_token_ids=stops,
             label=f"greedy answers {split.name} {subject.key}",
         )
-        return map(decoder.with_text, tables)
+        for table in map(decoder.with_text, tables):
+            if truths is None:
+                yield table
+            else:
+                mine = [truths[item] for item in table.column("item").to_pylist()]
+                yield table.append_column("truth", pa.array(mine, pa.string()))
 
-    key = (subject.fingerprint, split.prompts, max_new_tokens, stops, generator.generator_name, decoder.fingerprint)
+    key = (
+        *(subject.fingerprint, split.prompts, truths, max_new_tokens, stops),
+        *(generator.generator_name, decoder.fingerprint),
+    )
     distinct = set(split.prompts)
     return Task(key, len(split), compute, cost=sum(map(len, distinct)) + len(distinct) * max_new_tokens)
 

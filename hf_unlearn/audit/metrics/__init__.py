@@ -12,6 +12,7 @@ from hf_unlearn.audit.metrics.exposure import Exposure
 from hf_unlearn.audit.metrics.extraction_strength import ExtractionStrength
 from hf_unlearn.audit.metrics.fade import Fade
 from hf_unlearn.audit.metrics.forget_retain_asymmetry import ForgetRetainAsymmetry
+from hf_unlearn.audit.metrics.knowledge_memorization import KnowledgeMemorization
 from hf_unlearn.audit.metrics.logit_lens_erasure import LogitLensErasure
 from hf_unlearn.audit.metrics.mean_pca_distance import MeanPCADistance
 from hf_unlearn.audit.metrics.membership_gradient_norm import MembershipGradientNorm
@@ -33,6 +34,7 @@ from hf_unlearn.audit.metrics.residual_ratio import ResidualRatio
 from hf_unlearn.audit.metrics.rouge_l import RougeL
 from hf_unlearn.audit.metrics.truth_ratio import TruthRatio
 from hf_unlearn.audit.metrics.unlearning_depth_score import UnlearningDepthScore
+from hf_unlearn.audit.metrics.verbatim_memorization import VerbatimMemorization
 
 
 METRICS: dict[str, type[BaseMetric]] = {
@@ -51,6 +53,8 @@ METRICS: dict[str, type[BaseMetric]] = {
     "membership_gradient_norm": MembershipGradientNorm,
     "privleak": PrivLeak,
     "rouge_l": RougeL,
+    "verbatim_memorization": VerbatimMemorization,
+    "knowledge_memorization": KnowledgeMemorization,
     "progress": Progress,
     "directional_agreement": DirectionalAgreement,
     "off_direction": OffDirection,

@@ -1,6 +1,6 @@
 """Greedy answers as numbers per example, against the true ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -33,18 +33,21 @@ def rouge_1_recall_per_example(rows: Rows) -> np.ndarray:
     )
 
 
-def per_example(rows: Rows, name: str, compare: Callable[[str, str], float]) -> np.ndarray:
+def per_example(
+    rows: Rows, name: str, compare: Callable[[str, str], float], truths: Sequence[str] | None = None
+) -> np.ndarray:
     """A number for each example's true and greedy answer, shape `(examples,)`.
 
     Args:
         rows: Of the subject.
         name: Under which it is remembered.
         compare: Of the true and the given text.
+        truths: What is true; default: the whole true answers.
     """
 
     def compute() -> np.ndarray:
         known: dict[tuple[str, str], float] = {}
-        pairs = list(zip(rows.texts, generated_texts(rows), strict=True))
+        pairs = list(zip(truths or rows.texts, generated_texts(rows), strict=True))
         for pair in pairs:
             if pair not in known:
                 known[pair] = compare(*pair)
@@ -107,5 +110,10 @@ class GenerationMetric(BaseMetric):
         ]
 
 
+def or_nan(value: float | None) -> float:
+    """As numbers go into arrays: NaN where there is none."""
+    return float("nan") if value is None else value
+
+
 def _recall(found: Rouge | None) -> float:
-    return float("nan") if found is None else found.recall
+    return or_nan(None if found is None else found.recall)

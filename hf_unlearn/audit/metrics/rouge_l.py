@@ -33,6 +33,7 @@ class RougeL(GenerationMetric):
             "TOFU; Lin 2004", "2401.06121", "words of every script count; compatible=True: ASCII letters only"
         ),
         standard=False,
+        options=("max_new_tokens", "compatible"),
         without_knowledge="Not 0: words of the question and the form of an answer come by themselves. The retrained model published with TOFU "
         "scores 0.41.",
         does_not_show="Whether the facts are right: a wrong name costs one word, a right answer in other words costs most of them. Nor what sampling, "
