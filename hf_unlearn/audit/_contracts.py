@@ -50,11 +50,13 @@ class Reading:
         name: As the domain knows it: "answers", "completions", "patching", ….
         parts: What is wanted beside the rest of it, for example "features" of "answers"; needs are united part by part.
         split: Where it is taken, if not on the metric's own split ("holdout" for a probe).
+        optional: Whether the metric can do without it: it is taken where that set was given.
     """
 
     name: str
     parts: frozenset[str] = frozenset()
     split: str | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True)

@@ -126,9 +126,12 @@ def united_needs(metrics: Collection[BaseMetric], splits: Mapping[str, Any]) -> 
     for metric in metrics:
         for name, split in splits.items():
             wanted = [(need.split or name, need) for need in metric.spec.needs]
-            if not is_measured(metric.spec, split) or any(place not in splits for place, _ in wanted):
+            missing = [need for place, need in wanted if place not in splits]
+            if not is_measured(metric.spec, split) or not all(need.optional for need in missing):
                 continue
             for place, need in wanted:
+                if place not in splits:
+                    continue
                 known = found.get((need.name, place))
                 parts = need.parts | (known.parts if known else frozenset())
                 found[need.name, place] = Reading(need.name, parts)

@@ -10,6 +10,7 @@ from hf_unlearn.functional._combining import average as average
 from hf_unlearn.functional._combining import function_of as function_of
 from hf_unlearn.functional._combining import harmonic_mean as harmonic_mean
 from hf_unlearn.functional._combining import independent as independent
+from hf_unlearn.functional._combining import independent_sets as independent_sets
 from hf_unlearn.functional._comparison import Comparison as Comparison
 from hf_unlearn.functional._comparison import compare as compare
 from hf_unlearn.functional._depth import logit_lens_erasure as logit_lens_erasure

@@ -33,7 +33,8 @@ MAX_NEW_TOKENS = 128
 """No default is longer than this, whatever the answers."""
 CLUSTER_COLUMNS = ("person_id", "subject", "cluster_id")
 """Columns that say which rows are about the same, in the order in which they are looked for."""
-_VARIANT_COLUMNS = {"question", "paraphrased_answer", "perturbed_answer"}
+_VARIANT_COLUMNS = ("question", "perturbed_answer")
+_PARAPHRASED = "paraphrased_answer"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Split:
         texts: Of running text, the one that each example is a chunk of.
         subjects: Of each example, whom or what it is about, by the cluster column; None where there is none.
         cluster_column: That column.
-        variants: Paraphrased and wrong answers, where the columns are.
+        variants: Paraphrased and wrong answers, where the columns are; without paraphrases, where the true answers stand for them, wrong ones alone.
         role: What the set is for: "forget", "retain" or "holdout".
         metrics: Names of those that are measured on it; None = all that are measured on its role.
         prompt_template: How its questions are put, in-context examples included; None = by chat template or `data.QUESTION_TEMPLATE`.
@@ -254,15 +255,17 @@ def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | N
 def _variants(
     dataset: Dataset, tokenizer: PreTrainedTokenizerBase, prompt_template: str | None
 ) -> tuple[Variant, ...]:
-    """Paraphrased and wrong answers of the rows that have both."""
-    if not set(dataset.column_names) >= _VARIANT_COLUMNS:
+    """Paraphrased and wrong answers of the rows that have both; wrong ones alone in a set without any paraphrase."""
+    if not set(dataset.column_names) >= {*_VARIANT_COLUMNS}:
         return ()
+    others = dataset[_PARAPHRASED] if _PARAPHRASED in dataset.column_names else [None] * len(dataset)
     found = []
-    for number, row in enumerate(dataset.select_columns(sorted(_VARIANT_COLUMNS))):
+    for number, (row, other) in enumerate(zip(dataset.select_columns([*_VARIANT_COLUMNS]), others, strict=True)):
         wrong = list(filter(None, row["perturbed_answer"] or ()))
-        if row["paraphrased_answer"] and wrong:
-            found += [(number, False, row["question"], row["paraphrased_answer"])]
-            found += [(number, True, row["question"], text) for text in wrong]
+        if not wrong or (any(others) and not other):
+            continue
+        found += [(number, False, row["question"], other)] if other else []
+        found += [(number, True, row["question"], text) for text in wrong]
     if not found:
         return ()
     rows = Dataset.from_list([{"question": question, "answer": text} for _, _, question, text in found])
