@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn.audit._audit_set import AuditSet, as_set
 from hf_unlearn.audit._contracts import SPLITS
+from hf_unlearn.audit.domains._variants import Variant, load_variants
 from hf_unlearn.data import (
     CHUNK_TOKENS,
     QUESTION_TEMPLATE,
@@ -33,23 +34,6 @@ MAX_NEW_TOKENS = 128
 """No default is longer than this, whatever the answers."""
 CLUSTER_COLUMNS = ("person_id", "subject", "cluster_id")
 """Columns that say which rows are about the same, in the order in which they are looked for."""
-_VARIANT_COLUMNS = ("question", "perturbed_answer")
-_PARAPHRASED = "paraphrased_answer"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Another answer to an example's question.
-
-    Attributes:
-        example: Number of the example.
-        is_wrong: Whether it is a wrong answer; else the true one in other words.
-        tokens: `input_ids` and `labels`.
-    """
-
-    example: int
-    is_wrong: bool
-    tokens: dict[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -156,7 +140,7 @@ def load_splits(
                 examples = tokenize_examples(dataset, tokenizer, prompt_template=template).to_list()
                 prompts = tuple(map(tuple, prompt_token_ids(dataset, tokenizer, prompt_template=template)))
                 subjects = _subjects(dataset, cluster_column)
-                variants = _variants(dataset, tokenizer, template)
+                variants = load_variants(dataset, tokenizer, template)
             split = Split(name, dataset, total, examples, prompts, None, *subjects, variants)
         splits[name] = replace(
             split,
@@ -250,27 +234,6 @@ def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | N
             raise ValueError(f"the cluster column {wanted!r} is empty in some rows.")
         return None, None
     return values, column
-
-
-def _variants(
-    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, prompt_template: str | None
-) -> tuple[Variant, ...]:
-    """Paraphrased and wrong answers of the rows that have both; wrong ones alone in a set without any paraphrase."""
-    if not set(dataset.column_names) >= {*_VARIANT_COLUMNS}:
-        return ()
-    others = dataset[_PARAPHRASED] if _PARAPHRASED in dataset.column_names else [None] * len(dataset)
-    found = []
-    for number, (row, other) in enumerate(zip(dataset.select_columns([*_VARIANT_COLUMNS]), others, strict=True)):
-        wrong = list(filter(None, row["perturbed_answer"] or ()))
-        if not wrong or (any(others) and not other):
-            continue
-        found += [(number, False, row["question"], other)] if other else []
-        found += [(number, True, row["question"], text) for text in wrong]
-    if not found:
-        return ()
-    rows = Dataset.from_list([{"question": question, "answer": text} for _, _, question, text in found])
-    tokens = tokenize_examples(rows, tokenizer, prompt_template=prompt_template).to_list()
-    return tuple(Variant(number, wrong, row) for (number, wrong, _, _), row in zip(found, tokens, strict=True))
 
 
 def _drawn(name: str, total: int, max_examples: int, seed: int) -> list[int]:

@@ -26,6 +26,7 @@ class ExactMemorization(BaseMetric):
         splits=("forget", "retain"),
         needs=(Reading("answers"),),
         citation=Citation("Tirumala et al. 2022", "2205.10770"),
+        options=("compatible",),
         without_knowledge="the reference's own value, well above 0: with the true tokens before them, grammar and common words are guessed",
         does_not_show="Whether the model would begin the answer by itself: each token is asked for after the true ones.",
     )

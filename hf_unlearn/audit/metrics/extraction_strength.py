@@ -26,6 +26,7 @@ class ExtractionStrength(BaseMetric):
         splits=("forget", "retain"),
         needs=(Reading("answers"),),
         citation=Citation("Carlini et al. 2021", "2012.07805", "a model that is never right scores 0, not 1/length"),
+        options=("compatible",),
         without_knowledge="the reference's own value, near 0: only the end of an answer (its full stop) is guessed by chance",
         does_not_show="What sampling or another beginning would bring out; one wrong token near the end hides everything before it.",
     )

@@ -44,6 +44,7 @@ class ForgetQualityMetric(BaseMetric):
         sentence=_sentence,
         requires=("reference",),
         compares=True,
+        options=("compatible",),
         without_knowledge="anything in [0, 1], uniformly: that is what a p-value is where there is nothing to tell",
         does_not_show="That the model has forgotten: few examples tell no two models apart. Answers to the same questions, and of one person, are not "
         "independent, so that the p-value is no error rate: compare it with the floor.",

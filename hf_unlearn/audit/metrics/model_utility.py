@@ -36,6 +36,7 @@ class ModelUtility(BaseMetric):
         better="higher",
         citation=Citation("TOFU", "2401.06121"),
         across=True,
+        options=("compatible",),
         without_knowledge="near 0: one component near 0 is enough",
         does_not_show="Which component was lost, nor what the model can do beside these questions. It is comparable only between models measured on "
         "the same sets with the same components: the details list them.",

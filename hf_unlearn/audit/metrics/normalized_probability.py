@@ -27,6 +27,7 @@ class NormalizedProbability(MeanOverExamples):
         needs=VARIANTS,
         standard=False,
         citation=TOFU,
+        options=("compatible",),
         without_knowledge="1 / number of answers on offer; more where wrong ones can be told by their wording",
         does_not_show="Whether the model would say any of these answers by itself: only their order of likelihood counts. It falls with the number of "
         "wrong answers, so that sets with different numbers are not to be compared.",

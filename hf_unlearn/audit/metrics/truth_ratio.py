@@ -25,6 +25,7 @@ class TruthRatio(TruthRatioMetric):
         splits=("forget", "retain"),
         needs=VARIANTS,
         citation=TOFU,
+        options=("compatible",),
         without_knowledge="the reference's own value, often near 1: wrong answers are about as likely as the paraphrased true one",
         does_not_show="Whether the model says the answer: a model that finds all of them equally unlikely scores like one that never knew. It depends "
         "on how the wrong answers were written, and a few huge ratios can make the mean.",

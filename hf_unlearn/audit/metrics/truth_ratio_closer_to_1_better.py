@@ -20,6 +20,7 @@ class TruthRatioCloserTo1Better(TruthRatioMetric):
         needs=VARIANTS,
         standard=False,
         citation=TOFU,
+        options=("compatible",),
         without_knowledge="below 1, since wrong answers are seldom exactly as likely as the true one: 0.67 of the retrained model published with TOFU (forget10)",
         does_not_show="On which side of 1 a ratio lies: a true answer that is avoided counts as one that is known. 1 is not what retraining gives; "
         "compare with the reference.",

@@ -25,6 +25,7 @@ class TruthRatioProbMean(TruthRatioMetric):
         needs=VARIANTS,
         standard=False,
         citation=Citation("OpenUnlearning", "2506.12618"),
+        options=("compatible",),
         without_knowledge="about 0.5: wrong answers are as likely as the true one",
         does_not_show="Whether the model says the true answer, or anything sensible: a model that gives all texts the same probability scores 0.5.",
     )

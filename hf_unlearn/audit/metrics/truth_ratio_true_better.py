@@ -21,6 +21,7 @@ class TruthRatioTrueBetter(TruthRatioMetric):
         standard=False,
         better="higher",
         citation=TOFU,
+        options=("compatible",),
         without_knowledge="above 0: by chance, and by their wording, some true answers are more likely than wrong ones: 0.24 of the retrained "
         "model published with TOFU, on forget10",
         does_not_show="Whether the model says the true answer. Examples on whose wrong side a model is count as 0, however far.",
