@@ -1,6 +1,7 @@
 """Which metrics and conditions an audit has: by name or as objects; and what the metrics need to be read, united."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hf_unlearn._arguments import known_name
@@ -116,7 +117,7 @@ def is_meant(role: str, roles: Collection[str]) -> bool:
 
 
 def united_needs(metrics: Collection[BaseMetric], splits: Mapping[str, Any]) -> dict[tuple[str, str], Reading]:
-    """What is to be read, by reading and split, with all parts that anyone asks for.
+    """What is to be read, by reading and split, with all parts that anyone asks for, and what is read beside it.
 
     Args:
         metrics: The chosen ones.
@@ -135,7 +136,10 @@ def united_needs(metrics: Collection[BaseMetric], splits: Mapping[str, Any]) -> 
                 known = found.get((need.name, place))
                 parts = need.parts | (known.parts if known else frozenset())
                 found[need.name, place] = Reading(need.name, parts)
-    return found
+    return {
+        (name, place): replace(reading, beside=frozenset(other for other, where in found if where == place) - {name})
+        for (name, place), reading in found.items()
+    }
 
 
 def measured_on(metric: BaseMetric, splits: Mapping[str, Any]) -> list[str]:
