@@ -65,7 +65,7 @@ CASES = {
         {name: name for name in REQUIRED["audit"]}
         | {name: name for name in ("retain", "holdout", "sets", "original", "twin")}
         | {"processing_class": "tokenizer"},
-        {},
+        {"benchmark": "benchmark"},
         {
             "domain": "image_classification", "metrics": ["fade", "rouge_l"], "conditions": ["int8"], "prompt_template": "Q: {question}, please",
             "cluster_column": "person", "num_samples": 3, "max_new_tokens": 9, "max_examples": 7, "estimator": "sampled", "layers": [3, 7],

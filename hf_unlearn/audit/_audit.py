@@ -71,6 +71,7 @@ def audit(
     evidence_dir: str | os.PathLike | None = None,
     allow_overlap: bool = False,
     compatible: bool = False,
+    benchmark: str | None = None,
     progress: bool = True,
 ) -> AuditReport:
     """Compare an unlearned model with one that never saw the data.

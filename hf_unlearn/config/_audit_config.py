@@ -108,4 +108,11 @@ class AuditConfig(Config):
         "Compute metrics as the field's common implementation does, its known faults included, to compare with published numbers.",
         check=switch,
     )
+    benchmark: str | None = option(
+        None,
+        "Which benchmark this is, for the record, as `hf_unlearn.benchmarks` fills it in (name:configuration@version); it loads nothing and changes "
+        "no number.",
+        check=text,
+        cli=None,
+    )
     progress: bool = option(True, "Whether to show progress bars.", check=switch, recorded=False)
