@@ -12,6 +12,7 @@ import yaml
 from hf_unlearn.audit import Citation
 from hf_unlearn.audit._contracts import SPLITS
 from hf_unlearn.benchmarks._spec import Benchmark, BenchmarkSet, Configuration, PublishedModels, Source
+from hf_unlearn.data._files import FILE_SUFFIXES
 
 
 OWN_SUFFIXES = (".yaml", ".yml", ".py")
@@ -139,7 +140,8 @@ class _Beside:
         for file, rest in ((text, ""), (head, colon + tail)):
             if file and (self.folder / file).exists():
                 return f"{self.folder / file}{rest}"
-        return text
+        is_file = Path(text).suffix.lower() in FILE_SUFFIXES
+        return str(self.folder / text) if is_file else text
 
 
 def _record(
@@ -206,7 +208,7 @@ def _switch(value: Any, where: str) -> bool:
 def _citation(value: Any, where: str) -> Citation:
     if isinstance(value, str):
         return Citation(value)
-    return _record(Citation, value, where, dict.fromkeys(("text", "arxiv", "note"), _text))  # type: ignore[no-any-return]
+    return _record(Citation, value, where, dict.fromkeys(("text", "arxiv", "note"), _text))
 
 
 def _shown(value: Any) -> str:

@@ -8,8 +8,8 @@ from hf_unlearn.data import POCKET_SIZES, load_pocket, pocket_tokenizer
 
 
 METRICS = (
-    "fade", "probability", "exact_memorization", "extraction_strength", "truth_ratio", "exposure", "rouge_l", "forget_quality",
-    "membership_loss", "membership_min_k", "privleak",
+    "fade", "probability", "exact_memorization", "extraction_strength", "truth_ratio", "exposure", "membership_loss", "membership_min_k", "privleak",
+    "rouge_l",
 )  # fmt: skip
 
 

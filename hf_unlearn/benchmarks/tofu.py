@@ -27,15 +27,16 @@ _BASES = {
 
 
 def _configuration(part: str, retained: str) -> Configuration:
-    authors = {"group": ROWS_OF_AN_AUTHOR}
     return Configuration(
         sets={
-            "forget": BenchmarkSet(Source(f"forget{part}_perturbed", **authors), "forget", FORGET),
+            "forget": BenchmarkSet(Source(f"forget{part}_perturbed", group=ROWS_OF_AN_AUTHOR), "forget", FORGET),
             "retain": BenchmarkSet(
-                Source("retain_perturbed", **authors), "retain", ("fade", "extraction_strength", *UTILITY)
+                Source("retain_perturbed", group=ROWS_OF_AN_AUTHOR),
+                "retain",
+                ("fade", "extraction_strength", *UTILITY),
             ),
             "holdout": BenchmarkSet(
-                Source(f"holdout{part}", **authors),
+                Source(f"holdout{part}", group=ROWS_OF_AN_AUTHOR),
                 "holdout",
                 optional="It was added to the Hub's copy in March 2025; without it membership and PrivLeak are not measured.",
             ),

@@ -4,16 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
-from click.core import ParameterSource
 from rich.markup import escape
 
 from hf_unlearn.cli._app import console, readable_errors
 from hf_unlearn.cli._config import Config
 from hf_unlearn.cli._options import with_options
 from hf_unlearn.cli._show import bounds, print_report
-from hf_unlearn.config import AuditConfig
+from hf_unlearn.config import AuditConfig, options_of
 
 
 if TYPE_CHECKING:
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
 
 @with_options(AuditConfig)
 def audit(
+    context: typer.Context,
     candidate: Annotated[str, typer.Option(help="Path or Hub id of the unlearned model.")],
     output_dir: Annotated[
         Path, typer.Option(help="Where report, figure and evidence go; an interrupted audit resumes.")
@@ -88,7 +87,7 @@ def audit(
             loaded = _loaded(benchmark, data, base_model)
             given = {name: value for name, value in given.items() if value}
             join_processes()
-            report = loaded.audit(candidate, output_dir=output_dir, **given, **_chosen(options))
+            report = loaded.audit(candidate, output_dir=output_dir, **given, **_chosen(options, context))
         print_report(report, "audit" if benchmark is None else str(report.provenance.settings["benchmark"]))
         if benchmark is not None:
             _print_headline(loaded, report)
@@ -124,14 +123,12 @@ def _loaded(benchmark: str, data: str | None, base_model: str | None) -> "Loaded
     return found
 
 
-def _chosen(options: AuditConfig) -> dict[str, Any]:
+def _chosen(options: AuditConfig, context: typer.Context) -> dict[str, Any]:
     """Options that were given, on the command line or in a file; the benchmark has the others."""
-    context = click.get_current_context()
-    return {
-        name: value
-        for name, value in vars(options).items()
-        if context.get_parameter_source(name) not in (None, ParameterSource.DEFAULT)
-    }
+    names = [each.name for each in options_of(AuditConfig) if each.cli is not None]
+    sources = {name: context.get_parameter_source(name) for name in names}
+    given = [name for name, source in sources.items() if source is not None and source.name != "DEFAULT"]
+    return {name: getattr(options, name) for name in given}
 
 
 def _print_headline(loaded: "LoadedBenchmark", report: "AuditReport") -> None:
