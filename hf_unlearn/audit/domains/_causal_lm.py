@@ -15,7 +15,7 @@ from hf_unlearn.audit._evidence import EvidenceStore
 from hf_unlearn.audit._provenance import describe_model, notes_on_equals
 from hf_unlearn.audit._subjects import LoadedSubject, common_stop_token_ids, common_tokenizer, open_subject
 from hf_unlearn.audit.domains._answer_reading import AnswerReader, count_tokens
-from hf_unlearn.audit.domains._generation_reading import Decoder, OwnGenerator, generation_task
+from hf_unlearn.audit.domains._generation_reading import Decoder, Judge, OwnGenerator, generation_task
 from hf_unlearn.audit.domains._layers import PATCHED, LayerFacts, check_layers
 from hf_unlearn.audit.domains._prompt_format import other_format
 from hf_unlearn.audit.domains._text_splits import Split, load_splits, longest_answer
@@ -184,8 +184,11 @@ class CausalLM:
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
     ) -> Task:
         own = OwnGenerator(self.config.batch_size, self.config.progress)
-        longest = self.sampling.max_new_tokens
-        return generation_task(subject, split, own, self._decoder, max_new_tokens=longest, stops=self.stops)
+        original, judge = others.get("original"), None
+        if "original" in reading.parts and original is not None:
+            judge = Judge(original, self.config.batch_size, self.config.progress)
+        options: dict[str, Any] = {"max_new_tokens": self.sampling.max_new_tokens, "stops": self.stops}
+        return generation_task(subject, split, own, self._decoder, judge=judge, **options)
 
     @cached_property
     def _decoder(self) -> Decoder:

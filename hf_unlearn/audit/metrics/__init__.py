@@ -7,6 +7,7 @@ from hf_unlearn.audit.metrics.carlini_exposure import CarliniExposure
 from hf_unlearn.audit.metrics.cka import CKA
 from hf_unlearn.audit.metrics.cka_asymmetry import CKAAsymmetry
 from hf_unlearn.audit.metrics.directional_agreement import DirectionalAgreement
+from hf_unlearn.audit.metrics.distinct_n import DistinctN
 from hf_unlearn.audit.metrics.exact_memorization import ExactMemorization
 from hf_unlearn.audit.metrics.excess_over_twins import ExcessOverTwins
 from hf_unlearn.audit.metrics.exposure import Exposure
@@ -14,6 +15,7 @@ from hf_unlearn.audit.metrics.extraction_strength import ExtractionStrength
 from hf_unlearn.audit.metrics.fade import Fade
 from hf_unlearn.audit.metrics.forget_quality import ForgetQualityMetric
 from hf_unlearn.audit.metrics.forget_retain_asymmetry import ForgetRetainAsymmetry
+from hf_unlearn.audit.metrics.generation_perplexity import GenerationPerplexity
 from hf_unlearn.audit.metrics.knowledge_memorization import KnowledgeMemorization
 from hf_unlearn.audit.metrics.logit_lens_erasure import LogitLensErasure
 from hf_unlearn.audit.metrics.mean_pca_distance import MeanPCADistance
@@ -34,6 +36,7 @@ from hf_unlearn.audit.metrics.probe_auc import ProbeAUC
 from hf_unlearn.audit.metrics.progress import Progress
 from hf_unlearn.audit.metrics.relative_exposure import RelativeExposure
 from hf_unlearn.audit.metrics.relative_exposure_to_original import RelativeExposureToOriginal
+from hf_unlearn.audit.metrics.repetition import Repetition
 from hf_unlearn.audit.metrics.representation_unlearning_score import RepresentationUnlearningScore
 from hf_unlearn.audit.metrics.residual_concentration import ResidualConcentration
 from hf_unlearn.audit.metrics.residual_ratio import ResidualRatio
@@ -73,6 +76,9 @@ METRICS: dict[str, type[BaseMetric]] = {
     "rouge_l": RougeL,
     "verbatim_memorization": VerbatimMemorization,
     "knowledge_memorization": KnowledgeMemorization,
+    "repetition": Repetition,
+    "distinct_n": DistinctN,
+    "generation_perplexity": GenerationPerplexity,
     "progress": Progress,
     "directional_agreement": DirectionalAgreement,
     "off_direction": OffDirection,
