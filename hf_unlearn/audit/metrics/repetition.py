@@ -19,7 +19,7 @@ class Repetition(GenerationMetric):
         name="repetition",
         title="repetition within greedy answers",
         short="repetition",
-        unit="share of 4-grams of tokens that were there before",
+        unit="share of runs of four tokens that were there before",
         ideal="reference",
         bounds=(0.0, 1.0),
         family="utility",
