@@ -32,6 +32,7 @@ class MembershipMinK(MembershipMetric):
         "membership AUC by Min-K%",
         "AUC of Min-K%, forget against holdout",
         Citation("Min-K%", "2310.16789"),
+        options=("compatible",),
     )
 
     def __init__(self, k: float = 0.2):

@@ -33,6 +33,7 @@ class MembershipMinKPlusPlus(MembershipMetric):
         "AUC of Min-K%++, forget against holdout",
         Citation("Min-K%++", "2404.02936"),
         standard=True,
+        options=("compatible",),
     )
 
     def __init__(self, k: float = 0.2):
