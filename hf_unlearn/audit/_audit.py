@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from hf_unlearn._arguments import folder_path, given
 from hf_unlearn._files import check_writable
 from hf_unlearn.audit._audit_set import AuditSet, all_sets
-from hf_unlearn.audit._contracts import Condition, DomainFactory
+from hf_unlearn.audit._contracts import Condition, DomainFactory, metrics_of
 from hf_unlearn.audit._engine import Engine
 from hf_unlearn.audit._evidence import EvidenceStore
 from hf_unlearn.audit._measure import measure
@@ -31,6 +31,7 @@ from hf_unlearn.audit._selection import (
     choose_metrics,
     measured_on,
     names_of,
+    without_twins,
 )
 from hf_unlearn.config import AuditConfig, documented
 from hf_unlearn.data import DataLike
@@ -71,7 +72,9 @@ def audit(
     evidence_dir: str | os.PathLike | None = None,
     allow_overlap: bool = False,
     compatible: bool = False,
-    benchmark: str | None = None,
+    harness_tasks: Sequence[str] = (),
+    harness_include_path: str | os.PathLike | None = None,
+    harness_limit: int | None = None,
     progress: bool = True,
 ) -> AuditReport:
     """Compare an unlearned model with one that never saw the data.
@@ -105,6 +108,7 @@ def audit(
 
     Raises:
         TypeError: An argument of the wrong kind; said before anything is opened, nothing is coerced.
+        ImportError: `harness_tasks` without lm-eval; says how to install it.
         ValueError: One out of range, or data or models that cannot be audited, or roles that share weights and cannot be told apart; said
             before any model runs.
         RuntimeError: A model that does not answer alike when it generates and when it is scored.
@@ -115,6 +119,7 @@ def audit(
     kept = None if evidence_dir is None else os.fspath(evidence_dir)
     named = {
         "evidence_dir": kept,
+        "harness_include_path": None if harness_include_path is None else os.fspath(harness_include_path),
         "metrics": names_of(metrics),
         "conditions": names_of(conditions),
         "domain": names_of(domain),
@@ -132,6 +137,9 @@ def audit(
     main = {"forget": forget, "retain": retain, "holdout": holdout}
     data = all_sets(main, sets, [metric.spec.name for metric in chosen])
     opened = make(roles, data, processing_class, config, store)
+    if config.harness_tasks and not metrics_of(opened):
+        raise ValueError(f"harness_tasks are for causal language models; the domain {opened.name} has none.")
+    chosen = without_twins([*chosen, *metrics_of(opened)])
     same_everywhere(
         "what is audited", [settings, config.batch_size, dict(opened.settings()), dict(opened.describe_data())]
     )

@@ -50,15 +50,11 @@ class Reading:
         name: As the domain knows it: "answers", "completions", "patching", ….
         parts: What is wanted beside the rest of it, for example "features" of "answers"; needs are united part by part.
         split: Where it is taken, if not on the metric's own split ("holdout" for a probe).
-        optional: Whether the metric can do without it: it is taken where that set was given.
-        beside: What else is taken of the same subject there, which the engine says: a domain may do in one what readings share.
     """
 
     name: str
     parts: frozenset[str] = frozenset()
     split: str | None = None
-    optional: bool = False
-    beside: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -86,6 +82,7 @@ class MetricSpec:
         short: Title of a narrow column; default: `title`.
         tracked: Which of its details a tracker follows too.
         across: Whether it has one value over all sets of its role, named after the first; it finds them with `Rows.sets`.
+        by_name: Whether it is measured only on sets that name it in their `metrics`.
         without_knowledge: What a model scores that never saw the data, in words: the floor.
         does_not_show: What must not be read into it, in one or two sentences.
         options: Of `AuditConfig`, those that change its value, beside the ones that every metric has (sets, seeds, intervals).
@@ -110,6 +107,7 @@ class MetricSpec:
     short: str = ""
     tracked: tuple[str, ...] = ()
     across: bool = False
+    by_name: bool = False
     without_knowledge: str = ""
     does_not_show: str = ""
     options: tuple[str, ...] = ()
@@ -243,7 +241,7 @@ def role_of(split: Split) -> str:
 def is_measured(spec: MetricSpec, split: Split) -> bool:
     """Whether a metric is measured on a set: by the set's role, and by what the set is for."""
     wanted = getattr(split, "metrics", None)
-    return role_of(split) in spec.splits and (wanted is None or spec.name in wanted)
+    return role_of(split) in spec.splits and (not spec.by_name if wanted is None else spec.name in wanted)
 
 
 @dataclass(frozen=True)
@@ -256,7 +254,6 @@ class Task:
         compute: Gives tables of the items asked for, each with a column `item`.
         whole: So many consecutive items belong together.
         cost: Tokens (or images) that go through a model; what a progress bar and a plan count.
-        kept: Whether the engine keeps the rows; False where they are part of what the domain has kept itself.
     """
 
     key: tuple[object, ...]
@@ -264,11 +261,13 @@ class Task:
     compute: Callable[[Sequence[int]], Iterable[pa.Table]]
     whole: int = 1
     cost: int = 0
-    kept: bool = True
 
 
 class Domain(Protocol):
-    """A kind of model and its data: the only place that knows tokenizers, processors and forward passes."""
+    """A kind of model and its data: the only place that knows tokenizers, processors and forward passes.
+
+    It may have `own_metrics`, a list of metrics on sets that it brings itself (see `metrics_of`); they are measured beside the chosen ones.
+    """
 
     @property
     def name(self) -> str:
@@ -330,6 +329,11 @@ class Domain(Protocol):
     def notes(self) -> Sequence[str]:
         """What a reader must know about how it was read."""
         ...
+
+
+def metrics_of(domain: Domain) -> list[Any]:
+    """The metrics that a domain brings with sets of its own; most bring none."""
+    return list(getattr(domain, "own_metrics", ()))
 
 
 class DomainFactory(Protocol):

@@ -1,7 +1,6 @@
 """Which metrics and conditions an audit has: by name or as objects; and what the metrics need to be read, united."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from hf_unlearn._arguments import known_name
@@ -48,11 +47,20 @@ def choose_metrics(given: str | Sequence[MetricLike], settings: Mapping[str, Any
             raise TypeError(f"a metric has a spec (hf_unlearn.audit.MetricSpec); {type(own).__name__} has none.")
         if METRICS.get(own.spec.name, type(own)) is not type(own):
             raise ValueError(f"there is a metric {own.spec.name!r} already; give yours another name.")
-    used = [metric.spec.name for metric in found]
+    return without_twins(found)
+
+
+def without_twins(metrics: list[BaseMetric]) -> list[BaseMetric]:
+    """The metrics, of which no two have one name.
+
+    Raises:
+        ValueError: Two have.
+    """
+    used = [metric.spec.name for metric in metrics]
     twice = sorted({name for name in used if used.count(name) > 1})
     if twice:
         raise ValueError(f"the metric {twice[0]!r} is there twice.")
-    return found
+    return metrics
 
 
 def _standard() -> list[str]:
@@ -117,7 +125,7 @@ def is_meant(role: str, roles: Collection[str]) -> bool:
 
 
 def united_needs(metrics: Collection[BaseMetric], splits: Mapping[str, Any]) -> dict[tuple[str, str], Reading]:
-    """What is to be read, by reading and split, with all parts that anyone asks for, and what is read beside it.
+    """What is to be read, by reading and split, with all parts that anyone asks for.
 
     Args:
         metrics: The chosen ones.
@@ -127,19 +135,13 @@ def united_needs(metrics: Collection[BaseMetric], splits: Mapping[str, Any]) -> 
     for metric in metrics:
         for name, split in splits.items():
             wanted = [(need.split or name, need) for need in metric.spec.needs]
-            missing = [need for place, need in wanted if place not in splits]
-            if not is_measured(metric.spec, split) or not all(need.optional for need in missing):
+            if not is_measured(metric.spec, split) or any(place not in splits for place, _ in wanted):
                 continue
             for place, need in wanted:
-                if place not in splits:
-                    continue
                 known = found.get((need.name, place))
                 parts = need.parts | (known.parts if known else frozenset())
                 found[need.name, place] = Reading(need.name, parts)
-    return {
-        (name, place): replace(reading, beside=frozenset(other for other, where in found if where == place) - {name})
-        for (name, place), reading in found.items()
-    }
+    return found
 
 
 def measured_on(metric: BaseMetric, splits: Mapping[str, Any]) -> list[str]:

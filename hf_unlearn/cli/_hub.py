@@ -69,6 +69,10 @@ def verify(
     reference: Annotated[str | None, typer.Option(help="The retrained model; default: the one in the report.")] = None,
     original: Annotated[str | None, typer.Option(help="The model before unlearning.")] = None,
     twin: Annotated[str | None, typer.Option(help="The second reference.")] = None,
+    harness_tasks: Annotated[
+        list[str] | None, typer.Option(help="Ask the harness tasks of the report again. May be repeated.")
+    ] = None,
+    harness_include_path: Annotated[str | None, typer.Option(help="Folder with harness tasks of your own.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Default: the one published with the model.")] = None,
     data_key: Annotated[str | None, typer.Option(help="The publisher's data_key.txt.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
@@ -88,6 +92,8 @@ def verify(
             reference=reference,
             original=original,
             twin=twin,
+            harness_tasks=[name for given in harness_tasks or () for name in given.split(",")],
+            harness_include_path=harness_include_path,
             processing_class=tokenizer,
             data_key=data_key,
             revision=revision,

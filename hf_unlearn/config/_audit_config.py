@@ -31,8 +31,8 @@ def metric_names(name: str, value: object) -> str | tuple[str, ...]:
     return STANDARD if found == (STANDARD,) else found
 
 
-def condition_names(name: str, value: object) -> tuple[str, ...]:
-    """Names of attacks; perhaps none.
+def names_or_none(name: str, value: object) -> tuple[str, ...]:
+    """Names, for example of attacks; perhaps none.
 
     Raises:
         TypeError: Not a list of texts.
@@ -56,7 +56,7 @@ class AuditConfig(Config):
     conditions: Sequence[str] = option(
         (),
         "Attacks on the candidate (and on whom else they say), which is read again after each: names in `CONDITIONS`; in Python also objects.",
-        check=condition_names,
+        check=names_or_none,
     )
     prompt_template: str | None = option(
         None,
@@ -108,11 +108,16 @@ class AuditConfig(Config):
         "Compute metrics as the field's common implementation does, its known faults included, to compare with published numbers.",
         check=switch,
     )
-    benchmark: str | None = option(
-        None,
-        "Which benchmark this is, for the record, as `hf_unlearn.benchmarks` fills it in (name:configuration@version); it loads nothing and changes "
-        "no number.",
-        check=text,
-        cli=None,
+    harness_tasks: Sequence[str] = option(
+        (),
+        "Tasks, groups or tags of EleutherAI's lm-evaluation-harness (mmlu, arc_easy, …) that all models are asked too; needs lm-eval. Results are "
+        "called mmlu_acc/harness, and questions are put through the chat template where those of the audit are.",
+        check=names_or_none,
+    )
+    harness_include_path: str | None = option(
+        None, "Folder with harness tasks of your own, as YAML files.", check=text, recorded=False
+    )
+    harness_limit: int | None = option(
+        None, "Of each harness task only the first so many documents; for trying out, and noted.", check=_count
     )
     progress: bool = option(True, "Whether to show progress bars.", check=switch, recorded=False)

@@ -21,6 +21,10 @@ from hf_unlearn.inference._gradients import NoGradientsError as NoGradientsError
 from hf_unlearn.inference._gradients import check_gradients as check_gradients
 from hf_unlearn.inference._gradients import gradient_tables as gradient_tables
 from hf_unlearn.inference._greedy import greedy_tables as greedy_tables
+from hf_unlearn.inference._harness import HarnessSettings as HarnessSettings
+from hf_unlearn.inference._harness import agrees as agrees
+from hf_unlearn.inference._harness import harness_seeds as harness_seeds
+from hf_unlearn.inference._harness import harness_values as harness_values
 from hf_unlearn.inference._hidden import HiddenReader as HiddenReader
 from hf_unlearn.inference._hidden import NoHiddenStatesError as NoHiddenStatesError
 from hf_unlearn.inference._loading import LoadedModel as LoadedModel

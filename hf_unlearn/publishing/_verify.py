@@ -59,6 +59,8 @@ def verify(
     twin: ModelLike | Sequence[ModelLike] | None = None,
     metrics: Sequence[BaseMetric] = (),
     conditions: Sequence[Condition] = (),
+    harness_tasks: Sequence[str] = (),
+    harness_include_path: str | os.PathLike | None = None,
     processing_class: PreTrainedTokenizerBase | str | None = None,
     data_key: str | os.PathLike | None = None,
     revision: str | None = None,
@@ -87,6 +89,8 @@ def verify(
         twin: The second reference, or several.
         metrics: Of your own, that the report names and this library does not have.
         conditions: Under which the report has results; they cannot be taken from a report.
+        harness_tasks: Those that the report names, to ask them again: nothing is downloaded because a stranger's report names it.
+        harness_include_path: Folder with tasks of your own.
         processing_class: The tokenizer; default: the one published with the model.
         data_key: The publisher's `data_key.txt`, or its text: with it data can be compared with the audited data.
         revision: Branch, tag or commit.
@@ -129,6 +133,12 @@ def verify(
     options |= {name: found for name, found in mine.items() if name in main}
     options |= {"sets": {name: found for name, found in mine.items() if name not in main}}
     options |= _settings(report) | {"metrics": chosen, "conditions": _conditions(report, conditions)}
+    named, options["harness_tasks"] = options["harness_tasks"], _harness(options["harness_tasks"], harness_tasks)
+    options["harness_include_path"] = harness_include_path
+    if named:
+        without.pop("harness", None)
+    if named and not options["harness_tasks"]:
+        without["harness"] = f"harness_tasks={list(named)}"
     tokenizer = processing_class or load_processing_class(folder)
     again = audit(candidate, processing_class=tokenizer, batch_size=batch_size, progress=progress, **options)
     checks += [_check_model(role, report, again) for role in again.provenance.models if role != "candidate"]
@@ -143,8 +153,9 @@ def verify(
     under = {result.condition for result in report.metrics.values()} - {"", *CONDITIONS}
     under -= {found.name for found in conditions}
     lacking += [f"the metric {name!r}" for name in unknown] + [f"the condition {name!r}" for name in sorted(under)]
-    if unknown:  # its settings are known all the same
-        again.provenance.settings["metrics"] = report.provenance.settings["metrics"]
+    for name in (*(("metrics",) if unknown else ()), *(("harness_tasks",) if named else ())):
+        # Its settings are known all the same.
+        again.provenance.settings[name] = report.provenance.settings[name]
     return checks + check_report(report, finite_report(again), lacking, spread_over(report, without, specs))
 
 
@@ -202,6 +213,19 @@ def _metrics(report: AuditReport, own: Sequence[BaseMetric]) -> tuple[str | list
     here = {STANDARD, *METRICS, *objects}
     known: list[MetricLike] = [objects.get(name, name) for name in named if name in here]
     return known, [name for name in named if name not in here]
+
+
+def _harness(named: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
+    """Tasks to ask again: all that the report names, or none.
+
+    Raises:
+        ValueError: Others, or some of them.
+    """
+    if given and set(given) != set(named):
+        raise ValueError(
+            f"harness_tasks must be those of the report, {', '.join(named) or 'none'}; got {', '.join(given)}."
+        )
+    return tuple(named) if given else ()
 
 
 def _specs(own: Sequence[BaseMetric]) -> dict[str, MetricSpec]:

@@ -75,6 +75,9 @@ def test_items_of_the_wrong_kind_are_refused_in_words():
 
 
 OTHERS = {
+    "harness_tasks": ["mmlu", "arc_easy"],
+    "harness_include_path": "tasks",
+    "harness_limit": 5,
     "domain": "image_classification",
     "metrics": ["fade", "cka"],
     "conditions": ["int8", "relearned"],
@@ -102,7 +105,7 @@ OTHERS = {
 def test_a_report_gives_back_what_was_chosen(given: dict):
     """But for what cannot change a result: whoever verifies it chooses that anew."""
     free = {each.name: each.default for each in options_of(AuditConfig) if not each.recorded}
-    assert set(free) == {"batch_size", "evidence_dir", "progress"}
+    assert set(free) == {"batch_size", "evidence_dir", "harness_include_path", "progress"}
     chosen = AuditConfig(**{**given, **free})
     settings = json.loads(json.dumps(chosen.plain()))
     assert all(value is None or isinstance(value, (str, int, float, bool)) for value in settings.values())

@@ -12,19 +12,22 @@ from hf_unlearn.audit._checked import check_roles
 from hf_unlearn.audit._completion_reading import CompletionReader, Sampling
 from hf_unlearn.audit._contracts import Reading, SubjectKey, Task
 from hf_unlearn.audit._evidence import EvidenceStore
+from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._provenance import describe_model, notes_on_equals
 from hf_unlearn.audit._subjects import LoadedSubject, common_stop_token_ids, common_tokenizer, open_subject
-from hf_unlearn.audit.domains._answer_reading import AnswerReader, count_tokens
-from hf_unlearn.audit.domains._generation_reading import Decoder, Judge, OwnGenerator, generation_task
-from hf_unlearn.audit.domains._layers import PATCHED, LayerFacts, check_layers
+from hf_unlearn.audit.domains._generation_reading import Decoder, OwnGenerator, generation_task
+from hf_unlearn.audit.domains._harness_set import NAME, HarnessSet, harness_notes, harness_task, open_harness
+from hf_unlearn.audit.domains._layers import LayerFacts, check_layers
 from hf_unlearn.audit.domains._prompt_format import other_format
 from hf_unlearn.audit.domains._text_splits import Split, load_splits, longest_answer
-from hf_unlearn.data import DataLike, data_fingerprint
+from hf_unlearn.data import DataLike
 from hf_unlearn.functional import resolution_of
 from hf_unlearn.inference import (
     FeatureSettings,
     ModelLike,
     NoGradientsError,
+    NoHiddenStatesError,
+    answer_tables,
     check_comparable,
     check_gradients,
     gradient_tables,
@@ -37,6 +40,8 @@ from hf_unlearn.inference import (
 logger = logging.getLogger(__name__)
 SHOWN = 300
 """Characters of a prompt in the log."""
+PATCHED = 64
+"""Forget examples for patching and lens, which cost a forward pass, or vocabulary work, per layer."""
 
 
 class CausalLM:
@@ -54,10 +59,10 @@ class CausalLM:
     """
 
     name = "causal_lm"
-    versions: Mapping[str, int] = {
-        **dict.fromkeys(("answers", "variants", "generations", "gradients", "completions", "patching"), 1),
-        "variants": 2,
-    }
+    versions: Mapping[str, int] = dict.fromkeys(
+        ("answers", "variants", "generations", "gradients", "completions", "patching", NAME), 1
+    )
+    own_metrics: Sequence[BaseMetric] = ()
 
     def __init__(
         self,
@@ -75,7 +80,7 @@ class CausalLM:
         check_comparable(self.models, processing_class=tokenizer)
         self.views = tell_apart(self.models)
         self._layers = LayerFacts(config.space, check_layers(self.models, config.layers))
-        self._splits = load_splits(
+        self._splits: dict[str, Any] = load_splits(
             data,
             tokenizer,
             config.max_examples,
@@ -97,6 +102,9 @@ class CausalLM:
         self._readers: dict[tuple[SubjectKey, str], CompletionReader] = {}
         self._described: dict[str, dict[str, str]] = {}
         self._without_gradients: dict[str, str] = {}
+        if config.harness_tasks:
+            self.own_metrics, asked = open_harness(config, self._splits)
+            self._splits = {**self._splits, NAME: asked}
 
     def open(self, key: SubjectKey, model: Any) -> LoadedSubject:
         """Open a model in its role, and take its fingerprint."""
@@ -110,7 +118,7 @@ class CausalLM:
         """The model of a role, told apart from those that share its weights; None where there is none."""
         return self.views.get(role)
 
-    def splits(self) -> Mapping[str, Split]:
+    def splits(self) -> Mapping[str, Any]:
         """The sets, loaded and checked."""
         return self._splits
 
@@ -118,7 +126,7 @@ class CausalLM:
         """What was decided while data and models were looked at."""
         return {
             "max_new_tokens": self.sampling.max_new_tokens,
-            "chat_template": bool(self.tokenizer.chat_template) and self.config.prompt_template is None,
+            "chat_template": self._uses_chat_template,
             "space": self._layers.space,
             "max_width": self.features.max_width,
         }
@@ -132,12 +140,14 @@ class CausalLM:
             raise ValueError(
                 f"the domain {self.name} has no reading {reading.name!r}; it has {', '.join(self.versions)}."
             )
+        if isinstance(split, HarnessSet) is not (reading.name == NAME):
+            return None
         return take(reading, subject, split, others)
 
     @property
     def _readings(
         self,
-    ) -> dict[str, Callable[[Reading, LoadedSubject, Split, Mapping[str, LoadedSubject]], Task | None]]:
+    ) -> dict[str, Callable[[Reading, LoadedSubject, Any, Mapping[str, LoadedSubject]], Task | None]]:
         """How each is taken, in the order of `versions`."""
         return {
             "answers": self._answers,
@@ -146,21 +156,60 @@ class CausalLM:
             "generations": self._generations,
             "completions": self._completions,
             "patching": self._patching,
+            NAME: lambda _, subject, split, others: harness_task(
+                split, subject, self.tokenizer, self.config, self._uses_chat_template
+            ),
         }
-
-    @cached_property
-    def _answer_reader(self) -> AnswerReader:
-        return AnswerReader(self._layers, self.features, self.store)
 
     def _answers(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
     ) -> Task:
-        return self._answer_reader.answers(reading, subject, split, self.config)
+        wants_features = "features" in reading.parts and self._layers.follow(subject)
+        lens = range(min(PATCHED, len(split))) if "lens" in reading.parts and wants_features else range(0)
+
+        def compute(items: Sequence[int]) -> Iterable[pa.Table]:
+            settings = {"batch_size": self.config.batch_size, "progress": self.config.progress}
+            label = f"answers {split.name} {subject.key}"
+            try:
+                yield from answer_tables(
+                    subject.view,
+                    split.examples,
+                    items=items,
+                    features=self.features if wants_features else None,
+                    lens=lens,
+                    label=label,
+                    **settings,
+                )
+            except NoHiddenStatesError as error:
+                self._layers.skip(str(error).removesuffix("."))
+                yield from answer_tables(subject.view, split.examples, items=items, label=label, **settings)
+
+        key = (split.examples, self.features if wants_features else None, list(lens))
+        return Task((subject.fingerprint, *key), len(split), compute, cost=_tokens(split.examples))
 
     def _variants(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
     ) -> Task | None:
-        return self._answer_reader.variants(reading, subject, split, self.config)
+        if not split.variants:
+            return None
+        examples = [variant.tokens for variant in split.variants]
+
+        def compute(items: Sequence[int]) -> Iterable[pa.Table]:
+            tables = answer_tables(
+                subject.view,
+                examples,
+                items=items,
+                batch_size=self.config.batch_size,
+                progress=self.config.progress,
+                label=f"other answers {split.name} {subject.key}",
+            )
+            for table in tables:
+                chosen = [split.variants[item] for item in table.column("item").to_pylist()]
+                table = table.append_column("example", pa.array([v.example for v in chosen], pa.int64()))
+                yield table.append_column("is_wrong", pa.array([v.is_wrong for v in chosen], pa.bool_()))
+
+        places = [(variant.example, variant.is_wrong) for variant in split.variants]
+        return Task((subject.fingerprint, examples, places), len(examples), compute, cost=_tokens(examples))
 
     def _gradients(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
@@ -177,18 +226,15 @@ class CausalLM:
                 subject.view, split.examples, items=items, progress=self.config.progress, label=label
             )
 
-        cost = 3 * count_tokens(split.examples)  # backward is twice forward
+        cost = 3 * _tokens(split.examples)  # backward is twice forward
         return Task((subject.fingerprint, split.examples), len(split), compute, cost=cost)
 
     def _generations(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
     ) -> Task:
         own = OwnGenerator(self.config.batch_size, self.config.progress)
-        original, judge = others.get("original"), None
-        if "original" in reading.parts and original is not None:
-            judge = Judge(original, self.config.batch_size, self.config.progress)
-        options: dict[str, Any] = {"max_new_tokens": self.sampling.max_new_tokens, "stops": self.stops}
-        return generation_task(subject, split, own, self._decoder, judge=judge, **options)
+        longest = self.sampling.max_new_tokens
+        return generation_task(subject, split, own, self._decoder, max_new_tokens=longest, stops=self.stops)
 
     @cached_property
     def _decoder(self) -> Decoder:
@@ -235,8 +281,12 @@ class CausalLM:
             )
 
         return Task(
-            (original.fingerprint, donor.fingerprint, examples), len(examples), compute, cost=count_tokens(examples)
+            (original.fingerprint, donor.fingerprint, examples), len(examples), compute, cost=_tokens(examples)
         )
+
+    @property
+    def _uses_chat_template(self) -> bool:
+        return bool(self.tokenizer.chat_template) and self.config.prompt_template is None
 
     def describe(self) -> dict[str, dict[str, str]]:
         """Of each role, for the provenance."""
@@ -245,7 +295,7 @@ class CausalLM:
     def describe_data(self) -> dict[str, dict[str, str | int]]:
         """Of each split, for the provenance."""
         return {
-            name: {"sha256": data_fingerprint(split.dataset), "rows": len(split), "of": split.total, **split.asked}
+            name: {"sha256": split.fingerprint, "rows": len(split), "of": split.total, **split.asked}
             for name, split in self._splits.items()
         }
 
@@ -280,7 +330,7 @@ class CausalLM:
             if split.clusters.max() + 1 < len(split)
         ]
         found += [f"The {who} has no gradients: {why}." for who, why in self._without_gradients.items()]
-        return found + self._layers.notes(self.features)
+        return found + harness_notes(self._splits) + self._layers.notes(self.features)
 
 
 def _unlike_precision(described: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -292,3 +342,7 @@ def _unlike_precision(described: Mapping[str, Mapping[str, str]]) -> list[str]:
     return [
         f"The models differ in precision ({listed}), which is part of every distance between them; compare them in one."
     ]
+
+
+def _tokens(examples: Sequence[Mapping[str, Sequence[int]]]) -> int:
+    return sum(len(example["input_ids"]) for example in examples)
