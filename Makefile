@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Two test workers, one thread each: small models gain nothing from more, and oversubscription costs a factor.
 WORKERS ?= 2
 
-.PHONY: demo test test-all test-lowest check style bench clean
+.PHONY: demo test test-all test-lowest check style cards bench clean
 
 demo: $(STAMP)
 	$(BIN)/hf-unlearn demo
@@ -38,6 +38,10 @@ check: $(STAMP)
 style: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What lies under metrics/ is written from hf_unlearn/modules.
+cards: $(STAMP)
+	$(BIN)/python -m hf_unlearn.modules metrics
 
 bench: $(STAMP)
 	for script in tests/benchmarks/*.py; do echo "== $$script" && $(BIN)/python $$script || exit 1; done

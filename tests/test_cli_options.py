@@ -65,7 +65,7 @@ CASES = {
         {name: name for name in REQUIRED["audit"]}
         | {name: name for name in ("retain", "holdout", "sets", "original", "twin")}
         | {"processing_class": "tokenizer"},
-        {},
+        {"benchmark": "benchmark"},
         {
             "harness_tasks": ["mmlu", "arc_easy"], "harness_include_path": "tasks", "harness_limit": 5,
             "domain": "image_classification", "metrics": ["fade", "rouge_l"], "conditions": ["int8"], "prompt_template": "Q: {question}, please",

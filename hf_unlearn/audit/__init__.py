@@ -22,7 +22,6 @@ from hf_unlearn.audit._metric import mean_of as mean_of
 from hf_unlearn.audit._metric_path import metric_path as metric_path
 from hf_unlearn.audit._metric_result import MetricResult as MetricResult
 from hf_unlearn.audit._metric_result import MetricResults as MetricResults
-from hf_unlearn.audit._module_inputs import check_module_inputs as check_module_inputs
 from hf_unlearn.audit._report import AuditReport as AuditReport
 from hf_unlearn.audit._report import Provenance as Provenance
 from hf_unlearn.audit._report import ReportNotSavedError as ReportNotSavedError

@@ -72,6 +72,7 @@ def audit(
     evidence_dir: str | os.PathLike | None = None,
     allow_overlap: bool = False,
     compatible: bool = False,
+    benchmark: str | None = None,
     harness_tasks: Sequence[str] = (),
     harness_include_path: str | os.PathLike | None = None,
     harness_limit: int | None = None,

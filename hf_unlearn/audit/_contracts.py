@@ -50,11 +50,15 @@ class Reading:
         name: As the domain knows it: "answers", "completions", "patching", ….
         parts: What is wanted beside the rest of it, for example "features" of "answers"; needs are united part by part.
         split: Where it is taken, if not on the metric's own split ("holdout" for a probe).
+        optional: Whether the metric can do without it: it is taken where that set was given.
+        beside: What else is taken of the same subject there, which the engine says: a domain may do in one what readings share.
     """
 
     name: str
     parts: frozenset[str] = frozenset()
     split: str | None = None
+    optional: bool = False
+    beside: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -254,6 +258,7 @@ class Task:
         compute: Gives tables of the items asked for, each with a column `item`.
         whole: So many consecutive items belong together.
         cost: Tokens (or images) that go through a model; what a progress bar and a plan count.
+        kept: Whether the engine keeps the rows; False where they are part of what the domain has kept itself.
     """
 
     key: tuple[object, ...]
@@ -261,6 +266,7 @@ class Task:
     compute: Callable[[Sequence[int]], Iterable[pa.Table]]
     whole: int = 1
     cost: int = 0
+    kept: bool = True
 
 
 class Domain(Protocol):

@@ -1,6 +1,7 @@
 """Which metrics and conditions an audit has: by name or as objects; and what the metrics need to be read, united."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hf_unlearn._arguments import known_name
@@ -125,7 +126,7 @@ def is_meant(role: str, roles: Collection[str]) -> bool:
 
 
 def united_needs(metrics: Collection[BaseMetric], splits: Mapping[str, Any]) -> dict[tuple[str, str], Reading]:
-    """What is to be read, by reading and split, with all parts that anyone asks for.
+    """What is to be read, by reading and split, with all parts that anyone asks for, and what is read beside it.
 
     Args:
         metrics: The chosen ones.
@@ -135,13 +136,19 @@ def united_needs(metrics: Collection[BaseMetric], splits: Mapping[str, Any]) -> 
     for metric in metrics:
         for name, split in splits.items():
             wanted = [(need.split or name, need) for need in metric.spec.needs]
-            if not is_measured(metric.spec, split) or any(place not in splits for place, _ in wanted):
+            missing = [need for place, need in wanted if place not in splits]
+            if not is_measured(metric.spec, split) or not all(need.optional for need in missing):
                 continue
             for place, need in wanted:
+                if place not in splits:
+                    continue
                 known = found.get((need.name, place))
                 parts = need.parts | (known.parts if known else frozenset())
                 found[need.name, place] = Reading(need.name, parts)
-    return found
+    return {
+        (name, place): replace(reading, beside=frozenset(other for other, where in found if where == place) - {name})
+        for (name, place), reading in found.items()
+    }
 
 
 def measured_on(metric: BaseMetric, splits: Mapping[str, Any]) -> list[str]:

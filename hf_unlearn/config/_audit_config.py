@@ -108,6 +108,13 @@ class AuditConfig(Config):
         "Compute metrics as the field's common implementation does, its known faults included, to compare with published numbers.",
         check=switch,
     )
+    benchmark: str | None = option(
+        None,
+        "Which benchmark this is, for the record, as `hf_unlearn.benchmarks` fills it in (name:configuration@version); it loads nothing and changes "
+        "no number.",
+        check=text,
+        cli=None,
+    )
     harness_tasks: Sequence[str] = option(
         (),
         "Tasks, groups or tags of EleutherAI's lm-evaluation-harness (mmlu, arc_easy, …) that all models are asked too; needs lm-eval. Results are "

@@ -7,10 +7,15 @@ from hf_unlearn.functional._attacks import privleak_estimate as privleak_estimat
 from hf_unlearn.functional._attacks import tpr_at_fpr as tpr_at_fpr
 from hf_unlearn.functional._attacks import tpr_interval as tpr_interval
 from hf_unlearn.functional._cka import linear_cka as linear_cka
+from hf_unlearn.functional._coherence import distinct_ngrams as distinct_ngrams
+from hf_unlearn.functional._coherence import ngrams as ngrams
+from hf_unlearn.functional._coherence import perplexity as perplexity
+from hf_unlearn.functional._coherence import repetition as repetition
 from hf_unlearn.functional._combining import average as average
 from hf_unlearn.functional._combining import function_of as function_of
 from hf_unlearn.functional._combining import harmonic_mean as harmonic_mean
 from hf_unlearn.functional._combining import independent as independent
+from hf_unlearn.functional._combining import independent_sets as independent_sets
 from hf_unlearn.functional._comparison import Comparison as Comparison
 from hf_unlearn.functional._comparison import compare as compare
 from hf_unlearn.functional._depth import logit_lens_erasure as logit_lens_erasure

@@ -6,6 +6,7 @@ sequences whole gives. Does not know what is computed from the states.
 
 import logging
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ PADDING = 1.2
 WORTH_IT = 0.9
 """Of the work of reading everything whole."""
 Prompt = tuple[int, ...]
+_WORKS: WeakKeyDictionary[View, bool] = WeakKeyDictionary()
+"""Models on which it was tried: once for all that is read of them."""
 
 
 class PromptSharer:
@@ -37,7 +40,7 @@ class PromptSharer:
 
     def __init__(self, reader: LogitReader, *, wanted: bool):
         self.reader = reader
-        self._works: bool | None = None if wanted else False
+        self._works = _WORKS.get(reader.view) if wanted else False
 
     def states(self, batch: Batch) -> torch.Tensor:
         """What the output layer receives where answers are predicted, shape `(answer tokens, width)`."""
@@ -45,7 +48,7 @@ class PromptSharer:
         if self._works is False or len({*prompts}) == len(prompts) or min(map(len, prompts)) < 2:
             return self._whole(batch)
         if self._works is None:
-            self._works = self._agrees(batch, prompts)
+            self._works = _WORKS[self.reader.view] = self._agrees(batch, prompts)
             if not self._works:
                 logger.info(
                     "%s does not share prompts; each is read with every answer.", type(self.reader.model).__name__

@@ -53,6 +53,7 @@ def card_section(report: AuditReport, statement: Statement, repo_id: str, figure
             statement=statement,
             base_model=None if statement.base_model is None else _linked(statement.base_model),
             datasets=Safe(", ".join(markdown(_linked(name, "datasets/")) for name in statement.datasets)),
+            benchmark=report.provenance.settings.get("benchmark"),
             rows=rows,
             folded=len(rows) > _MANY,
             holdout=any(result.split == "holdout" for result in report.metrics.values()),

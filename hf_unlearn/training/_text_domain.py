@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase, Trainer
 
 from hf_unlearn.audit._completion_reading import Sampling
-from hf_unlearn.audit._contracts import SubjectKey
+from hf_unlearn.audit._contracts import Reading, SubjectKey
 from hf_unlearn.audit._evidence import EvidenceStore
 from hf_unlearn.audit._subjects import LoadedSubject, common_stop_token_ids
 from hf_unlearn.audit.domains import CausalLM
@@ -100,9 +100,10 @@ class TextsInTraining(CausalLM):
             basis.setdefault("candidate", basis.get("original", False))
         return subject
 
-    def let_go(self, readings: Collection[str]) -> set[str]:
+    def let_go(self, readings: Collection[Reading]) -> set[str]:
         """Close what no later measurement is made with; which roles stay."""
-        stay = {"reference", "original"} if "patching" in readings else {"reference"}
+        with_original = any(reading.name == "patching" or "original" in reading.parts for reading in readings)
+        stay = {"reference", "original"} if with_original else {"reference"}
         for kept in (self.views, self.models):
             for role in set(kept) - stay:
                 del kept[role]

@@ -63,7 +63,7 @@ class TrackedMetrics(Engine):
         self.results: dict[str, MetricResult] = {}
         self._missing: set[str] = set()
         self.read([role for role in FIXED if domain.given(role) is not None])
-        stay = domain.let_go({reading for reading, _ in united_needs(metrics, sets)})
+        stay = domain.let_go(list(united_needs(metrics, sets).values()))
         self._open = {key: subject for key, subject in self._open.items() if key.role in stay}
 
     def __call__(self, attempt: Attempt) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from datasets import Dataset
 from made_rows import generated
 from small_audits import arguments
@@ -16,8 +17,9 @@ from hf_unlearn.audit._contracts import Undefined
 from hf_unlearn.audit.domains import _generation_reading
 from hf_unlearn.audit.domains._text_splits import Split
 from hf_unlearn.audit.metrics._generations import rouge_l_recall_per_example
-from hf_unlearn.data import Pocket, load_pocket
+from hf_unlearn.data import Pocket, load_pocket, prompt_token_ids
 from hf_unlearn.functional import Bootstrap, rouge_l
+from hf_unlearn.inference import greedy_tables
 
 
 @pytest.fixture
@@ -194,3 +196,85 @@ def test_compatible_memorization_is_stemmed() -> None:
     for name in ("verbatim_memorization", "knowledge_memorization"):
         assert value(generated(["running cats"], ["runs cat"]), name) == 0.0
         assert value(generated(["running cats"], ["runs cat"], compatible=True), name) == 1.0
+
+
+def test_repetition_is_of_tokens_without_the_one_that_ends() -> None:
+    """[5]·7 and an end: 4 runs, 1 different: 3/4. Cut: the last token counts. Three tokens have no run of four."""
+    tokens, cut = [[5] * 7 + [2], [5, 6, 7, 8, 9], [5, 6, 7, 2]], [False, True, False]
+    rows = generated(["a"] * 3, ["a"] * 3, tokens=tokens, truncated=cut)
+    metric = METRICS["repetition"]()
+    assert value(rows, "repetition") == 3 / 8 and metric.count(rows) == 2
+    assert "1 of 3 forget examples have no value: they lack four generated tokens" in metric.notes(rows)[0]
+    nothing = generated(["a"] * 3, [""] * 3, tokens=[[2]] * 3)
+    with pytest.raises(Undefined, match="no example has four generated tokens"):
+        value(nothing, "repetition")
+    assert metric.details(nothing, Bootstrap())["empty"] == 1.0
+
+
+def test_variety_of_answers() -> None:
+    same = generated(["a"] * 4, ["a"] * 4, tokens=[[5, 6, 7, 2]] * 4)
+    assert value(same, "distinct_n") == 2 / 8
+    assert METRICS["distinct_n"]().details(same, Bootstrap()) == {"distinct_1": 3 / 12, "distinct_3": 1 / 4}
+    with pytest.raises(Undefined, match="no answer has two tokens"):
+        value(generated(["a"] * 4, ["a"] * 4, tokens=[[5, 2]] * 4), "distinct_n")
+
+
+def judged_rows(log_probs: list[list[float]], clusters: list[int] | None = None) -> Any:
+    rows = generated(["a"] * len(log_probs), ["a"] * len(log_probs), clusters=clusters)
+    place, table = next(iter(rows.evidence.tables.items()))
+    column = pa.array(log_probs, pa.list_(pa.float64()))
+    rows.evidence.tables[place] = table.append_column("original_log_probs", column)
+    return rows
+
+
+def test_perplexity_is_a_ratio_of_sums() -> None:
+    """ln 2 + 3 ln 4 over four tokens: 2^(7/4). A mean of perplexities would be 3."""
+    halves, quarters = [np.log(1 / 2)], [np.log(1 / 4)] * 3
+    assert value(judged_rows([halves, quarters]), "generation_perplexity") == pytest.approx(2**1.75)
+    with pytest.raises(Undefined, match="no probability at all"):
+        value(judged_rows([[-np.inf], [0.0]]), "generation_perplexity")
+    with pytest.raises(Undefined, match="no 'original_log_probs'"):
+        value(generated(["a"], ["a"]), "generation_perplexity")
+
+
+def test_the_standard_error_of_perplexity_is_that_of_resampling() -> None:
+    """Against 4,000 resamples of 60 answers of unequal length; within a tenth."""
+    generator = np.random.default_rng(1)
+    rows = [(-generator.exponential(1.5, size)).tolist() for size in generator.integers(1, 20, 60)]
+    estimate = METRICS["generation_perplexity"]()(judged_rows(rows), Bootstrap())
+    nats, tokens = np.array([-sum(row) for row in rows]), np.array([len(row) for row in rows])
+    drawn = generator.integers(0, 60, (4000, 60))
+    spread = np.exp(nats[drawn].sum(1) / tokens[drawn].sum(1)).std()
+    assert estimate.standard_error == pytest.approx(spread, rel=0.1)
+
+
+def test_the_original_judges_answers_as_it_reads_them(pocket: Pocket) -> None:
+    """Its own answers are likelier to it than those of a model with other weights; both as one pass over each says."""
+    noisy, original, forget = pocket.original(), pocket.original(), pocket.forget_request.select(range(12))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in noisy.parameters():
+            weights += 1.5 * weights.std() * torch.randn(weights.shape, generator=generator)
+    given = {
+        "reference": pocket.reference(),
+        "processing_class": pocket.tokenizer,
+        "forget": forget,
+        "metrics": ["generation_perplexity", "repetition", "distinct_n"],
+        "max_new_tokens": 16,
+        "progress": False,
+    }
+    report = audit(noisy, original=original, **given)
+    found = report.metrics["generation_perplexity/forget"]
+    assert 1 <= found.start < 1.5 < found.value
+    prompts = prompt_token_ids(forget, pocket.tokenizer)
+    tables = list(greedy_tables(noisy, prompts, max_new_tokens=16, progress=False))
+    answers = pa.concat_tables(tables).sort_by("item")["tokens"].to_pylist()
+    nats = []
+    for prompt, tokens in zip(prompts, answers, strict=True):
+        with torch.no_grad():
+            log_probs = original(torch.tensor([[*prompt, *tokens]])).logits[0].double().log_softmax(-1)
+        nats += [-float(log_probs[len(prompt) - 1 + at, token]) for at, token in enumerate(tokens)]
+    assert found.value == pytest.approx(np.exp(np.mean(nats)), rel=1e-5)
+    without = audit(noisy, **given)
+    assert "generation_perplexity/forget" not in without.metrics
+    assert {"repetition/forget", "distinct_n/forget"} <= set(without.metrics)

@@ -1,11 +1,15 @@
 """Membership metrics in an audit: trained models of the pocket benchmark under every attack, and models without gradients."""
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 import small_audits
 import torch
+from datasets import Dataset
+from sklearn.metrics import roc_auc_score
+from toys import markov_lm, word_tokenizer
 
 from hf_unlearn.audit import METRICS, audit
 from hf_unlearn.data import load_pocket
@@ -62,6 +66,53 @@ def test_a_model_that_memorised_is_told_under_every_attack(pocket_reports: dict[
     assert leak.value < -90 and abs(leak.floor) < 25
     assert any("18 holdout texts are too few to know 1 %" in note for note in report.notes)
     assert len(report.notes) == len(set(report.notes))
+
+
+def scores_on_a_chain(model: torch.nn.Module, reference: torch.nn.Module, tokens: list[int]) -> dict[str, float]:
+    """Of the answer tokens[2:] to the prompt tokens[:2], from the matrices of transitions."""
+    log_p, other = (m.transition_logits.detach().double().log_softmax(-1).numpy() for m in (model, reference))
+    steps = list(itertools.pairwise(tokens[1:]))
+    own = np.array([log_p[step] for step in steps])
+    mean = np.array([np.exp(log_p[state]) @ log_p[state] for state, _ in steps])
+    std = np.array([np.exp(log_p[state]) @ (log_p[state] - log_p[state].mean()) ** 2 for state, _ in steps])
+    std = np.sqrt(
+        std - np.array([np.exp(log_p[state]) @ (log_p[state] - log_p[state].mean()) for state, _ in steps]) ** 2
+    )
+    fifth = max(1, len(own) // 5)
+    return {
+        "membership_loss": own.mean(),
+        "membership_min_k": np.sort(own)[:fifth].mean(),
+        "membership_min_k_plus_plus": np.sort((own - mean) / std)[:fifth].mean(),
+        "membership_reference": own.mean() - np.mean([other[step] for step in steps]),
+    }
+
+
+def test_areas_on_a_chain_are_known_exactly():
+    """Through the real reading: AUCs of scores that follow from the matrices; answers of one to twelve tokens."""
+    candidate, reference = markov_lm(1), markov_lm(2)
+    generator = np.random.default_rng(0)
+    sides = [
+        [[3 + at % 3, 3 + shift, *generator.integers(1, 8, 1 + at % 12).tolist()] for at in range(14)]
+        for shift in (0, 1)
+    ]
+    rows = [
+        Dataset.from_list([{"input_ids": tokens, "labels": [-100, -100, *tokens[2:]]} for tokens in side])
+        for side in sides
+    ]
+    report = audit(
+        candidate,
+        reference=reference,
+        processing_class=word_tokenizer(*"abcdef"),
+        forget=rows[0],
+        holdout=rows[1],
+        metrics=AREAS,
+        allow_overlap=True,
+        progress=False,
+    )
+    exact = [[scores_on_a_chain(candidate, reference, tokens) for tokens in side] for side in sides]
+    for name in exact[0][0]:
+        expected = roc_auc_score([1] * 14 + [0] * 14, [scores[name] for side in exact for scores in side])
+        assert report.metrics[f"{name}/forget"].value == pytest.approx(expected, abs=1e-12)
 
 
 def test_standard_are_the_two_that_cost_nothing_more():

@@ -218,6 +218,16 @@ def test_compatible_min_k_leaves_out_the_last_token():
     assert plain.tolist() == pytest.approx([min_k_score(part, 0.2) for part in by_role["candidate"][0]])
 
 
+@pytest.mark.parametrize("name", ["membership_min_k", "membership_min_k_plus_plus"])
+def test_the_share_of_tokens_is_said(name: str):
+    found = evidence(usual())
+    shares = [
+        measure(metric, found, "forget", "", Bootstrap()).details["k"]
+        for metric in (METRICS[name](), METRICS[name](k=0.1), METRICS[name].from_settings({"compatible": True}))
+    ]
+    assert shares == [0.2, 0.1, 0.4]
+
+
 def test_privleak_of_a_memorised_set():
     """MUSE's tables have about −100 for the model before unlearning, and 0 for the retrained one."""
     found = evidence(usual() | {"twin": (answers(-3.0, 24, 8), answers(-3.0, 24, 9))})

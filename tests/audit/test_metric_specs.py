@@ -47,4 +47,5 @@ def test_options_of_a_metric_are_options_of_the_audit(name: str):
     assert set(spec.options) <= {option.name for option in options_of(AuditConfig)}
     source = inspect.getsource(inspect.getmodule(METRICS[name]))
     read = set(re.findall(r"""settings(?:\.get\(|\[)\s*["'](\w+)["']""", source))
+    read |= {"compatible"} if "compatible" in source else set()
     assert asked.names | read <= set(spec.options)

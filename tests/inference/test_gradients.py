@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 import world
+from toys import markov_lm
 
 from hf_unlearn.inference import NoGradientsError, check_gradients, gradient_tables, tell_apart
 
@@ -47,6 +48,17 @@ def test_norms_are_those_of_a_plain_backward_pass(name: str):
         expected = plain(model, EXAMPLES[item])
         assert (found["norm"][item], found["mean_norm"][item]) == pytest.approx(expected, rel=1e-4)
     assert found["norm"][0] == found["norm"][2]
+
+
+def test_norm_on_a_chain_by_hand():
+    """∂(mean NLL)/∂(logits of state s) = Σ over steps from s of (P_s − e_next) / steps."""
+    model = markov_lm(3)
+    p = model.transition_logits.detach().softmax(-1)
+    gradient = torch.zeros_like(p)
+    for state, following in ((5, 6), (6, 5), (5, 7)):
+        gradient[state] += (p[state] - torch.eye(8)[following]) / 3
+    found = read(model, [{"input_ids": [1, 5, 6, 5, 7], "labels": [-100, -100, 6, 5, 7]}])
+    assert found["norm"] == pytest.approx([float(gradient.norm())], rel=1e-6) and found["mean_norm"] == found["norm"]
 
 
 def test_the_model_is_left_as_it_was():

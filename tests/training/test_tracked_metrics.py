@@ -51,6 +51,8 @@ def test_the_numbers_are_the_audits(tmp_path: Path):
     metrics = [
         "probability",
         "truth_ratio",
+        "rouge_l",
+        "generation_perplexity",
         "fade",
         "exposure",
         "residual_ratio",

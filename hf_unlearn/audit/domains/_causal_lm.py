@@ -15,9 +15,10 @@ from hf_unlearn.audit._evidence import EvidenceStore
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._provenance import describe_model, notes_on_equals
 from hf_unlearn.audit._subjects import LoadedSubject, common_stop_token_ids, common_tokenizer, open_subject
-from hf_unlearn.audit.domains._generation_reading import Decoder, OwnGenerator, generation_task
+from hf_unlearn.audit.domains._answer_reading import AnswerReader, count_tokens
+from hf_unlearn.audit.domains._generation_reading import Decoder, Judge, OwnGenerator, generation_task
 from hf_unlearn.audit.domains._harness_set import NAME, HarnessSet, harness_notes, harness_task, open_harness
-from hf_unlearn.audit.domains._layers import LayerFacts, check_layers
+from hf_unlearn.audit.domains._layers import PATCHED, LayerFacts, check_layers
 from hf_unlearn.audit.domains._prompt_format import other_format
 from hf_unlearn.audit.domains._text_splits import Split, load_splits, longest_answer
 from hf_unlearn.data import DataLike
@@ -26,8 +27,6 @@ from hf_unlearn.inference import (
     FeatureSettings,
     ModelLike,
     NoGradientsError,
-    NoHiddenStatesError,
-    answer_tables,
     check_comparable,
     check_gradients,
     gradient_tables,
@@ -40,8 +39,6 @@ from hf_unlearn.inference import (
 logger = logging.getLogger(__name__)
 SHOWN = 300
 """Characters of a prompt in the log."""
-PATCHED = 64
-"""Forget examples for patching and lens, which cost a forward pass, or vocabulary work, per layer."""
 
 
 class CausalLM:
@@ -59,9 +56,10 @@ class CausalLM:
     """
 
     name = "causal_lm"
-    versions: Mapping[str, int] = dict.fromkeys(
-        ("answers", "variants", "generations", "gradients", "completions", "patching", NAME), 1
-    )
+    versions: Mapping[str, int] = {
+        **dict.fromkeys(("answers", "variants", "generations", "gradients", "completions", "patching", NAME), 1),
+        "variants": 2,
+    }
     own_metrics: Sequence[BaseMetric] = ()
 
     def __init__(
@@ -161,55 +159,19 @@ class CausalLM:
             ),
         }
 
+    @cached_property
+    def _answer_reader(self) -> AnswerReader:
+        return AnswerReader(self._layers, self.features, self.store)
+
     def _answers(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
     ) -> Task:
-        wants_features = "features" in reading.parts and self._layers.follow(subject)
-        lens = range(min(PATCHED, len(split))) if "lens" in reading.parts and wants_features else range(0)
-
-        def compute(items: Sequence[int]) -> Iterable[pa.Table]:
-            settings = {"batch_size": self.config.batch_size, "progress": self.config.progress}
-            label = f"answers {split.name} {subject.key}"
-            try:
-                yield from answer_tables(
-                    subject.view,
-                    split.examples,
-                    items=items,
-                    features=self.features if wants_features else None,
-                    lens=lens,
-                    label=label,
-                    **settings,
-                )
-            except NoHiddenStatesError as error:
-                self._layers.skip(str(error).removesuffix("."))
-                yield from answer_tables(subject.view, split.examples, items=items, label=label, **settings)
-
-        key = (split.examples, self.features if wants_features else None, list(lens))
-        return Task((subject.fingerprint, *key), len(split), compute, cost=_tokens(split.examples))
+        return self._answer_reader.answers(reading, subject, split, self.config)
 
     def _variants(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
     ) -> Task | None:
-        if not split.variants:
-            return None
-        examples = [variant.tokens for variant in split.variants]
-
-        def compute(items: Sequence[int]) -> Iterable[pa.Table]:
-            tables = answer_tables(
-                subject.view,
-                examples,
-                items=items,
-                batch_size=self.config.batch_size,
-                progress=self.config.progress,
-                label=f"other answers {split.name} {subject.key}",
-            )
-            for table in tables:
-                chosen = [split.variants[item] for item in table.column("item").to_pylist()]
-                table = table.append_column("example", pa.array([v.example for v in chosen], pa.int64()))
-                yield table.append_column("is_wrong", pa.array([v.is_wrong for v in chosen], pa.bool_()))
-
-        places = [(variant.example, variant.is_wrong) for variant in split.variants]
-        return Task((subject.fingerprint, examples, places), len(examples), compute, cost=_tokens(examples))
+        return self._answer_reader.variants(reading, subject, split, self.config)
 
     def _gradients(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
@@ -226,15 +188,18 @@ class CausalLM:
                 subject.view, split.examples, items=items, progress=self.config.progress, label=label
             )
 
-        cost = 3 * _tokens(split.examples)  # backward is twice forward
+        cost = 3 * count_tokens(split.examples)  # backward is twice forward
         return Task((subject.fingerprint, split.examples), len(split), compute, cost=cost)
 
     def _generations(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
     ) -> Task:
         own = OwnGenerator(self.config.batch_size, self.config.progress)
-        longest = self.sampling.max_new_tokens
-        return generation_task(subject, split, own, self._decoder, max_new_tokens=longest, stops=self.stops)
+        original, judge = others.get("original"), None
+        if "original" in reading.parts and original is not None:
+            judge = Judge(original, self.config.batch_size, self.config.progress)
+        options: dict[str, Any] = {"max_new_tokens": self.sampling.max_new_tokens, "stops": self.stops}
+        return generation_task(subject, split, own, self._decoder, judge=judge, **options)
 
     @cached_property
     def _decoder(self) -> Decoder:
@@ -281,7 +246,7 @@ class CausalLM:
             )
 
         return Task(
-            (original.fingerprint, donor.fingerprint, examples), len(examples), compute, cost=_tokens(examples)
+            (original.fingerprint, donor.fingerprint, examples), len(examples), compute, cost=count_tokens(examples)
         )
 
     @property
@@ -342,7 +307,3 @@ def _unlike_precision(described: Mapping[str, Mapping[str, str]]) -> list[str]:
     return [
         f"The models differ in precision ({listed}), which is part of every distance between them; compare them in one."
     ]
-
-
-def _tokens(examples: Sequence[Mapping[str, Sequence[int]]]) -> int:
-    return sum(len(example["input_ids"]) for example in examples)

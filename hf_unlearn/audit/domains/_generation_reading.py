@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
@@ -12,7 +12,7 @@ from hf_unlearn.audit._contracts import Task
 from hf_unlearn.audit._subjects import LoadedSubject
 from hf_unlearn.audit.domains._text_splits import Split
 from hf_unlearn.functional import IGNORE_INDEX
-from hf_unlearn.inference import View, check_room, greedy_tables
+from hf_unlearn.inference import View, answer_tables, check_room, greedy_tables
 
 
 class Generator(Protocol):
@@ -119,6 +119,33 @@ class Decoder:
         ]
 
 
+class Judge:
+    """The original, which says how likely somebody's answers are to it.
+
+    Args:
+        original: Open.
+        batch_size: Sequences at a time.
+        progress: Whether to show progress bars.
+    """
+
+    def __init__(self, original: LoadedSubject, batch_size: int, progress: bool):
+        self.original, self.batch_size, self.progress = original, batch_size, progress
+
+    def judged(self, table: pa.Table, prompts: Sequence[Sequence[int]], label: str) -> pa.Table:
+        """With a column `original_log_probs`, of each token of each answer."""
+        examples = []
+        for row in table.select(["item", "tokens"]).to_pylist():
+            prompt, tokens = list(prompts[row["item"]]), row["tokens"]
+            examples.append({"input_ids": prompt + tokens, "labels": [IGNORE_INDEX] * len(prompt) + tokens})
+        options: dict[str, Any] = {
+            "batch_size": self.batch_size,
+            "progress": self.progress,
+            "label": f"judging answers {label}",
+        }
+        found = pa.concat_tables(list(answer_tables(self.original.view, examples, **options))).sort_by("item")
+        return table.append_column("original_log_probs", found.column("log_probs"))
+
+
 def generation_task(
     subject: LoadedSubject,
     split: Split,
@@ -127,9 +154,13 @@ def generation_task(
     *,
     max_new_tokens: int,
     stops: Sequence[int],
+    judge: Judge | None = None,
 ) -> Task:
-    """One row for each example of the set: `item`, `tokens`, `truncated`, `text` (special tokens left out), and `truth`, the true answer cut
-    at as many tokens as may be generated.
+    """One row for each example of the set.
+
+    * `item`, `tokens` (the end token included) and `truncated`;
+    * `text`: the same without special tokens, and `truth`: the true answer, cut at as many tokens as may be generated;
+    * with a judge `original_log_probs`: of each token under the original, teacher-forced, nats.
 
     Args:
         subject: Who answers.
@@ -138,11 +169,13 @@ def generation_task(
         decoder: What turns them into text.
         max_new_tokens: Where an answer is cut.
         stops: Tokens that end one.
+        judge: The original, where it is to say how likely each answer is to it.
 
     Raises:
         ValueError: A prompt leaves no room for an answer.
     """
-    check_room(subject.model, split.prompts, max_new_tokens)
+    for each in [subject] if judge is None else [subject, judge.original]:
+        check_room(each.model, split.prompts, max_new_tokens)
     truths = decoder.beginnings(split, max_new_tokens)
 
     def compute(items: Sequence[int]) -> Iterable[pa.Table]:
@@ -155,18 +188,18 @@ def generation_task(
             label=f"greedy answers {split.name} {subject.key}",
         )
         for table in map(decoder.with_text, tables):
-            if truths is None:
-                yield table
-            else:
+            if truths is not None:
                 mine = [truths[item] for item in table.column("item").to_pylist()]
-                yield table.append_column("truth", pa.array(mine, pa.string()))
+                table = table.append_column("truth", pa.array(mine, pa.string()))
+            yield table if judge is None else judge.judged(table, split.prompts, f"{split.name} {subject.key}")
 
     key = (
         *(subject.fingerprint, split.prompts, truths, max_new_tokens, stops),
-        *(generator.generator_name, decoder.fingerprint),
+        *(generator.generator_name, decoder.fingerprint, judge and judge.original.fingerprint),
     )
     distinct = set(split.prompts)
-    return Task(key, len(split), compute, cost=sum(map(len, distinct)) + len(distinct) * max_new_tokens)
+    cost = sum(map(len, distinct)) + len(distinct) * max_new_tokens
+    return Task(key, len(split), compute, cost=cost if judge is None else 2 * cost)
 
 
 def _decoding(tokenizer: PreTrainedTokenizerBase) -> str:

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn.audit._audit_set import AuditSet, as_set
 from hf_unlearn.audit._contracts import SPLITS
+from hf_unlearn.audit.domains._variants import Variant, load_variants
 from hf_unlearn.data import (
     CHUNK_TOKENS,
     QUESTION_TEMPLATE,
@@ -33,22 +34,6 @@ MAX_NEW_TOKENS = 128
 """No default is longer than this, whatever the answers."""
 CLUSTER_COLUMNS = ("person_id", "subject", "cluster_id")
 """Columns that say which rows are about the same, in the order in which they are looked for."""
-_VARIANT_COLUMNS = {"question", "paraphrased_answer", "perturbed_answer"}
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Another answer to an example's question.
-
-    Attributes:
-        example: Number of the example.
-        is_wrong: Whether it is a wrong answer; else the true one in other words.
-        tokens: `input_ids` and `labels`.
-    """
-
-    example: int
-    is_wrong: bool
-    tokens: dict[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +49,7 @@ class Split:
         texts: Of running text, the one that each example is a chunk of.
         subjects: Of each example, whom or what it is about, by the cluster column; None where there is none.
         cluster_column: That column.
-        variants: Paraphrased and wrong answers, where the columns are.
+        variants: Paraphrased and wrong answers, where the columns are; without paraphrases, where the true answers stand for them, wrong ones alone.
         role: What the set is for: "forget", "retain" or "holdout".
         metrics: Names of those that are measured on it; None = all that are measured on its role.
         prompt_template: How its questions are put, in-context examples included; None = by chat template or `data.QUESTION_TEMPLATE`.
@@ -160,7 +145,7 @@ def load_splits(
                 examples = tokenize_examples(dataset, tokenizer, prompt_template=template).to_list()
                 prompts = tuple(map(tuple, prompt_token_ids(dataset, tokenizer, prompt_template=template)))
                 subjects = _subjects(dataset, cluster_column)
-                variants = _variants(dataset, tokenizer, template)
+                variants = load_variants(dataset, tokenizer, template)
             split = Split(name, dataset, total, examples, prompts, None, *subjects, variants)
         splits[name] = replace(
             split,
@@ -254,25 +239,6 @@ def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | N
             raise ValueError(f"the cluster column {wanted!r} is empty in some rows.")
         return None, None
     return values, column
-
-
-def _variants(
-    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, prompt_template: str | None
-) -> tuple[Variant, ...]:
-    """Paraphrased and wrong answers of the rows that have both."""
-    if not set(dataset.column_names) >= _VARIANT_COLUMNS:
-        return ()
-    found = []
-    for number, row in enumerate(dataset.select_columns(sorted(_VARIANT_COLUMNS))):
-        wrong = list(filter(None, row["perturbed_answer"] or ()))
-        if row["paraphrased_answer"] and wrong:
-            found += [(number, False, row["question"], row["paraphrased_answer"])]
-            found += [(number, True, row["question"], text) for text in wrong]
-    if not found:
-        return ()
-    rows = Dataset.from_list([{"question": question, "answer": text} for _, _, question, text in found])
-    tokens = tokenize_examples(rows, tokenizer, prompt_template=prompt_template).to_list()
-    return tuple(Variant(number, wrong, row) for (number, wrong, _, _), row in zip(found, tokens, strict=True))
 
 
 def _drawn(name: str, total: int, max_examples: int, seed: int) -> list[int]:

@@ -13,6 +13,7 @@ from hf_unlearn.functional import Bootstrap, Estimate, Rouge, rouge_1, rouge_l
 
 
 GENERATIONS = Reading("generations")
+JUDGED_GENERATIONS = Reading("generations", frozenset({"original"}))
 
 
 def rouge_l_recall_per_example(rows: Rows) -> np.ndarray:
@@ -65,6 +66,19 @@ def generated_texts(rows: Rows) -> list[str]:
     return list(rows.column("generations", "text"))
 
 
+def generated_tokens(rows: Rows) -> list[list[int]]:
+    """The greedy answer to each example in tokens, without the one that ended it."""
+    table = rows.table("generations").select(["tokens", "truncated"])
+    return [row["tokens"] if row["truncated"] else row["tokens"][:-1] for row in table.to_pylist()]
+
+
+def judged(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """How unlikely each greedy answer is to the original, nats, and how many tokens it has, the end token included; shape `(examples,)`."""
+    log_probs, lengths = rows.per_token("generations", "original_log_probs")
+    starts = np.cumsum(lengths) - lengths
+    return -np.add.reduceat(log_probs.astype(np.float64), starts), lengths.astype(np.float64)
+
+
 def is_compatible(rows: Rows) -> bool:
     """Whether numbers are to be those of the field's common implementation."""
     return bool(rows.settings.get("compatible", False))
@@ -96,7 +110,9 @@ class GenerationMetric(BaseMetric):
 
     def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
         """What share of the answers was cut before its end, and what share is empty."""
-        empty = [not text.strip() for text in generated_texts(rows)]
+        with_text = "text" in rows.table("generations").column_names
+        said = [text.strip() for text in generated_texts(rows)] if with_text else generated_tokens(rows)
+        empty = [not answer for answer in said]
         truncated = pc.mean(rows.table("generations").column("truncated")).as_py()
         return {"truncated": float(truncated), "empty": float(np.mean(empty))}
 

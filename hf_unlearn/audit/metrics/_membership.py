@@ -26,6 +26,7 @@ def membership_spec(
     reading: str = "answers",
     standard: bool = False,
     compares: bool = False,
+    options: tuple[str, ...] = (),
 ) -> MetricSpec:
     """The spec of an attack's AUC."""
     same = "0.5, give or take the noise of retraining" if compares else ""
@@ -43,6 +44,7 @@ def membership_spec(
         standard=standard,
         compares=compares,
         requires=("reference",) if compares else (),
+        options=options,
         without_knowledge=same
         or "the reference's own AUC: 0.5 only where forget and holdout texts are equally likely to a model that saw neither",
         does_not_show="An AUC as after retraining does not show that nothing can be extracted, or that no single text is exposed: it is an average "

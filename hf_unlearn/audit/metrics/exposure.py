@@ -32,5 +32,7 @@ class Exposure(BaseMetric):
         return mean_of(generalized_exposure(log_probs(rows), log_probs(rows.of("reference"))), rows)
 
     def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
-        """The most exposed example decides."""
-        return {"max": float(generalized_exposure(log_probs(rows), log_probs(rows.of("reference"))).max())}
+        """The most exposed example decides; and bits over all tokens of all answers."""
+        bits = generalized_exposure(log_probs(rows), log_probs(rows.of("reference")))
+        tokens = rows.per_token("answers", "log_probs")[1].sum()
+        return {"max": float(bits.max()), "per_token": float(bits.sum() / tokens)}

@@ -21,6 +21,7 @@ class MembershipGradientNorm(MembershipMetric):
         "AUC of minus the norm of the loss's gradient, forget against holdout",
         Citation("Wang et al. 2024", "2402.17012"),
         reading="gradients",
+        options=("compatible",),
     )
 
     def scores(self, rows: Rows) -> np.ndarray:

@@ -15,7 +15,7 @@ from hf_unlearn.audit.metrics._membership import (
     per_answer,
     without_last,
 )
-from hf_unlearn.functional import min_k_score
+from hf_unlearn.functional import Bootstrap, min_k_score
 
 
 class MembershipMinK(MembershipMetric):
@@ -32,6 +32,7 @@ class MembershipMinK(MembershipMetric):
         "membership AUC by Min-K%",
         "AUC of Min-K%, forget against holdout",
         Citation("Min-K%", "2310.16789"),
+        options=("compatible",),
     )
 
     def __init__(self, k: float = 0.2):
@@ -41,6 +42,10 @@ class MembershipMinK(MembershipMetric):
     def from_settings(cls, settings: Mapping[str, Any]) -> "MembershipMinK":
         """With the field's share where its numbers are wanted."""
         return cls(MUSES_K) if settings.get("compatible") else cls()
+
+    def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
+        """The share of the tokens, and hits at 1 % of false alarms."""
+        return {"k": self.k, **super().details(rows, uncertainty)}
 
     def scores(self, rows: Rows) -> np.ndarray:
         """Mean of the share k of the log-probabilities that are lowest."""

@@ -15,7 +15,7 @@ from hf_unlearn.audit.metrics._membership import (
     per_answer,
     without_last,
 )
-from hf_unlearn.functional import min_k_plus_plus_score
+from hf_unlearn.functional import Bootstrap, min_k_plus_plus_score
 
 
 class MembershipMinKPlusPlus(MembershipMetric):
@@ -33,6 +33,7 @@ class MembershipMinKPlusPlus(MembershipMetric):
         "AUC of Min-K%++, forget against holdout",
         Citation("Min-K%++", "2404.02936"),
         standard=True,
+        options=("compatible",),
     )
 
     def __init__(self, k: float = 0.2):
@@ -42,6 +43,10 @@ class MembershipMinKPlusPlus(MembershipMetric):
     def from_settings(cls, settings: Mapping[str, Any]) -> "MembershipMinKPlusPlus":
         """With the field's share where its numbers are wanted."""
         return cls(MUSES_K) if settings.get("compatible") else cls()
+
+    def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
+        """The share of the tokens, and hits at 1 % of false alarms."""
+        return {"k": self.k, **super().details(rows, uncertainty)}
 
     def scores(self, rows: Rows) -> np.ndarray:
         """Mean of the share k of the standardised log-probabilities that are lowest."""

@@ -23,6 +23,7 @@ class MembershipZlib(MembershipMetric):
             "2012.07805",
             "log-probability of the whole answer per byte; the paper's code divides the mean over tokens",
         ),
+        options=("compatible",),
     )
 
     def scores(self, rows: Rows) -> np.ndarray:

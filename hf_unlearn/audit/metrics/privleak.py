@@ -31,6 +31,7 @@ class PrivLeak(MembershipMetric):
         standard=False,
         compares=True,
         requires=("reference",),
+        options=("compatible",),
         without_knowledge="0 against the reference itself; another retraining is off by as much as its own AUC differs from the reference's",
         does_not_show="0 does not show that nothing can be extracted: it speaks of one attack, on the average over texts. It is unstable where the "
         "retrained model's AUC is near 1, that is where forget and holdout texts differ in kind.",
