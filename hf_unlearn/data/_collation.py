@@ -34,7 +34,7 @@ def tokenize_examples(
     on, sampled from and scored on agree to the token. Nothing is ever cut silently.
 
     Args:
-        dataset: Columns `question`/`answer`, `prompt`/`completion`, `messages` (the last one is the answer), `text` (every
+        dataset: Columns `question`/`answer`, `question`/`choices`/`answer` (the right choice's letter is the answer), `prompt`/`completion`, `messages` (the last one is the answer), `text` (every
             token after the first is answer), or `input_ids`/`labels`, which are taken as they are. A question goes through
             the tokenizer's chat template where there is one, and is else put as `QUESTION_TEMPLATE` says; a prompt that is
             text is taken verbatim. Positions that an `attention_mask` hides are left out.

@@ -7,6 +7,8 @@ from string import Formatter
 
 QUESTION_TEMPLATE = "Question: {question}\nAnswer:"
 """How a question is put to a model without a chat template."""
+CHOICES_TEMPLATE = "{question}\nAnswer:"
+"""How a question with its choices is put, as lm-evaluation-harness does, whether there is a chat template or not."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from hf_unlearn.functional._attacks import privleak as privleak
 from hf_unlearn.functional._attacks import privleak_estimate as privleak_estimate
 from hf_unlearn.functional._attacks import tpr_at_fpr as tpr_at_fpr
 from hf_unlearn.functional._attacks import tpr_interval as tpr_interval
+from hf_unlearn.functional._choices import choice_accuracy as choice_accuracy
+from hf_unlearn.functional._choices import choice_probability as choice_probability
 from hf_unlearn.functional._cka import linear_cka as linear_cka
 from hf_unlearn.functional._coherence import distinct_ngrams as distinct_ngrams
 from hf_unlearn.functional._coherence import ngrams as ngrams

@@ -15,7 +15,14 @@ from hf_unlearn.functional import model_utility, normalized_probability, truth_r
 from hf_unlearn.inference import read_answers
 
 
-NAMES = ("normalized_probability", "truth_ratio_true_better", "forget_quality", "model_utility", "carlini_exposure")
+NAMES = (
+    "normalized_probability",
+    "truth_ratio_true_better",
+    "forget_quality",
+    "model_utility",
+    "carlini_exposure",
+    "rouge_l",
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +76,10 @@ def test_a_whole_audit_is_what_single_passes_give(pocket: Pocket, arguments: dic
     utility = report.metrics["model_utility/retain"]
     parts = {name: value for name, value in utility.details.items() if not name.startswith(("components", "rouge"))}
     assert list(parts.values()) == pytest.approx(components, rel=1e-5)
+    assert utility.details["components"] == 6 and not [
+        note for note in report.notes if "Model utility is without" in note
+    ]
+    assert utility.details["rouge_l_facts"] == report.metrics["rouge_l/facts"].value
     assert utility.value == pytest.approx(model_utility([v for k, v in utility.details.items() if k != "components"]))
     assert "model_utility/facts" not in report.metrics, "it is one number over all sets"
     assert 0 <= report.metrics["forget_quality/forget"].value <= 1

@@ -271,7 +271,8 @@ def test_model_utility_by_hand() -> None:
     assert found.confidence_interval is None, "of facts two examples have wrong answers, which is too few"
     made = evidence(given)
     notes = METRICS["model_utility"]().notes(Rows(made, SubjectKey("candidate"), "retain"))
-    assert len(notes) == 1 and "truth ratio of plain" in notes[0] and "facts" not in notes[0]
+    assert len(notes) == 1 and "truth ratio of plain" in notes[0] and "truth ratio of facts" not in notes[0]
+    assert all(f"rouge l of {name} (" in notes[0] for name in ("retain", "facts", "plain"))
 
 
 def test_model_utility_of_equal_models_differs_by_nothing() -> None:

@@ -16,6 +16,8 @@ from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._provenance import describe_model, notes_on_equals
 from hf_unlearn.audit._subjects import LoadedSubject, common_stop_token_ids, common_tokenizer, open_subject
 from hf_unlearn.audit.domains._answer_reading import AnswerReader, count_tokens
+from hf_unlearn.audit.domains._choice_reading import READINGS as CHOICES
+from hf_unlearn.audit.domains._choice_reading import choices_task
 from hf_unlearn.audit.domains._generation_reading import Decoder, Judge, OwnGenerator, generation_task
 from hf_unlearn.audit.domains._harness_set import NAME, HarnessSet, harness_notes, harness_task, open_harness
 from hf_unlearn.audit.domains._layers import PATCHED, LayerFacts, check_layers
@@ -57,7 +59,9 @@ class CausalLM:
 
     name = "causal_lm"
     versions: Mapping[str, int] = {
-        **dict.fromkeys(("answers", "variants", "generations", "gradients", "completions", "patching", NAME), 1),
+        **dict.fromkeys(
+            ("answers", "variants", *CHOICES, "generations", "gradients", "completions", "patching", NAME), 1
+        ),
         "variants": 2,
     }
     own_metrics: Sequence[BaseMetric] = ()
@@ -150,6 +154,7 @@ class CausalLM:
         return {
             "answers": self._answers,
             "variants": self._variants,
+            **dict.fromkeys(CHOICES, self._choices),
             "gradients": self._gradients,
             "generations": self._generations,
             "completions": self._completions,
@@ -172,6 +177,12 @@ class CausalLM:
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
     ) -> Task | None:
         return self._answer_reader.variants(reading, subject, split, self.config)
+
+    def _choices(
+        self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task | None:
+        settings = {"batch_size": self.config.batch_size, "progress": self.config.progress}
+        return choices_task(reading.name, subject, split, self.tokenizer, **settings)
 
     def _gradients(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]

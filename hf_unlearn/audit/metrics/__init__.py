@@ -26,6 +26,8 @@ from hf_unlearn.audit.metrics.membership_min_k_plus_plus import MembershipMinKPl
 from hf_unlearn.audit.metrics.membership_reference import MembershipReference
 from hf_unlearn.audit.metrics.membership_zlib import MembershipZlib
 from hf_unlearn.audit.metrics.model_utility import ModelUtility
+from hf_unlearn.audit.metrics.multiple_choice import MultipleChoice
+from hf_unlearn.audit.metrics.multiple_choice_text import MultipleChoiceText
 from hf_unlearn.audit.metrics.normalized_probability import NormalizedProbability
 from hf_unlearn.audit.metrics.off_direction import OffDirection
 from hf_unlearn.audit.metrics.pca_shift import PCAShift
@@ -53,6 +55,8 @@ METRICS: dict[str, type[BaseMetric]] = {
     "probability": Probability,
     "normalized_probability": NormalizedProbability,
     "accuracy": Accuracy,
+    "multiple_choice": MultipleChoice,
+    "multiple_choice_text": MultipleChoiceText,
     "fade": Fade,
     "exact_memorization": ExactMemorization,
     "extraction_strength": ExtractionStrength,

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 
-from hf_unlearn.audit._contracts import Citation, MetricSpec, Reading, Undefined, is_measured
+from hf_unlearn.audit._contracts import Citation, MetricSpec, Undefined, is_measured
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._rows import Rows
-from hf_unlearn.audit.metrics._variants import options
+from hf_unlearn.audit.metrics._generations import GENERATIONS
+from hf_unlearn.audit.metrics._variants import VARIANTS, options
 from hf_unlearn.audit.metrics.normalized_probability import NormalizedProbability
 from hf_unlearn.audit.metrics.probability import Probability
+from hf_unlearn.audit.metrics.rouge_l import RougeL
 from hf_unlearn.audit.metrics.truth_ratio_true_better import TruthRatioTrueBetter
 from hf_unlearn.functional import Bootstrap, Estimate, harmonic_mean, independent_sets
 
@@ -16,7 +18,7 @@ Component = Callable[[Rows, Bootstrap], Estimate]
 
 
 class ModelUtility(BaseMetric):
-    """Harmonic mean, over all sets that had to stay, of probability and truth ratio of the true answers, in [0, 1].
+    """Harmonic mean, over all sets that had to stay, of probability, ROUGE-L recall and truth ratio of the true answers, in [0, 1].
 
     The probability is normalised by the wrong answers where a set has wrong answers but no true ones in other words (in TOFU real authors and
     world facts). A set that lacks a component leaves it out, and the report says so.
@@ -31,12 +33,12 @@ class ModelUtility(BaseMetric):
         bounds=(0.0, 1.0),
         family="utility",
         splits=("retain",),
-        needs=(Reading("answers"), Reading("variants")),
+        needs=(*VARIANTS, GENERATIONS),
         standard=False,
         better="higher",
         citation=Citation("TOFU", "2401.06121"),
         across=True,
-        options=("compatible",),
+        options=("max_new_tokens", "compatible"),
         without_knowledge="near 0: one component near 0 is enough",
         does_not_show="Which component was lost, nor what the model can do beside these questions. It is comparable only between models measured on "
         "the same sets with the same components: the details list them.",
@@ -102,4 +104,4 @@ def _components(rows: Rows) -> list[tuple[str, Component]]:
     probability: tuple[str, Component] = (
         ("normalized_probability", NormalizedProbability()) if normalized else ("probability", Probability())
     )
-    return [probability, ("truth_ratio", TruthRatioTrueBetter())]
+    return [probability, ("rouge_l", RougeL()), ("truth_ratio", TruthRatioTrueBetter())]
