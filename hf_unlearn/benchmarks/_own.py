@@ -124,7 +124,7 @@ class _Beside:
             "files": _texts,
             "columns": _named_texts,
             "where": _named_texts,
-            **dict.fromkeys(("select", "choices"), _switch),
+            "select": _switch,
             "group": _whole,
         }
         return _record(Source, value, where, readers)

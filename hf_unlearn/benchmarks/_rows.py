@@ -37,7 +37,7 @@ def source_rows(source: Source, place: str | None) -> Dataset:
         rows = _chosen(rows, column, value)
     rows = _renamed(rows, source)
     if source.group is not None:
-        rows = rows.add_column(PERSON, [str(at // source.group) for at in range(len(rows))])
+        rows = rows.add_column(PERSON, [f"{source.name or 'person'}-{at // source.group}" for at in range(len(rows))])
     return rows
 
 
@@ -119,7 +119,7 @@ def _chosen(rows: Dataset, column: str, value: str) -> Dataset:
             f"no row has {column} = {value!r}.{hint} There are {', '.join(values[:SHOWN])}"
             f"{f' and {len(values) - SHOWN} more' if len(values) > SHOWN else ''}."
         )
-    return rows.select(kept)
+    return rows.select(kept).remove_columns(column)
 
 
 def _renamed(rows: Dataset, source: Source) -> Dataset:

@@ -23,10 +23,9 @@ class Source:
             `name/split` and the shards of a downloaded repository, `name/split-*`. Several matches of one pattern are parts of one table.
         columns: Names that an audit understands, and what they are called here.
         nested: Column that holds the rows as a list, where the Hub's rows are not the rows.
-        where: Only rows with these values of columns.
+        where: Only rows with these values of columns, which are then dropped: what all rows share tells no cluster from another.
         select: Whether its rows are narrowed by the benchmark's column `select`.
         group: So many consecutive rows are about one person, who is then one cluster of every interval.
-        choices: Whether rows are multiple-choice questions: `choices`, and `answer` as the number of the right one.
     """
 
     name: str | None = None
@@ -38,7 +37,6 @@ class Source:
     where: Mapping[str, str] = field(default_factory=dict)
     select: bool = False
     group: int | None = None
-    choices: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from hf_unlearn.data import POCKET_SIZES, load_pocket, pocket_tokenizer
 
 
 METRICS = (
-    "fade", "probability", "exact_memorization", "extraction_strength", "truth_ratio", "exposure", "membership_loss", "membership_min_k", "privleak",
-    "rouge_l",
+    "fade", "probability", "rouge_l", "truth_ratio", "forget_quality", "model_utility", "exact_memorization", "extraction_strength", "exposure",
+    "membership_loss", "membership_min_k", "privleak",
 )  # fmt: skip
 
 

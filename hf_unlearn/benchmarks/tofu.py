@@ -4,11 +4,13 @@ from hf_unlearn.audit import Citation
 from hf_unlearn.benchmarks._spec import Benchmark, BenchmarkSet, Configuration, PublishedModels, Source
 
 
-UTILITY = ("probability", "rouge_l", "truth_ratio", "model_utility")
+UTILITY = ("probability", "rouge_l", "truth_ratio_true_better", "model_utility")
 """What TOFU's model utility is the harmonic mean of, on each of three sets, and the mean itself."""
+FACTS = ("normalized_probability", *UTILITY)
+"""Where there are no paraphrases the probability counts among the answers on offer."""
 FORGET = (
-    "fade", "probability", "rouge_l", "truth_ratio", "forget_quality", "exact_memorization", "extraction_strength", "exposure", "privleak",
-    "membership_loss", "membership_zlib", "membership_min_k", "membership_min_k_plus_plus",
+    "fade", "probability", "rouge_l", "truth_ratio_closer_to_1_better", "forget_quality", "exact_memorization", "extraction_strength", "exposure",
+    "privleak", "membership_loss", "membership_zlib", "membership_min_k", "membership_min_k_plus_plus",
 )  # fmt: skip
 ROWS_OF_AN_AUTHOR = 20
 _LLAMA_3 = (
@@ -40,10 +42,10 @@ def _configuration(part: str, retained: str) -> Configuration:
                 "holdout",
                 optional="It was added to the Hub's copy in March 2025; without it membership and PrivLeak are not measured.",
             ),
-            "real_authors": BenchmarkSet(Source("real_authors_perturbed"), "retain", UTILITY),
-            "world_facts": BenchmarkSet(Source("world_facts_perturbed"), "retain", UTILITY),
+            "real_authors": BenchmarkSet(Source("real_authors_perturbed"), "retain", FACTS),
+            "world_facts": BenchmarkSet(Source("world_facts_perturbed"), "retain", FACTS),
         },
-        metrics=tuple(dict.fromkeys((*FORGET, *UTILITY))),
+        metrics=tuple(dict.fromkeys((*FORGET, *FACTS))),
         headline=("forget_quality/forget", "model_utility/retain"),
         models={
             base: PublishedModels(
@@ -67,8 +69,8 @@ TOFU = Benchmark(
         for part, retained in (("01", "retain99"), ("05", "retain95"), ("10", "retain90"))
     },
     note="""The rows of one author stand together, 20 each, and are one cluster of every interval: forget01 has two authors, too few for any interval.
-Retain is retain_perturbed, the 400 rows on which TOFU measures utility; they are in retain90, retain95 and retain99. Verified here: names, columns and
-rows of all sets but holdout. Taken from open-unlearning's configurations as of 2026 and not loaded here: the holdout sets and the published models. Their
+Retain is retain_perturbed, the 400 rows on which TOFU measures utility; they are in retain90, retain95 and retain99. Verified here: names, columns,
+rows and authors of all sets but holdout, of which the same is assumed. Taken from open-unlearning's configurations as of 2026 and not loaded here: the holdout sets and the published models. Their
 tokenizers' chat template is put as its configurations put it, with a fixed date; some of the models were trained before the date was fixed, and the audit
 warns where the original knows the answers better in another format.""".replace("\n", " "),
 )

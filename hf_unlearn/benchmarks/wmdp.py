@@ -14,12 +14,11 @@ def _template(subject: str) -> str:
 
 
 def _configuration(part: str) -> Configuration:
-    mmlu = Source("all", "test", "cais/mmlu", ("mmlu", "mmlu/test", "all/test", "all/test-*"), choices=True)
+    # Its subjects are strata, not persons: under another name they are no clusters.
+    mmlu = Source("all", "test", "cais/mmlu", ("mmlu", "mmlu/test", "all/test", "all/test-*"), {"topic": "subject"})
     return Configuration(
         sets={
-            "forget": BenchmarkSet(
-                Source(f"wmdp-{part}", "test", choices=True), "forget", METRICS, _template(_ABOUT[part])
-            ),
+            "forget": BenchmarkSet(Source(f"wmdp-{part}", "test"), "forget", METRICS, _template(_ABOUT[part])),
             "retain": BenchmarkSet(mmlu, "retain", METRICS, _template("")),
         },
         metrics=METRICS,

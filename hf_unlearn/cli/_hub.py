@@ -1,7 +1,7 @@
 """Commands about audits on the Hub: publish, verify, compare, push-metrics."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -66,6 +66,15 @@ def verify(
         list[str] | None,
         typer.Option("--set", help="Of a further set, NAME=DATA, by the name the report has. May be repeated."),
     ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(
+            help="Take the sets from a benchmark, NAME:CONFIGURATION or a file, as in `audit`; those given besides count."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A folder with the benchmark's files, or a copy on the Hub.")
+    ] = None,
     reference: Annotated[str | None, typer.Option(help="The retrained model; default: the one in the report.")] = None,
     original: Annotated[str | None, typer.Option(help="The model before unlearning.")] = None,
     twin: Annotated[str | None, typer.Option(help="The second reference.")] = None,
@@ -83,12 +92,12 @@ def verify(
         from hf_unlearn.publishing import one_line
         from hf_unlearn.publishing import verify as run
 
+        given = {"forget": forget, "retain": retain, "holdout": holdout}
+        given, further = _all_data({name: found for name, found in given.items() if found}, sets, benchmark, data)
         checks = run(
             repo_id,
-            forget=forget,
-            retain=retain,
-            holdout=holdout,
-            sets=_named_data(sets or []),
+            **given,
+            sets=further,
             reference=reference,
             original=original,
             twin=twin,
@@ -117,6 +126,22 @@ def verify(
         )
     if any(check.outcome == "not reproduced" for check in checks):
         raise typer.Exit(1)
+
+
+def _all_data(
+    given: dict[str, Any], sets: list[str] | None, benchmark: str | None, place: str | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Main and further sets: a benchmark's, and in their place those that were named."""
+    further: dict[str, Any] = {}
+    if benchmark is not None:
+        from hf_unlearn.benchmarks import load_benchmark
+
+        found = load_benchmark(benchmark, data=place).sets
+        further = {name: rows for name, rows in found.items() if name not in ("forget", "retain", "holdout")}
+        given = {name: rows for name, rows in found.items() if name not in further} | given
+    elif place is not None:
+        raise ValueError("--data is for --benchmark, which is not given.")
+    return given, further | _named_data(sets or [])
 
 
 def _named_data(given: list[str]) -> dict[str, str]:

@@ -81,7 +81,11 @@ def test_one_person_of_rwku(tmp_path: Path):
     assert {"question", "answer", "subject"} <= set(everybody.sets["forget"].data.column_names)
     one = load_benchmark("rwku:Stephen King", data=tmp_path)
     assert one.label == "rwku:Stephen King@1"
-    assert all(set(found.data["subject"]) == {"Stephen King"} for found in one.sets.values())
+    for found in one.sets.values():
+        assert {row["question"] for row in found.data} == {"Stephen King wrote ___."}
+        assert (
+            "subject" not in found.data.column_names
+        )  # one person would be one cluster, and there would be no interval
     with pytest.raises(ValueError, match=r"no row has subject = 'Steven King'\. Did you mean 'Stephen King'"):
         load_benchmark("rwku:Steven King", data=tmp_path)
     with pytest.raises(ValueError, match="nobody has published a model that never saw"):
@@ -162,7 +166,8 @@ def test_tofu_from_the_real_files(shared_data: Path):
     assert "membership" in loaded.absent["holdout"] and "holdout10" in loaded.absent["holdout"]
     for name in ("forget", "retain"):
         people = loaded.sets[name].data["person_id"]
-        assert len(set(people)) == 20 and people[:20] == ["0"] * 20
+        assert len(set(people)) == 20 and len(set(people[:20])) == 1 and people[19] != people[20]
+    assert not set(loaded.sets["forget"].data["person_id"]) & set(loaded.sets["retain"].data["person_id"])
     given = loaded.arguments()
     assert given["reference"] == "open-unlearning/tofu_Llama-3.2-1B-Instruct_retain90"
     assert given["original"] == "open-unlearning/tofu_Llama-3.2-1B-Instruct_full"

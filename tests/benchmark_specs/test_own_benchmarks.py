@@ -57,7 +57,7 @@ def test_a_whole_description(folder: Path, monkeypatch: pytest.MonkeyPatch):
     assert loaded.label == "mine:one@3" and loaded.benchmark.citation.arxiv == "2601.00001"
     facts = loaded.sets["facts"]
     assert (facts.role, facts.metrics, facts.prompt_template) == ("retain", ("probability",), "Q: {question}\nA:")
-    assert facts.data.to_list() == [{"question": "What {x}?", "answer": "That", "person_id": "0"}]
+    assert facts.data.to_list() == [{"question": "What {x}?", "answer": "That", "person_id": "person-0"}]
     assert facts.examples.to_list() == [{"question": "Shot?", "answer": "yes"}]
     given = loaded.arguments()
     assert given["reference"] == str(folder / "retrained") and given["original"] == "me/original"

@@ -1,16 +1,25 @@
 """A published audit with further sets: role, metrics and template are taken from the report, data from the verifier, and what is lacking is said."""
 
 import dataclasses
+import functools
+import shutil
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
+import torch
 from loopback_hub import LoopbackHub
+from typer.testing import CliRunner
 
+import hf_unlearn.publishing._hub as ours
 from hf_unlearn.audit import METRICS, AuditReport, AuditSet, BaseMetric, MetricSpec, Reading, Rows, audit
+from hf_unlearn.benchmarks import load_benchmark
+from hf_unlearn.cli import app
 from hf_unlearn.data import Pocket, load_pocket
 from hf_unlearn.functional import Bootstrap, Estimate
+from hf_unlearn.inference import load_model
 from hf_unlearn.publishing import publish, verify
 
 
@@ -154,3 +163,39 @@ def test_examples_are_not_published(hub: LoopbackHub, there: dict, folder: Path,
     described = report.provenance.data
     for secret in (described["far"]["examples_sha256"], described["others"]["sha256"]):
         assert str(secret).encode() not in everything
+
+
+def test_a_published_benchmark_is_verified_by_its_name(
+    hub: LoopbackHub, there: dict, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The command takes all sets from the benchmark, and the report says that it was that one."""
+    loaded = load_benchmark("pocket:nano")
+    report = loaded.audit(
+        changed(folder, tmp_path / "candidate"), metrics=["probability", "rouge_l"], num_resamples=20, progress=False
+    )
+    publish(report, REPO, weights=tmp_path / "candidate", **there)
+    assert "pocket:nano@1" in hub.repository(REPO).files()["unlearning_audit/report.json"].decode()
+    here = functools.partial(huggingface_hub.HfApi, endpoint=hub.endpoint, token=there["token"])
+    monkeypatch.setattr(ours, "HfApi", lambda **options: here(library_name=options["library_name"]))
+    monkeypatch.setenv("COLUMNS", "160")
+    for role in ("reference", "original", "twin"):
+        getattr(load_pocket("nano"), role)().save_pretrained(tmp_path / role)
+    models = [part for role in ("reference", "original", "twin") for part in (f"--{role}", str(tmp_path / role))]
+    done = CliRunner().invoke(app, ["verify", REPO, "--benchmark", "pocket:nano", *models])
+    assert done.exit_code == 0, done.output
+    assert "not reproduced" not in done.output and "probability/ships" in done.output
+    lines = [line for line in done.output.splitlines() if "probability/" in line or "rouge_l/" in line]
+    assert len(lines) >= 6 and all("reproduced" in line for line in lines if line.startswith("│"))
+    alone = CliRunner().invoke(app, ["verify", REPO, "--data", "x"])
+    assert alone.exit_code == 1 and "--data is for --benchmark" in alone.output
+
+
+def changed(folder: Path, target: Path) -> str:
+    """A candidate that is neither the original nor the reference."""
+    shutil.copytree(folder, target)
+    model = load_model(folder)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.98)
+    model.save_pretrained(target)
+    return str(target)
