@@ -92,8 +92,8 @@ def verify(
         from hf_unlearn.publishing import one_line
         from hf_unlearn.publishing import verify as run
 
-        given = {"forget": forget, "retain": retain, "holdout": holdout}
-        given, further = _all_data({name: found for name, found in given.items() if found}, sets, benchmark, data)
+        main = {"forget": forget, "retain": retain, "holdout": holdout}
+        given, further = _all_data({name: found for name, found in main.items() if found}, sets, benchmark, data)
         checks = run(
             repo_id,
             **given,
