@@ -16,11 +16,16 @@ from hf_unlearn.modules._spec import Output as Output
 from hf_unlearn.modules.exact_memorization import ExactMemorization as ExactMemorization
 from hf_unlearn.modules.extraction_strength import ExtractionStrength as ExtractionStrength
 from hf_unlearn.modules.fade import FADE as FADE
+from hf_unlearn.modules.forget_quality import ForgetQuality as ForgetQuality
 from hf_unlearn.modules.generalized_exposure import GeneralizedExposure as GeneralizedExposure
+from hf_unlearn.modules.knowledge_memorization import KnowledgeMemorization as KnowledgeMemorization
 from hf_unlearn.modules.membership_inference import MembershipInference as MembershipInference
+from hf_unlearn.modules.model_utility import ModelUtility as ModelUtility
 from hf_unlearn.modules.privleak import Privleak as Privleak
 from hf_unlearn.modules.representation_forgetting import RepresentationForgetting as RepresentationForgetting
+from hf_unlearn.modules.rouge_l_recall import RougeLRecall as RougeLRecall
 from hf_unlearn.modules.truth_ratio import TruthRatio as TruthRatio
+from hf_unlearn.modules.verbatim_memorization import VerbatimMemorization as VerbatimMemorization
 
 
 MODULES: dict[str, type[SpecModule]] = {
@@ -29,6 +34,11 @@ MODULES: dict[str, type[SpecModule]] = {
         FADE,
         RepresentationForgetting,
         TruthRatio,
+        ForgetQuality,
+        ModelUtility,
+        RougeLRecall,
+        VerbatimMemorization,
+        KnowledgeMemorization,
         ExactMemorization,
         ExtractionStrength,
         GeneralizedExposure,

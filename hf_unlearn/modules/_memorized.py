@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from hf_unlearn._arguments import switch
 from hf_unlearn.functional import Bootstrap, mean_estimate
 from hf_unlearn.modules._base import RowsModule, with_interval
+from hf_unlearn.modules._shared_words import COMPATIBLE
 from hf_unlearn.modules._spec import Input
 
 
@@ -17,6 +19,7 @@ TOKENS = (
         "tokens",
     ),
     Input("references", "token ids of the true answer, a list of the same length", "tokens"),
+    Input("compatible", COMPATIBLE),
 )
 TEACHER_FORCED = """\
 Predictions come from one forward pass over the true text (`logits.argmax(-1)` at the positions before the answer's tokens), not from `generate`:
@@ -26,7 +29,7 @@ free generation leaves the true text at its first mistake, and what follows says
 class TokensModule(RowsModule):
     """The mean over answers of a statistic of which tokens are right."""
 
-    statistic: Callable[[np.ndarray], float]
+    statistic: Callable[..., float]
 
     def checked(self, columns: Mapping[str, Any]) -> dict[str, list]:
         """Both lists of a row must have one length."""
@@ -39,11 +42,25 @@ class TokensModule(RowsModule):
                 )
         return found
 
-    def measure(self, rows: dict[str, list], *, clusters: list | None = None, bootstrap: Bootstrap) -> dict[str, Any]:
-        """The mean over answers."""
-        values = [
-            type(self).statistic(np.equal(first, true))
-            for first, true in zip(rows["predictions"], rows["references"], strict=True)
-        ]
-        estimate = mean_estimate(np.array(values), clusters, scale="logit")
-        return with_interval(self.spec.name, estimate, bootstrap, len(values))
+    def measure(
+        self,
+        rows: dict[str, list],
+        *,
+        compatible: bool = False,
+        clusters: list | None = None,
+        bootstrap: Bootstrap,
+    ) -> dict[str, Any]:
+        """The mean over answers.
+
+        Raises:
+            ValueError: With `compatible`: an answer of one token, of which none is left.
+        """
+        switch("compatible", compatible)
+        pairs = zip(rows["predictions"], rows["references"], strict=True)
+        values = np.array([type(self).statistic(np.equal(*pair), compatible=compatible) for pair in pairs])
+        if np.isnan(values).any():
+            raise ValueError(
+                f"references[{int(np.flatnonzero(np.isnan(values))[0])}] is one token, of which open-unlearning, which leaves out the last, has nothing "
+                "left: compatible=False counts it."
+            )
+        return with_interval(self.spec.name, mean_estimate(values, clusters, scale="logit"), bootstrap, len(values))

@@ -13,6 +13,7 @@ BOOTSTRAP = (
     Input("seed", "of the bootstrap"),
 )
 UNCERTAINTY = (CLUSTERS, *BOOTSTRAP)
+COMPATIBLE = "compute it as open-unlearning does, its known faults included, to compare with published numbers"
 INTERVAL = (
     Output("confidence_interval", "studentised bootstrap over clusters, a pair; None where there is none"),
     Output(
@@ -26,6 +27,16 @@ TOFU = """\
   author = {Maini, Pratyush and Feng, Zhili and Schwarzschild, Avi and Lipton, Zachary C. and Kolter, J. Zico},
   year = {2024},
   eprint = {2401.06121},
+  archivePrefix = {arXiv},
+}
+"""
+MUSE = """\
+@misc{shi2024muse,
+  title = {MUSE: Machine Unlearning Six-Way Evaluation for Language Models},
+  author = {Shi, Weijia and Lee, Jaechan and Huang, Yangsibo and Malladi, Sadhika and Zhao, Jieyu and Holtzman, Ari and Liu, Daogao and
+            Zettlemoyer, Luke and Smith, Noah A. and Zhang, Chiyuan},
+  year = {2024},
+  eprint = {2407.06460},
   archivePrefix = {arXiv},
 }
 """

@@ -7,8 +7,8 @@ from hf_unlearn.functional import Bootstrap, privleak
 from hf_unlearn.modules._base import RowsModule
 from hf_unlearn.modules._columns import checked_columns
 from hf_unlearn.modules._members import SCORES, note, sides, sorted_clusters
-from hf_unlearn.modules._shared_words import INTERVAL, UNCERTAINTY
-from hf_unlearn.modules._spec import Facts, Input, ModuleSpec, Output
+from hf_unlearn.modules._shared_words import INTERVAL, MUSE, UNCERTAINTY
+from hf_unlearn.modules._spec import Input, ModuleSpec, Output, facts_of
 
 
 _REFERENCE = Input(
@@ -22,6 +22,7 @@ class Privleak(RowsModule):
     spec = ModuleSpec(
         name="privleak",
         title="PrivLeak",
+        metric="privleak",
         description="PrivLeak (MUSE) is by how many per cent the failure rate of a membership attack on an unlearned model differs from that on a model "
         "retrained without the forget set.",
         about="""\
@@ -63,26 +64,13 @@ numbers. MUSE scores texts by Min-K% with k = 40 % (`hf_unlearn.functional.min_k
             "is_member": [True, True, True, False, False, False],
             "reference_scores": [2.0, 1.0, 3.0, 1.5, 2.5, 2.0],
         },
-        facts=Facts(
-            unit="per cent by which the attack's failure rate differs from that after retraining",
-            direction="ideal: 0",
-            range="[−100, ∞)",
-            without_knowledge="0 against the reference itself; another retraining is off by as much as its own AUC differs",
-            does_not_show="That nothing can be extracted: it speaks of one attack, on the average over texts. It is unstable where the retrained model's AUC "
-            "is near 1.",
+        facts=facts_of("privleak"),
+        limits=(
+            "The unit above names Min-40%, which the audit takes; here it is whatever attack the scores are of.",
+            "It needs a retrained model, or its AUC on the very same texts with the same attack.",
         ),
-        limits=("It needs a retrained model, or its AUC on the very same texts with the same attack.",),
         source="Defined by MUSE (arXiv 2407.06460).",
-        citation="""\
-@misc{shi2024muse,
-  title = {MUSE: Machine Unlearning Six-Way Evaluation for Language Models},
-  author = {Shi, Weijia and Lee, Jaechan and Huang, Yangsibo and Malladi, Sadhika and Zhao, Jieyu and Holtzman, Ari and Liu, Daogao and
-            Zettlemoyer, Luke and Smith, Noah A. and Zhang, Chiyuan},
-  year = {2024},
-  eprint = {2407.06460},
-  archivePrefix = {arXiv},
-}
-""",
+        citation=MUSE,
     )
 
     def measure(

@@ -327,6 +327,9 @@ def test_fade_works_from_an_installed_wheel(tmp_path: Path):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import evaluate, hf_unlearn\n"
+        f"for name in {NAMES}:\n"
+        "    path = hf_unlearn.metric_path(name)\n"
+        "    assert path.startswith(sys.argv[1]) and evaluate.load(path).name == name, path\n"
         "path = hf_unlearn.metric_path('fade')\n"
         "assert path.startswith(sys.argv[1]), path\n"
         f"print(evaluate.load(path).compute(from_reference={SIDE}, from_candidate={SIDE})['fade'])\n"
