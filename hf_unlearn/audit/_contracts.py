@@ -214,7 +214,7 @@ class Split(Protocol):
     """One set, loaded by a domain.
 
     It may say more, see `role_of` and `is_measured`: `role`, where its name is none of `SPLITS`, and `metrics`, the names of those that are measured
-    on it, None = all that are measured on its role. `answer_texts`, what is to be answered in each example, is there where answers are text.
+    on it, None = all that are measured on its role. `answer_texts`, what is to be answered in each example, and `question_texts`, what is asked, are there where these are text.
     """
 
     @property

@@ -112,9 +112,21 @@ class Rows:
         Raises:
             Undefined: Answers are no text here.
         """
-        found = getattr(self.evidence.splits[self.split], "answer_texts", None)
+        return self._as_text("answer")
+
+    @property
+    def questions(self) -> Sequence[str]:
+        """What is asked in each example, as text, shape `(examples,)`.
+
+        Raises:
+            Undefined: Questions are no text here.
+        """
+        return self._as_text("question")
+
+    def _as_text(self, what: str) -> Sequence[str]:
+        found = getattr(self.evidence.splits[self.split], f"{what}_texts", None)
         if found is None:
-            raise Undefined(f"the answers of the {self.split} set are no text")
+            raise Undefined(f"the {what}s of the {self.split} set are no text")
         return found
 
     @property

@@ -23,6 +23,10 @@ from hf_unlearn.functional._comparison import compare as compare
 from hf_unlearn.functional._depth import logit_lens_erasure as logit_lens_erasure
 from hf_unlearn.functional._depth import shares_of_effects as shares_of_effects
 from hf_unlearn.functional._depth import unlearning_depth_score as unlearning_depth_score
+from hf_unlearn.functional._entities import CapitalisedEntities as CapitalisedEntities
+from hf_unlearn.functional._entities import EntityCoverage as EntityCoverage
+from hf_unlearn.functional._entities import EntityModel as EntityModel
+from hf_unlearn.functional._entities import entity_coverage as entity_coverage
 from hf_unlearn.functional._estimates import auc_estimate as auc_estimate
 from hf_unlearn.functional._estimates import clusters_by_content as clusters_by_content
 from hf_unlearn.functional._estimates import influence_estimate as influence_estimate
@@ -76,6 +80,12 @@ from hf_unlearn.functional._prior_knowledge import better_format as better_forma
 from hf_unlearn.functional._prior_knowledge import prior_knowledge as prior_knowledge
 from hf_unlearn.functional._probe import ProbeResult as ProbeResult
 from hf_unlearn.functional._probe import linear_probe as linear_probe
+from hf_unlearn.functional._relearn import Wording as Wording
+from hf_unlearn.functional._relearn import knowledge_forgotten as knowledge_forgotten
+from hf_unlearn.functional._relearn import knowledge_retained as knowledge_retained
+from hf_unlearn.functional._relearn import language_score as language_score
+from hf_unlearn.functional._relearn import treebank_words as treebank_words
+from hf_unlearn.functional._relearn import wording as wording
 from hf_unlearn.functional._representation import RepresentationForgetting as RepresentationForgetting
 from hf_unlearn.functional._representation import anchored_erasure as anchored_erasure
 from hf_unlearn.functional._representation import excess_over_twins as excess_over_twins

@@ -126,21 +126,20 @@ def _scores(common: int, truth: Sequence[str], given: Sequence[str], *, compatib
 
 def _unicode_words(text: str) -> list[str]:
     found: list[str] = []
-    current = ""
+    current, after_single = "", False
     for character in unicodedata.normalize("NFKC", text).casefold():
         kind = unicodedata.category(character)[0]
-        if kind == "M" and (current or (found and _UNSPACED.match(found[-1]))):
-            # A mark belongs to the letter that it is on.
+        if kind == "M" and (current or after_single):  # a mark belongs to the letter that it is on
             if current:
                 current += character
             else:
                 found[-1] += character
             continue
-        alone = kind in "LN" and _UNSPACED.match(character)
-        if current and (alone or kind not in "LN"):
+        after_single = kind in "LN" and _UNSPACED.match(character) is not None
+        if current and (after_single or kind not in "LN"):
             found.append(current)
             current = ""
-        if alone:
+        if after_single:
             found.append(character)
         elif kind in "LN":
             current += character

@@ -18,6 +18,7 @@ class MadeSplit:
     name: str
     answer_texts: Sequence[str]
     clusters: np.ndarray
+    question_texts: Sequence[str] | None = None
     role: str = ""
 
     @property
@@ -36,14 +37,16 @@ def generated(
     clusters: Sequence[int] | None = None,
     truncated: Sequence[bool] | None = None,
     tokens: Sequence[Sequence[int]] | None = None,
+    questions: Sequence[str] | None = None,
+    log_probs: Sequence[Sequence[float]] | None = None,
     **settings: Any,
 ) -> Rows:
     """The candidate's rows, where it (or each role) answers so."""
     by_role = answers if isinstance(answers, Mapping) else {"candidate": answers}
     numbers = np.arange(len(truths)) if clusters is None else np.asarray(clusters)
-    evidence = Evidence({split: MadeSplit(split, truths, numbers)}, settings)
+    evidence = Evidence({split: MadeSplit(split, truths, numbers, questions)}, settings)
     for role, texts in by_role.items():
-        evidence.tables["generations", SubjectKey(role), split] = pa.table(
+        table = pa.table(
             {
                 "item": range(len(truths)),
                 "tokens": pa.array(tokens or [[1]] * len(truths), pa.list_(pa.int32())),
@@ -52,4 +55,7 @@ def generated(
                 "truth": pa.array(truths, pa.string()),
             }
         )
+        if log_probs is not None:
+            table = table.append_column("original_log_probs", pa.array(log_probs, pa.list_(pa.float64())))
+        evidence.tables["generations", SubjectKey(role), split] = table
     return Rows(evidence, SubjectKey("candidate"), split)

@@ -12,7 +12,7 @@ from datasets import Dataset
 from made_rows import generated
 from small_audits import arguments
 
-from hf_unlearn.audit import METRICS, audit
+from hf_unlearn.audit import METRICS, Rows, audit
 from hf_unlearn.audit._contracts import Undefined
 from hf_unlearn.audit.domains import _generation_reading
 from hf_unlearn.audit.domains._text_splits import Split
@@ -219,12 +219,8 @@ def test_variety_of_answers() -> None:
         value(generated(["a"] * 4, ["a"] * 4, tokens=[[5, 2]] * 4), "distinct_n")
 
 
-def judged_rows(log_probs: list[list[float]], clusters: list[int] | None = None) -> Any:
-    rows = generated(["a"] * len(log_probs), ["a"] * len(log_probs), clusters=clusters)
-    place, table = next(iter(rows.evidence.tables.items()))
-    column = pa.array(log_probs, pa.list_(pa.float64()))
-    rows.evidence.tables[place] = table.append_column("original_log_probs", column)
-    return rows
+def judged_rows(log_probs: list[list[float]]) -> Rows:
+    return generated(["a"] * len(log_probs), ["a"] * len(log_probs), log_probs=log_probs)
 
 
 def test_perplexity_is_a_ratio_of_sums() -> None:

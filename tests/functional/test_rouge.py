@@ -86,6 +86,11 @@ def test_words_of_every_script_count(truth: str, other: str, recall: float):
     assert rouge_l(truth, other).recall == pytest.approx(recall)
 
 
+def test_a_mark_belongs_to_the_letter_before_it():
+    assert words("点\u0308 x") == ["点\u0308", "x"]
+    assert words("点 \u0308x") == ["点", "x"]
+
+
 @pytest.mark.parametrize("truth", ["", " \n", "…!?", "🙂🙂", "\u0301"])
 def test_a_true_answer_without_words_has_no_value(truth: str):
     assert rouge_l(truth, "anything") is None and rouge_1(truth, "") is None

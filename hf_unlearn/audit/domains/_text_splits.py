@@ -56,6 +56,7 @@ class Split:
         has_examples: Whether there are any.
         asked: What a report says of it beside its rows: role, metrics and template where they were given, hash and number of examples.
         answer_texts: The answers as text; None where rows are tokenized and there is no tokenizer.
+        question_texts: What is asked, the same way, without template and in-context examples where the rows have it so.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Split:
     has_examples: bool = False
     asked: Mapping[str, str | int] = field(default_factory=dict)
     answer_texts: tuple[str, ...] | None = None
+    question_texts: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -154,7 +156,8 @@ def load_splits(
             prompt_template=template,
             has_examples=shots is not None,
             asked=_asked(name, sets[name], shots),
-            answer_texts=_answer_texts(split, tokenizer),
+            answer_texts=_as_text(split, tokenizer, "answer"),
+            question_texts=_as_text(split, tokenizer, "question"),
         )
     return splits
 
@@ -211,15 +214,23 @@ def _names(metrics: Collection[str] | None) -> tuple[str, ...] | None:
     return None if metrics is None else tuple(metrics)
 
 
-def _answer_texts(split: Split, tokenizer: PreTrainedTokenizerBase | None) -> tuple[str, ...] | None:
-    """As the rows have them; where they have token ids or messages, as the tokenizer decodes what is to be answered."""
-    column = {"question": "answer", "completion": "completion"}.get(column_format(split.dataset.column_names))
-    if column is not None and all(isinstance(answer, str) for answer in split.dataset[column]):
+_TEXT_COLUMNS = {
+    "answer": {"question": "answer", "completion": "completion"},
+    "question": {"question": "question", "completion": "prompt"},
+}
+"""Where the text of an answer and of a question is, by the format of the rows."""
+
+
+def _as_text(split: Split, tokenizer: PreTrainedTokenizerBase | None, what: str) -> tuple[str, ...] | None:
+    """As the rows have it; where they have token ids or messages, as the tokenizer decodes the answer or the prompt."""
+    column = _TEXT_COLUMNS[what].get(column_format(split.dataset.column_names))
+    if column is not None and all(isinstance(text, str) for text in split.dataset[column]):
         return tuple(split.dataset[column])
     if tokenizer is None:
         return None
     answers = [[label for label in example["labels"] if label != IGNORE_INDEX] for example in split.examples]
-    return tuple(text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True))
+    tokens = answers if what == "answer" else [list(prompt) for prompt in split.prompts]
+    return tuple(text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True))
 
 
 def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | None, str | None]:

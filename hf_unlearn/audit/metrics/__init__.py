@@ -16,7 +16,10 @@ from hf_unlearn.audit.metrics.fade import Fade
 from hf_unlearn.audit.metrics.forget_quality import ForgetQualityMetric
 from hf_unlearn.audit.metrics.forget_retain_asymmetry import ForgetRetainAsymmetry
 from hf_unlearn.audit.metrics.generation_perplexity import GenerationPerplexity
+from hf_unlearn.audit.metrics.knowledge_forgetting_rate import KnowledgeForgettingRate
 from hf_unlearn.audit.metrics.knowledge_memorization import KnowledgeMemorization
+from hf_unlearn.audit.metrics.knowledge_retention_rate import KnowledgeRetentionRate
+from hf_unlearn.audit.metrics.language_score import LanguageScore
 from hf_unlearn.audit.metrics.logit_lens_erasure import LogitLensErasure
 from hf_unlearn.audit.metrics.mean_pca_distance import MeanPCADistance
 from hf_unlearn.audit.metrics.membership_gradient_norm import MembershipGradientNorm
@@ -80,6 +83,9 @@ METRICS: dict[str, type[BaseMetric]] = {
     "rouge_l": RougeL,
     "verbatim_memorization": VerbatimMemorization,
     "knowledge_memorization": KnowledgeMemorization,
+    "knowledge_forgetting_rate": KnowledgeForgettingRate,
+    "knowledge_retention_rate": KnowledgeRetentionRate,
+    "language_score": LanguageScore,
     "repetition": Repetition,
     "distinct_n": DistinctN,
     "generation_perplexity": GenerationPerplexity,
