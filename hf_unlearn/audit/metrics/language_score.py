@@ -56,10 +56,11 @@ class LanguageScore(GenerationMetric):
         """The mean over answers; of means with `compatible`."""
         if not is_compatible(rows):
             return mean_of(self.values(rows), rows)
-        parts = [self._perplexities(rows), *zip(*((w.brunet, w.honore) for w in self._wordings(rows)), strict=True)]
-        means = [mean_of(np.array(part, np.float64), rows) for part in parts]
-        if np.isinf(parts[0]).any():
+        nats, found = self._perplexities(rows), self._wordings(rows)
+        if np.isinf(nats).any():
             raise Undefined("the original gives an answer no probability at all")
+        rich = [np.array([getattr(each, name) for each in found], np.float64) for name in ("brunet", "honore")]
+        means = [mean_of(part, rows) for part in (nats, *rich)]
         if means[2].value == 0:
             raise Undefined("no answer has two words")
         return function_of(means, lambda nats, brunet, honore: language_score(nats, brunet, honore / (1 + honore)))
