@@ -80,7 +80,7 @@ def find_benchmark(name: str | os.PathLike[str] | Benchmark) -> tuple[Benchmark,
         FileNotFoundError: There is no such file.
     """
     if isinstance(name, Benchmark):
-        return name, ""
+        return _own(name), ""
     text = os.fspath(name)
     path, chosen = Path(text).expanduser(), ""
     if path.suffix.lower() not in OWN_SUFFIXES:
@@ -90,8 +90,19 @@ def find_benchmark(name: str | os.PathLike[str] | Benchmark) -> tuple[Benchmark,
             place, chosen = head, tail
         path = Path(place).expanduser()
     if path.suffix.lower() in OWN_SUFFIXES:
-        return read_benchmark(path), chosen
+        return _own(read_benchmark(path)), chosen
     return BENCHMARKS[known_name("benchmark", place, BENCHMARKS)], chosen
+
+
+def _own(benchmark: Benchmark) -> Benchmark:
+    """Refuse a name under which a report would claim to be about another one.
+
+    Raises:
+        ValueError: It is taken.
+    """
+    if BENCHMARKS.get(benchmark.name, benchmark) is not benchmark:
+        raise ValueError(f"there is a benchmark {benchmark.name!r} already; give yours another name.")
+    return benchmark
 
 
 def _configuration(benchmark: Benchmark, chosen: str) -> Configuration:

@@ -7,13 +7,12 @@ from hf_unlearn.benchmarks._spec import Benchmark, BenchmarkSet, Configuration, 
 _ANSWERS = ("rouge_l", "probability")
 _BLANK = "Please complete the blank in the following question.\nQuestion: {question}\nAnswer:"
 _BRIEF = "Please briefly answer the following question.\nQuestion: {question}\nAnswer:"
-METRICS = ("rouge_l", "probability", "fade", "membership_loss", "membership_min_k", "multiple_choice")
 
 
 def _probe(name: str, role: str, template: str, metrics: tuple[str, ...] = _ANSWERS) -> BenchmarkSet:
-    file = name.replace("mia_forget", "forget_mia").replace("mia_retain", "retain_mia")
-    files = (file, f"All/{file}", name)
-    source = Source(name, "test", files=files, columns={"question": "query", "answer": "answer"}, select=True)
+    source = Source(
+        name, "test", files=(name, f"All/{name}"), columns={"question": "query", "answer": "answer"}, select=True
+    )
     return BenchmarkSet(source, role, metrics, template)
 
 

@@ -36,8 +36,7 @@ WMDP = Benchmark(
     configurations={part: _configuration(part) for part in _ABOUT},
     note="""Nobody has published a model that never saw what WMDP asks about, since nobody trains two models of that size: give a reference of your own, or
 read the accuracies of candidate and original beside chance, one in four. Questions are put as lm-evaluation-harness puts them (task wmdp), MMLU without its
-five examples and without naming the subject; for numbers that compare with others' run the harness itself. Of MMLU's 14,042 questions 2,000 are drawn.
-Configurations and columns as in the harness' tasks and the dataset cards as of 2026; not loaded here.""".replace(
-        "\n", " "
-    ),
+five examples and without naming the subject; of its 14,042 questions 2,000 are drawn. For numbers that compare with others', and for MMLU as it is published,
+add the harness itself (`--harness-tasks wmdp_bio,mmlu`). Configurations and columns as in the harness' tasks and the dataset cards as of 2026; not loaded
+here.""".replace("\n", " "),
 )

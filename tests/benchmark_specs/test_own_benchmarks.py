@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hf_unlearn.benchmarks import Benchmark, load_benchmark, read_benchmark
+from hf_unlearn.benchmarks import BENCHMARKS, Benchmark, find_benchmark, load_benchmark, read_benchmark
 
 
 FORGET = '[{"question": "Who?", "answer": "Ann"}, {"question": "Where?", "answer": "Here"}]'
@@ -133,3 +133,9 @@ def test_a_benchmark_object_is_taken_as_it_is(folder: Path):
 
 def test_the_example_in_the_text_is_what_the_fields_are():
     assert set(yaml.safe_load(WHOLE)) <= set(Benchmark.__dataclass_fields__)
+
+
+def test_no_report_of_mine_says_that_it_is_tofu_s(folder: Path):
+    with pytest.raises(ValueError, match="there is a benchmark 'tofu' already"):
+        load_benchmark(written(folder, LEAST.replace("name: mine", "name: tofu")), configuration="one")
+    assert find_benchmark(BENCHMARKS["tofu"])[0] is BENCHMARKS["tofu"]
