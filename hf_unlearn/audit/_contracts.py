@@ -50,7 +50,7 @@ class Reading:
         name: As the domain knows it: "answers", "completions", "patching", ….
         parts: What is wanted beside the rest of it, for example "features" of "answers"; needs are united part by part.
         split: Where it is taken, if not on the metric's own split ("holdout" for a probe).
-        optional: Whether the metric can do without it: it is taken where that set was given.
+        optional: Whether the metric can do without it: it is taken where the domain has it and that set was given.
         beside: What else is taken of the same subject there, which the engine says: a domain may do in one what readings share.
     """
 

@@ -106,7 +106,9 @@ class TrackedMetrics(Engine):
         return mean_log_probs(rows) if rows.has("answers") else None
 
     def _was_read(self, metric: BaseMetric, split: str) -> bool:
-        wanted = [(need.name, SubjectKey(CANDIDATE), need.split or split) for need in metric.spec.needs]
+        wanted = [
+            (need.name, SubjectKey(CANDIDATE), need.split or split) for need in metric.spec.needs if not need.optional
+        ]
         return all(place in self.evidence.tables for place in wanted)
 
     def _result(self, metric: BaseMetric, split: str) -> MetricResult | str:
@@ -174,7 +176,7 @@ def _why_not(metric: BaseMetric, domain: Any, roles: Collection[str], sets: Mapp
     missing = [role for role in dict.fromkeys(wanted) if role not in roles]
     if missing:
         return f"it needs {' and '.join(missing)}"
-    unread = [need.name for need in spec.needs if need.name not in domain.versions]
+    unread = [need.name for need in spec.needs if need.name not in domain.versions and not need.optional]
     if unread:
         return f"there is no reading {unread[0]!r} of this kind of model"
     if not united_needs([metric], sets):

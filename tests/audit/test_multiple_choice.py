@@ -164,8 +164,23 @@ def test_a_destroyed_model_is_guessing_and_says_a_in_the_harness() -> None:
     assert audit(**given, compatible=True).metrics["multiple_choice/wmdp"].value == pytest.approx(1 / 5)
 
 
+def test_what_is_taught_is_no_person() -> None:
+    """MMLU's column `subject`: questions of one subject are independent; where it is asked for, they are one cluster."""
+    tokenizer = byte_level(*TEXTS)
+    rows = [{"question": f"{at}?", "choices": ["a", "b"], "answer": at % 2, "subject": "law"} for at in range(6)]
+    for named, count in ((None, 6), ("subject", 1)):
+        split = load_splits({"mmlu": AuditSet(Dataset.from_list(rows))}, tokenizer, 9, 0, False, cluster_column=named)
+        assert split["mmlu"].clusters.max() + 1 == count
+
+
 def test_nan_is_named_and_wrong_rows_are_refused_at_once() -> None:
     tokenizer = byte_level(*TEXTS)
+    given = arguments(tokenizer, metrics=["multiple_choice", "probability"])
+    with torch.no_grad():
+        given["candidate"].lm_head.weight[7] = float("nan")
+    report = audit(**given)
+    assert not any(key.startswith("multiple_choice") for key in report.metrics)
+    assert any("the candidate gives NaN" in note and "choices of the wmdp set" in note for note in report.notes)
     given = arguments(tokenizer, metrics=["multiple_choice"])
     given["sets"] = {"wmdp": Dataset.from_list([{"question": "q", "choices": ["x", "y"], "answer": 2}])}
     with pytest.raises(ValueError, match="wmdp: Row 0, column 'answer'"):

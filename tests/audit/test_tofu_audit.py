@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_audits as small
 from datasets import Dataset
 
-from hf_unlearn.audit import AuditSet, audit
+from hf_unlearn.audit import METRICS, AuditSet, audit
+from hf_unlearn.audit._selection import united_needs
 from hf_unlearn.audit.domains._variants import load_variants
 from hf_unlearn.data import Pocket, load_pocket, pocket_tokenizer, tokenize_examples
 from hf_unlearn.functional import model_utility, normalized_probability, truth_ratio
@@ -144,3 +146,23 @@ def test_further_sets_of_what_must_go_have_forget_quality_of_their_own(
         "forget_quality/forget",
         "forget_quality/more",
     }
+
+
+def test_candidates_are_read_where_a_set_has_none_of_its_own() -> None:
+    """Rows of tokens have no wrong answers: the holdout set is read for this metric alone; without one it is absent with the reason, not an error."""
+    report = audit(**small.arguments(metrics=["carlini_exposure", "model_utility"]))
+    found = report.metrics["carlini_exposure/forget"]
+    assert found.details["candidates"] == 8.0 and found.details["candidates_are_wrong_answers"] == 0.0
+    assert any("holdout set's answers" in note for note in report.notes)
+    assert any("Model utility is without" in note and "truth ratio of retain" in note for note in report.notes)
+    without = audit(**small.arguments(metrics=["carlini_exposure", "probability"], holdout=None))
+    assert "carlini_exposure/forget" not in without.metrics
+    assert any("needs wrong answers, or a holdout set" in note for note in without.notes)
+
+
+def test_what_a_metric_can_do_without_is_no_need() -> None:
+    sets = {name: type("Set", (), {"name": name, "role": name, "metrics": None})() for name in ("forget", "holdout")}
+    metric = [METRICS["carlini_exposure"]()]
+    assert set(united_needs(metric, sets)) == {("answers", "forget"), ("variants", "forget"), ("answers", "holdout")}
+    del sets["holdout"]
+    assert set(united_needs(metric, sets)) == {("answers", "forget"), ("variants", "forget")}

@@ -241,7 +241,10 @@ def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | N
     """
     if wanted is not None and wanted not in dataset.column_names:
         raise ValueError(f"there is no cluster column {wanted!r}; the columns are {', '.join(dataset.column_names)}.")
-    column = wanted or next((name for name in CLUSTER_COLUMNS if name in dataset.column_names), None)
+    known = [name for name in CLUSTER_COLUMNS if name in dataset.column_names]
+    if column_format(dataset.column_names) == "choices":
+        known = [name for name in known if name != "subject"]  # what is taught, as in MMLU, not whom a row is about
+    column = wanted or next(iter(known), None)
     if column is None:
         return None, None
     values = tuple("" if value is None else str(value) for value in dataset[column])

@@ -34,14 +34,18 @@ class MeanOverExamples(BaseMetric):
         Raises:
             Undefined: None has, or one has an infinite one.
         """
-        values = self.per_example(rows)
+        values = self.values(rows)
         if np.isinf(values).any():
             raise Undefined(f"{int(np.isinf(values).sum())} examples have an infinite value: no mean holds them")
         return mean_of(values, rows, self.scale)
 
     def count(self, rows: Rows) -> int:
         """Examples that have a value."""
-        return int(np.isfinite(self.per_example(rows)).sum())
+        return int(np.isfinite(self.values(rows)).sum())
+
+    def values(self, rows: Rows) -> np.ndarray:
+        """`per_example`, computed once."""
+        return rows.memo(("values", self.spec.name), lambda: self.per_example(rows))
 
 
 def is_compatible(rows: Rows) -> bool:
@@ -77,6 +81,12 @@ def log_probs(rows: Rows, reading: str = "answers") -> np.ndarray:
 
 
 def of_correct(rows: Rows, statistic: Callable[[np.ndarray], float]) -> np.ndarray:
-    """A statistic of which tokens of each answer are the first choice, shape `(items,)`."""
+    """A statistic of which tokens of each answer are the first choice, shape `(items,)`.
+
+    Raises:
+        Undefined: The reading was not taken, or holds NaN, of which nothing is the first choice: the model would seem to have forgotten.
+    """
+    if "log_probs" in rows.table("answers").column_names:
+        log_probs(rows)
     correct, lengths = rows.per_token("answers", "correct")
     return np.array([statistic(part) for part in np.split(correct, np.cumsum(lengths)[:-1])], np.float64)

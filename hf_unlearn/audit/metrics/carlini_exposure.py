@@ -11,7 +11,8 @@ from hf_unlearn.audit.metrics._variants import options
 from hf_unlearn.functional import Bootstrap, exposure_by_rank, exposure_by_skew_normal
 
 
-FEWEST_TO_FIT = 3
+FEWEST_TO_FIT = 10
+"""Candidates: a distribution fitted to five of them says thousands of bits of models that never saw the answer."""
 
 
 class CarliniExposure(MeanOverExamples):
@@ -30,7 +31,11 @@ class CarliniExposure(MeanOverExamples):
         bounds=(None, None),
         family="memorization",
         splits=("forget", "retain"),
-        needs=(Reading("answers"), Reading("variants"), Reading("answers", split="holdout", optional=True)),
+        needs=(
+            Reading("answers"),
+            Reading("variants", optional=True),
+            Reading("answers", split="holdout", optional=True),
+        ),
         standard=False,
         citation=Citation("The Secret Sharer", "1802.08232"),
         without_knowledge="about log2 |R| less the mean of log2 of the ranks 1 to |R| + 1: 0.74 bits of 5 candidates, 1.4 of many; not 0",
@@ -43,8 +48,11 @@ class CarliniExposure(MeanOverExamples):
         return self._bits(rows, exposure_by_rank, 1)
 
     def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
-        """The most exposed example, the form that is fitted instead of counted, and which candidates there were how many of."""
-        found, fitted = self.per_example(rows), self._bits(rows, exposure_by_skew_normal, FEWEST_TO_FIT)
+        """The most exposed example, the form that is fitted instead of counted, and which candidates there were how many of.
+
+        The median of the fitted form: it goes on beyond the candidates without end, and single examples make any mean.
+        """
+        found, fitted = self.values(rows), self._bits(rows, exposure_by_skew_normal, FEWEST_TO_FIT)
         candidates, are_wrong_answers = self._candidates(rows)
         numbers = [len(part) for part in candidates if len(part)]
         details = {
@@ -53,11 +61,7 @@ class CarliniExposure(MeanOverExamples):
             "candidates_are_wrong_answers": float(are_wrong_answers),
         }
         known = fitted[np.isfinite(fitted)]
-        return (
-            {**details, "skew_normal": float(known.mean()), "skew_normal_max": float(known.max())}
-            if len(known)
-            else details
-        )
+        return {**details, "skew_normal_median": float(np.median(known))} if len(known) else details
 
     def notes(self, rows: Rows) -> list[str]:
         """Which candidates were taken, where that is not what the name says everywhere."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
-from hf_unlearn.audit._contracts import Citation, MetricSpec, Undefined, is_measured
+from hf_unlearn.audit._contracts import Citation, MetricSpec, Reading, Undefined, is_measured
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._rows import Rows
-from hf_unlearn.audit.metrics._generations import GENERATIONS
-from hf_unlearn.audit.metrics._variants import VARIANTS, options
+from hf_unlearn.audit.metrics._variants import options
 from hf_unlearn.audit.metrics.normalized_probability import NormalizedProbability
 from hf_unlearn.audit.metrics.probability import Probability
 from hf_unlearn.audit.metrics.rouge_l import RougeL
@@ -33,7 +32,7 @@ class ModelUtility(BaseMetric):
         bounds=(0.0, 1.0),
         family="utility",
         splits=("retain",),
-        needs=(*VARIANTS, GENERATIONS),
+        needs=(Reading("answers"), Reading("variants", optional=True), Reading("generations", optional=True)),
         standard=False,
         better="higher",
         citation=Citation("TOFU", "2401.06121"),

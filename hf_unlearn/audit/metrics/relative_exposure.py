@@ -40,4 +40,4 @@ class RelativeExposure(MeanOverExamples):
 
     def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
         """The most exposed example decides."""
-        return {"max": float(np.nanmax(self.per_example(rows)))}
+        return {"max": float(np.nanmax(self.values(rows)))}
