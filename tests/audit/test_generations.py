@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset
 from made_rows import generated
 from small_audits import arguments
+from toys import tiny_llama
 
 from hf_unlearn.audit import METRICS, Rows, audit
 from hf_unlearn.audit._contracts import Undefined
@@ -19,7 +20,7 @@ from hf_unlearn.audit.domains._text_splits import Split
 from hf_unlearn.audit.metrics._generations import rouge_l_recall_per_example
 from hf_unlearn.data import Pocket, load_pocket, prompt_token_ids
 from hf_unlearn.functional import Bootstrap, rouge_l
-from hf_unlearn.inference import greedy_tables
+from hf_unlearn.inference import _rounds, greedy_tables, open_view
 
 
 @pytest.fixture
@@ -162,6 +163,31 @@ def test_another_generator_has_evidence_of_its_own(pocket: Pocket) -> None:
     assert table["tokens"].to_pylist() == [[5], [7]]
     assert table["text"].to_pylist() == [pocket.tokenizer.decode([5]), pocket.tokenizer.decode([7])]
     assert table["truth"].to_pylist() == [pocket.tokenizer.decode([8]), "one"], "cut where answers are, else as given"
+
+
+def test_what_is_left_after_a_kill_is_read_to_the_last_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds that are kept are not read again, and the rest of them is what it would have been, the original's numbers included."""
+    monkeypatch.setattr(_rounds, "ROUND", 30)
+    prompts = tuple((1, *range(3, 4 + length)) for length in (1, 5, 2, 7, 3, 3, 9, 4))
+    split = Split("forget", Dataset.from_list([{}] * 8), 8, [{"labels": [4]}] * 8, prompts)
+    subject, original = (
+        SimpleNamespace(model=model, view=open_view(model), fingerprint=str(seed), key="candidate")
+        for seed, model in enumerate((tiny_llama(0), tiny_llama(1)))
+    )
+    task = _generation_reading.generation_task(
+        subject,
+        split,
+        _generation_reading.OwnGenerator(3, False),
+        _generation_reading.Decoder(None),
+        max_new_tokens=6,
+        stops=(2,),
+        judge=_generation_reading.Judge(original, 3, False),
+    )
+    whole = list(task.compute(range(8)))
+    assert len(whole) > 2 and whole[0].column_names == ["item", "tokens", "truncated", "original_log_probs"]
+    left = [item for table in whole[1:] for item in table["item"].to_pylist()]
+    rest = list(task.compute(left))
+    assert pa.concat_tables(rest).sort_by("item") == pa.concat_tables(whole[1:]).sort_by("item")
 
 
 def test_rouge_is_what_functional_says(pocket: Pocket) -> None:

@@ -18,6 +18,7 @@ from hf_unlearn.inference import (
     answer_tables,
     cross_score,
     gradient_tables,
+    greedy_tables,
     patching_tables,
     sample_completions,
     sample_tables,
@@ -36,6 +37,7 @@ def measure_tables(path: Path, models: dict, prompts: list, completions) -> None
     found = {
         "answers": answer_tables(pair[0], examples, features=FeatureSettings(), lens=range(3), **options),
         "samples": sample_tables(pair[0], prompts, num_samples=2, max_new_tokens=6, stop_token_ids=[2], **options),
+        "greedy": greedy_tables(pair[0], [*prompts, prompts[0]], max_new_tokens=6, stop_token_ids=[2], **options),
         "scores": score_tables(completions, sampled_from="reference", models=models, **options),
         "patching": patching_tables(*pair, examples, **options),
         "gradients": gradient_tables(pair[0], examples, progress=False),

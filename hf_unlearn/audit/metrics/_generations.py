@@ -1,5 +1,6 @@
 """Greedy answers as numbers per example, against the true ones."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -93,9 +94,9 @@ class GenerationMetric(BaseMetric):
 
     lacking: ClassVar[str] = "a word in the true answer"
 
+    @abstractmethod
     def values(self, rows: Rows) -> np.ndarray:
         """Shape `(examples,)`; NaN where an example has none."""
-        raise NotImplementedError
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:
         """The mean over the examples that have a value."""
