@@ -78,6 +78,7 @@ OTHERS = {
     "harness_tasks": ["mmlu", "arc_easy"],
     "harness_include_path": "tasks",
     "harness_limit": 5,
+    "benchmark": "tofu:forget10@1",
     "domain": "image_classification",
     "metrics": ["fade", "cka"],
     "conditions": ["int8", "relearned"],
