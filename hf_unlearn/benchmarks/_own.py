@@ -123,6 +123,7 @@ class _Beside:
             "data": self.place,
             "files": _texts,
             "columns": _named_texts,
+            "constants": _named_texts,
             "where": _named_texts,
             "select": _switch,
             "group": _whole,

@@ -129,10 +129,11 @@ def _renamed(rows: Dataset, source: Source) -> Dataset:
         raise ValueError(
             f"there is no column {missing[0]!r}, as the benchmark says; the columns are {', '.join(rows.column_names)}."
         )
-    if not source.columns:
+    if not (source.columns or source.constants):
         return rows
     plain: dict[str, Any] = {
         name: list(rows[name]) for name in rows.column_names if name not in source.columns.values()
     }
     plain |= {wanted: list(rows[found]) for wanted, found in source.columns.items()}
+    plain |= {name: [value] * len(rows) for name, value in source.constants.items()}
     return Dataset.from_dict(plain)

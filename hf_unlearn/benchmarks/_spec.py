@@ -22,6 +22,7 @@ class Source:
         files: Where they may lie in a folder, as patterns without suffix, in the order in which they are looked for; default: `name`,
             `name/split` and the shards of a downloaded repository, `name/split-*`. Several matches of one pattern are parts of one table.
         columns: Names that an audit understands, and what they are called here.
+        constants: Columns that have one value in all rows, and that value.
         nested: Column that holds the rows as a list, where the Hub's rows are not the rows.
         where: Only rows with these values of columns, which are then dropped: what all rows share tells no cluster from another.
         select: Whether its rows are narrowed by the benchmark's column `select`.
@@ -33,6 +34,7 @@ class Source:
     data: str | None = None
     files: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)
     nested: str | None = None
     where: Mapping[str, str] = field(default_factory=dict)
     select: bool = False

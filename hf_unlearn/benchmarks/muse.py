@@ -1,5 +1,7 @@
 """MUSE (arXiv 2407.06460): BBC news and the Harry Potter books; what is recited, what is known, what membership attacks tell."""
 
+from dataclasses import replace
+
 from hf_unlearn.audit import Citation
 from hf_unlearn.benchmarks._spec import Benchmark, BenchmarkSet, Configuration, PublishedModels, Source
 
@@ -14,6 +16,11 @@ def _configuration(corpus: str) -> Configuration:
         files = (f"{name}/{split}", f"{name}/{split}-*", f"{corpus}/{name}/{split}", f"data/{corpus}/{name}/{split}")
         return Source(name, split, files=files, columns=columns)
 
+    def whole_texts(side: str, metrics: tuple[str, ...] = ()) -> BenchmarkSet:
+        """Scored from their first token on, each its own cluster, though all have the empty prompt."""
+        found = replace(source("privleak", side, completion="text"), constants={"prompt": ""}, group=1)
+        return BenchmarkSet(found, side, metrics)
+
     def questions(side: str) -> BenchmarkSet:
         return BenchmarkSet(
             source("knowmem", f"{side}_qa"), side, _KNOWN, FEW_SHOT, examples=source("knowmem", f"{side}_qa_icl")
@@ -21,9 +28,9 @@ def _configuration(corpus: str) -> Configuration:
 
     return Configuration(
         sets={
-            "forget": BenchmarkSet(source("privleak", "forget"), "forget", _MEMBERSHIP),
+            "forget": whole_texts("forget", _MEMBERSHIP),
             "retain": questions("retain"),
-            "holdout": BenchmarkSet(source("privleak", "holdout"), "holdout"),
+            "holdout": whole_texts("holdout"),
             "forget_verbmem": BenchmarkSet(source("verbmem", "forget", completion="gt"), "forget", _RECITED),
             "forget_knowmem": questions("forget"),
         },
@@ -41,7 +48,7 @@ def _configuration(corpus: str) -> Configuration:
                 processing_class="meta-llama/Llama-2-7b-hf",
             )
         },
-        options={"max_new_tokens": 128, "max_examples": 1000},
+        options={"max_new_tokens": 128},
         data=f"muse-bench/MUSE-{corpus.capitalize()}",
     )
 
@@ -53,7 +60,7 @@ MUSE = Benchmark(
     licence="CC BY 4.0, as its dataset cards state it; the texts themselves are their publishers'",
     configurations={corpus: _configuration(corpus) for corpus in ("news", "books")},
     note="""Configurations, splits, columns, the ten in-context examples and their format as in its dataset cards and code of 2024; neither data nor models
-were loaded here. Departures: running text is cut into chunks of at most 256 tokens, whose second half is scored, where MUSE scores up to 2048 tokens of a
-text at once; answers are drawn up to 128 tokens for all sets, where MUSE draws 32 for questions. Scalability and sustainability, which compare several
+were loaded here. Departures: the end of a text counts as one more token of it; answers are drawn up to 128 tokens for all sets, where MUSE draws 32
+for questions, of which what follows the answer does not count. Scalability and sustainability, which compare several
 requests, are not one audit.""".replace("\n", " "),
 )

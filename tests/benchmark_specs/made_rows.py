@@ -46,7 +46,11 @@ def tofu(folder: Path) -> Path:
 
 def muse(folder: Path) -> Path:
     for side in ("forget", "retain", "holdout"):
-        texts = [{"text": " ".join(f"{side} {at} word {word} of the story." for word in range(12))} for at in range(6)]
+        # The sets overlap in how likely they are, or PrivLeak would have no value.
+        texts = [
+            {"text": " ".join(f"{'abc'[at % 3]} {at} {side[:2]} word {word} of the story." for word in range(4 + at))}
+            for at in range(6)
+        ]
         write(folder / "privleak" / f"{side}-00000-of-00001.parquet", texts)
     write(
         folder / "verbmem" / "forget-00000-of-00001.parquet",

@@ -4,11 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import made_rows
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset
+from sklearn.metrics import roc_auc_score
 
 from hf_unlearn.audit import METRICS, AuditReport
 from hf_unlearn.benchmarks import load_benchmark
-from hf_unlearn.data import Pocket, load_pocket
+from hf_unlearn.data import Pocket, load_pocket, tokenize_examples
+from hf_unlearn.inference import read_answers
 
 
 QUICK = {"num_samples": 1, "num_resamples": 20, "max_new_tokens": 6, "progress": False, "max_examples": 40}
@@ -68,3 +73,28 @@ def test_muse_s_questions_follow_its_examples(tmp_path: Path, pocket: Pocket, mo
     for prompt, row in zip(split.prompts, rows, strict=True):
         text = pocket.tokenizer.decode(prompt, skip_special_tokens=True)
         assert text == before + f"Question: {row['question']}\nAnswer:"
+
+
+def test_muse_s_texts_are_scored_whole(tmp_path: Path, pocket: Pocket, models: dict[str, Any]):
+    """From the first token on; PrivLeak's AUC is that of the mean of the 40 % least likely tokens, forget against holdout."""
+    folder = made_rows.muse(tmp_path)
+    report = load_benchmark("muse:news", data=folder).audit(pocket.twin(), **models, **QUICK)
+    found = report.metrics["membership_min_k/forget"]
+    # Texts of both sets, each for itself, though all have one prompt.
+    assert found.n == 12 and found.confidence_interval is not None
+    assert not [note for note in report.notes if note.startswith("The 6 forget examples have")]
+
+    def scores(side: str) -> list[float]:
+        texts = pq.read_table(folder / "privleak" / f"{side}-00000-of-00001.parquet").column("text").to_pylist()
+        rows = Dataset.from_dict({"prompt": [""] * len(texts), "completion": texts})
+        examples = tokenize_examples(rows, pocket.tokenizer).to_list()
+        assert all(
+            sum(label == -100 for label in example["labels"]) == 1 for example in examples
+        )  # the start token alone
+        read = [reading.log_probs for reading in read_answers(pocket.twin(), examples, progress=False)]
+        return [float(np.sort(part)[: max(1, int(len(part) * 0.4))].mean()) for part in map(np.asarray, read)]
+
+    members, others = scores("forget"), scores("holdout")
+    labels = [1] * len(members) + [0] * len(others)
+    auc = roc_auc_score(labels, members + others)
+    assert report.metrics["privleak/forget"].details["auc"] == pytest.approx(auc, abs=1e-6)

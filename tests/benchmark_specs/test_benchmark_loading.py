@@ -57,6 +57,9 @@ def test_muse_from_a_folder(tmp_path: Path, pattern: str):
         "forget": "forget", "retain": "retain", "holdout": "holdout", "forget_verbmem": "forget", "forget_knowmem": "forget",
     }  # fmt: skip
     assert loaded.sets["forget_verbmem"].data[0] == {"prompt": "It was", "completion": " a dark {night}"}
+    texts = loaded.sets["holdout"].data
+    assert [(row["prompt"], row["completion"]) for row in texts] == [("", row["text"]) for row in TEXT]
+    assert len(set(texts["person_id"])) == len(TEXT)
     known = loaded.sets["forget_knowmem"]
     assert known.data.to_list() == ASKED and known.examples.to_list() == SHOTS
     given = loaded.arguments()  # there is one base model, so it is the one
@@ -250,7 +253,9 @@ def test_from_a_hub(tmp_path: Path):
         )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT ")).split(" ", 1)[1])
-    assert found["muse:news"]["forget_knowmem"] == ASKED and found["muse:news"]["forget"] == TEXT
+    assert found["muse:news"]["forget_knowmem"] == ASKED and [
+        row["completion"] for row in found["muse:news"]["forget"]
+    ] == [row["text"] for row in TEXT]
     assert found["tofu:forget01"]["world_facts"] == ASKED
     assert "holdout01" in found["tofu:forget01"]["absent"]["holdout"]
     assert found["knowundo:privacy"]["forget"][0] == {"question": "What of 0?", "answer": "That of 0."}
