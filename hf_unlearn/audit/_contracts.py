@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from hf_unlearn.audit._evidence import EvidenceStore
+from hf_unlearn.audit._metric_result import one_line_text
 from hf_unlearn.functional import Bootstrap, Estimate
 
 
@@ -132,6 +133,8 @@ class MetricSpec:
         low, high = self.bounds
         if low is not None and high is not None and low >= high:
             raise ValueError(f"bounds of {self.name!r} must ascend, got {self.bounds}.")
+        for part in ("title", "unit", "without_knowledge", "does_not_show"):  # they travel in reports
+            one_line_text(getattr(self, part), f"{part} of {self.name!r}")
 
     @property
     def direction_in_words(self) -> str:
