@@ -114,7 +114,8 @@ def answer_tables(
         if not plan:
             return
         with undisturbed(view.model):
-            answers = _AnswerPass(view, examples[0], features, with_lens=bool(through_layers), share=is_shared)
+            settings = {"with_lens": bool(through_layers), "share": is_shared}
+            answers = _AnswerPass(view, examples[0], features, batch_size=batch_size, **settings)
 
         def read(rows: list[int]) -> dict[str, list]:
             batch = right_padded([examples[groups[row][0]] for row in rows])
@@ -196,10 +197,17 @@ class _AnswerPass:
     """One model, made ready to read batches of answers."""
 
     def __init__(
-        self, view: View, example: Example, features: FeatureSettings | None, *, with_lens: bool, share: bool
+        self,
+        view: View,
+        example: Example,
+        features: FeatureSettings | None,
+        *,
+        with_lens: bool,
+        share: bool,
+        batch_size: int,
     ):
         self.logits, self.features = LogitReader(view), features
-        self.sharer = PromptSharer(self.logits, wanted=share)
+        self.sharer = PromptSharer(self.logits, wanted=share, batch_size=batch_size)
         self.switch = rope_switch(view.model)
         self.lens: LogitLens | None = None
         self.layers: list[int] = []

@@ -140,7 +140,7 @@ def score_tables(
     readers = [own.reader, *(LogitReader(view) for view in views[1:])]
     prompts = [_content(completions, group[0])[0] for group in groups]
     plan, is_shared = plan_reading(lengths, prompts, batch_size, views)
-    sharers = [PromptSharer(reader, wanted=is_shared) for reader in readers]
+    sharers = [PromptSharer(reader, wanted=is_shared, batch_size=batch_size) for reader in readers]
 
     def read(rows: list[int]) -> _Scores:
         batch = right_padded([examples[row] for row in rows])
