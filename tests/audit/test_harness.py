@@ -11,7 +11,7 @@ import torch
 from harness_files import write_tasks
 from launch import torchrun
 from peft import LoraConfig, get_peft_model
-from small_audits import arguments
+from small_audits import Noisy, arguments
 
 from hf_unlearn.audit import AuditReport, audit
 from hf_unlearn.config import TrackerConfig, options_of
@@ -197,6 +197,26 @@ def test_the_chat_template_is_used_where_the_audit_uses_it(pocket: Pocket, folde
     assert report.metrics[f"{key}/harness"].value == direct["results"]["pocket_said"]["exact_match,whole"] < 1.0
     plain = run(pocket, folder, "pocket_said", **own_way, prompt_template=QUESTION_TEMPLATE)
     assert plain.metrics[f"{key}/harness"].value == 1.0
+
+
+def test_under_an_attack_the_harness_is_asked_again(pocket: Pocket, folder: Path) -> None:
+    report = run(pocket, folder, "pocket_choice", candidate=pocket.original(), original=None, conditions=[Noisy(3.0)])
+    before, after = (report.metrics[f"pocket_choice_acc/harness{at}"] for at in ("", "@noise"))
+    assert before.value == 1.0 > after.value and before.floor == after.floor
+
+
+def test_log_probabilities_are_in_float32_unless_it_has_to_be_as_the_field_has_it(
+    pocket: Pocket, folder: Path
+) -> None:
+    model, key = pocket.original().to(torch.bfloat16), "pocket_texts_bits_per_byte/harness"
+    given = {"candidate": model, "original": None, "twin": None}
+    precise, common = (
+        run(pocket, folder, "pocket_texts", **given, compatible=way).metrics[key].value for way in (False, True)
+    )
+    direct = asked_directly(pocket, folder, model, "pocket_texts")["results"]["pocket_texts"]["bits_per_byte,none"]
+    exact = run(pocket, folder, "pocket_texts", **given | {"candidate": pocket.original()}).metrics[key].value
+    assert common == pytest.approx(direct, rel=1e-9) and precise != pytest.approx(common, rel=1e-6)
+    assert precise == pytest.approx(exact, rel=0.02)
 
 
 def test_bars_are_shown_only_where_they_are_wanted(pocket: Pocket, folder: Path, capfd: pytest.CaptureFixture) -> None:

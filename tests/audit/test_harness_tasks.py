@@ -1,5 +1,6 @@
 """Harness tasks by name: what is wrong with them is said in words, and before any model is opened."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,17 @@ def test_other_documents_or_another_question_are_another_task(folder: Path) -> N
     assert open_tasks(["one"], str(folder), None).tasks["one"].fingerprint != before.fingerprint
 
 
+def test_a_task_that_lies_elsewhere_is_the_same_and_other_shots_are_not(folder: Path, tmp_path: Path) -> None:
+    rows = [{"question": f"Q{at}", "answer": f"A{at}"} for at in range(4)]
+    write_task(folder / "here", "shots", GENERATE, rows, shots=2)
+    write_task(folder / "there", "shots", GENERATE, rows, shots=2)
+    here, there = (open_tasks(["shots"], str(folder / name), 2).tasks["shots"] for name in ("here", "there"))
+    assert here.fingerprint == there.fingerprint and len(here.hashes) == 2
+    write_task(folder / "there", "shots", GENERATE, [*rows[:3], {"question": "Q3", "answer": "other"}], shots=2)
+    there = open_tasks(["shots"], str(folder / "there"), 2).tasks["shots"]
+    assert here.hashes == there.hashes and here.fingerprint != there.fingerprint
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
@@ -168,8 +180,10 @@ def test_without_lm_eval_the_error_names_the_package(
 def test_the_command_says_in_a_sentence_that_lm_eval_is_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    importlib.import_module("hf_unlearn.publishing")  # or it would be imported with the replaced function, and keep it
+
     def missing(*given: Any, **options: Any) -> None:
-        assert options["harness_tasks"] == ["mmlu", "arc_easy"] or options["harness_tasks"] == ("mmlu", "arc_easy")
+        assert options["harness_tasks"] == ("mmlu", "arc_easy")
         raise ImportError('harness_tasks needs lm-eval: pip install "lm-eval>=0.4.13,<0.5"')
 
     monkeypatch.setattr(sys.modules["hf_unlearn.audit"], "audit", missing)

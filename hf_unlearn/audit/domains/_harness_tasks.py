@@ -11,6 +11,7 @@ import importlib.util
 import itertools
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,12 @@ from hf_unlearn.inference import harness_seeds, is_main_process
 logger = logging.getLogger(__name__)
 NEEDED = "lm-eval>=0.4.13,<0.5"
 """As pip takes it."""
+
+
+_PLACES = ("dataset_path", "dataset_kwargs", "metadata")
+"""Where documents come from, and what nobody is asked by."""
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""In the text of objects, another in each process."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +53,15 @@ class HarnessTask:
     @cached_property
     def hashes(self) -> list[str]:
         """Of each document's content."""
-        documents = itertools.islice(self.task.eval_docs, self.count)
-        return [hashlib.sha256(_as_json(document).encode()).hexdigest()[:20] for document in documents]
+        return [_hash(document) for document in itertools.islice(self.task.eval_docs, self.count)]
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of everything that decides what is asked and how it is judged: configuration (its functions as source), version, documents."""
-        parts = [self.name, str(self.task.VERSION), self.task.dump_config(), self.hashes]
-        return hashlib.sha256(_as_json(parts).encode()).hexdigest()[:20]
+        """Of everything that decides what is asked and how it is judged: configuration (its functions as source), version, documents, and those
+        that few-shot examples are drawn from; not of where they lie."""
+        config = {name: value for name, value in self.task.dump_config().items() if name not in _PLACES}
+        shots = self.task.fewshot_docs() if self.task.get_config("num_fewshot") else ()
+        return _hash([self.name, str(self.task.VERSION), config, self.hashes, [_hash(shot) for shot in shots or ()]])
 
     @property
     def aggregations(self) -> Mapping[str, Callable[[Sequence[Any]], Any]]:
@@ -189,8 +197,10 @@ def _of_group(group: Any) -> list[Any]:
     return list(itertools.chain.from_iterable(inner))
 
 
-def _as_json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str, ensure_ascii=False)
+def _hash(value: Any) -> str:
+    """Of plain values, and of what can be written as text."""
+    text = json.dumps(value, sort_keys=True, default=str, ensure_ascii=False)
+    return hashlib.sha256(_ADDRESS.sub("", text).encode()).hexdigest()[:20]
 
 
 def lm_eval_version() -> str:
