@@ -24,7 +24,12 @@ class Kind:
     check: Callable[[str, Any, Input], Any]
 
 
+ROUNDING = 1e-5
+"""By which a log-probability of float32 may be above 0 without being none."""
+
+
 def _number(place: str, value: Any, given: Input) -> float:
+    value = _scalar(value)
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise TypeError(f"{place} must be a number, got {value!r}.")
     found = float(value)
@@ -34,9 +39,9 @@ def _number(place: str, value: Any, given: Input) -> float:
         )
     if given.least is not None and found < given.least:
         raise ValueError(f"{place} must be at least {given.least:g}, got {found:g}. Expected: {given.meaning}.")
-    if given.most is not None and found > given.most:
+    if given.most is not None and found > given.most + ROUNDING:
         raise ValueError(f"{place} must be at most {given.most:g}, got {found:g}. Expected: {given.meaning}.")
-    return found
+    return found if given.most is None else min(found, given.most)
 
 
 def _numbers(place: str, value: Any, given: Input) -> list[float]:
@@ -45,7 +50,7 @@ def _numbers(place: str, value: Any, given: Input) -> list[float]:
 
 def _tokens(place: str, value: Any, given: Input) -> list[int]:
     found = _filled(place, value)
-    for at, each in enumerate(found):
+    for at, each in enumerate(map(_scalar, found)):
         if not isinstance(each, numbers.Integral) or isinstance(each, bool):
             raise TypeError(f"{place}[{at}] must be a token id, a whole number, got {each!r}.")
     return [int(each) for each in found]
@@ -58,9 +63,15 @@ def _text(place: str, value: Any, given: Input) -> str:
 
 
 def _switch(place: str, value: Any, given: Input) -> bool:
+    value = _scalar(value)
     if isinstance(value, (bool, numbers.Real)) and value in (0, 1):
         return bool(value)
     raise TypeError(f"{place} must be True or False, or 1 or 0, got {value!r}.")
+
+
+def _scalar(value: Any) -> Any:
+    """A number of Python's own, of NumPy's or torch's."""
+    return value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
 
 
 def _filled(place: str, value: Any) -> list:

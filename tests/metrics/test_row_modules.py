@@ -102,6 +102,18 @@ def test_values_may_come_from_anywhere(name: str):
         assert load(name).compute(**arrays, **options) == expected
 
 
+def test_scalars_of_other_libraries_and_of_low_precision():
+    """A list of NumPy's or torch's scalars, and bfloat16 with a gradient; a log-probability may be rounded to just above 0."""
+    scores, members = np.array([3.0, 2.0, 1.0, 2.5]), np.array([True, True, False, False])
+    expected = load("membership_inference").compute(scores=scores, is_member=members)
+    assert load("membership_inference").compute(scores=list(scores), is_member=list(members)) == expected
+    tensor = torch.tensor(scores, dtype=torch.bfloat16, requires_grad=True)
+    assert load("membership_inference").compute(scores=tensor, is_member=torch.tensor(members)) == expected
+    assert load("membership_inference").compute(scores=list(tensor), is_member=[1, 1, 0, 0]) == expected
+    rounded = load("generalized_exposure").compute(log_probs=[1e-7, -1.0], reference_log_probs=[0.0, -1.0])
+    assert rounded["generalized_exposure"] == 0.0
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_in_another_order_are_the_same_rows(name: str):
     columns, options = given(name)
