@@ -247,7 +247,7 @@ class _AnswerPass:
         """What the output layer receives at answer positions; on the way layers are caught."""
         if self.features is None and not with_lens:
             return self.sharer.states(batch)
-        device = self.logits.model.device
+        device = self.logits.device
         inputs = [tensor.to(device) for tensor in (batch.input_ids, batch.attention_mask, *batch.answers[:2])]
         # Beyond a switch of positions a sequence is read twice, and its features are those of the whole.
         whole = self.switch is None or batch.input_ids.shape[1] <= self.switch
@@ -290,9 +290,9 @@ class _AnswerPass:
         }
         for places, read in ((in_full[rows], token_statistics), (~in_full[rows], token_log_probs)):
             own = states if places.all() else states[places.to(states.device)]
-            wanted, parts = targets[places].to(states.device), defaultdict[str, list[torch.Tensor]](list)
+            wanted, parts = targets[places], defaultdict[str, list[torch.Tensor]](list)
             for at, logits in self.logits.chunks(own):
-                for name, values in read(logits, wanted[at]).items():
+                for name, values in read(logits, wanted[at].to(logits.device)).items():
                     parts[name].append(values.cpu())
             for name, chunks in parts.items():
                 found[name][places.numpy()] = torch.cat(chunks).numpy()

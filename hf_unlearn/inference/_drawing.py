@@ -12,6 +12,7 @@ from peft import PeftModel
 from transformers import DynamicCache, LogitsProcessor, PreTrainedModel
 
 from hf_unlearn.functional import gumbel_draw
+from hf_unlearn.inference._prefix import select_rows
 
 
 LEG = 8
@@ -160,7 +161,7 @@ class Growing:
             chosen = torch.tensor(places, device=self._ids.device)
             self._ids, self._mask = self._ids[chosen], self._mask[chosen]
             if cache is not None:
-                cache.batch_select_indices(chosen)
+                select_rows(cache, chosen)
 
 
 def _check_followed(owner: type, choice: Choice, token_ids: torch.Tensor, stops: Sequence[int]) -> None:

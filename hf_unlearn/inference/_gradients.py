@@ -14,6 +14,7 @@ from hf_unlearn.inference._batching import Example, chosen_items, copies, group_
 from hf_unlearn.inference._logits import passes
 from hf_unlearn.inference._memory import is_out_of_memory
 from hf_unlearn.inference._models import base_model, context_length, in_pieces, rope_switch, undisturbed
+from hf_unlearn.inference._placement import input_device
 from hf_unlearn.inference._rounds import rounds
 from hf_unlearn.inference._views import View, Viewable, open_view
 
@@ -146,7 +147,7 @@ def _loss(view: View, example: Example) -> torch.Tensor:
     total: torch.Tensor | float = 0.0
     for part in passes(batch.input_ids, batch.attention_mask, rows, positions, rope_switch(model)):
         inputs = {"input_ids": part.input_ids, "attention_mask": part.attention_mask}
-        inputs = {name: value.to(model.device) for name, value in inputs.items()}
+        inputs = {name: value.to(input_device(model)) for name, value in inputs.items()}
         logits = model(**inputs, use_cache=False).logits[:, -part.input_ids.shape[1] :]
         wanted = logits[part.rows.to(logits.device), part.positions.to(logits.device)]
         total = total - flat_token_log_probs(wanted, targets[part.places].to(logits.device)).sum()
@@ -158,6 +159,12 @@ def _loss(view: View, example: Example) -> torch.Tensor:
 def _asked_of_all(view: View) -> Iterator[list[torch.nn.Parameter]]:
     """The weights, all asking for gradients; afterwards they ask as before."""
     weights = [weight for weight in view.model.parameters() if weight.is_floating_point()]
+    if any(
+        weight.is_meta for weight in weights
+    ):  # what a pass fetches is another tensor, whose gradient nobody would see
+        raise NoGradientsError(
+            f"weights of {type(view.model).__name__} are offloaded to memory or disk. Load it whole onto one device or several."
+        )
     if not weights:
         raise NoGradientsError(f"{type(view.model).__name__} stores no weights as floating-point numbers.")
     before = [weight.requires_grad for weight in weights]

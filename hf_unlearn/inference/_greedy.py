@@ -16,6 +16,7 @@ from hf_unlearn.inference._drawing import LEG, Greedy, Growing
 from hf_unlearn.inference._generation import guard, neutralise, pads_well
 from hf_unlearn.inference._memory import halves
 from hf_unlearn.inference._models import base_model, undisturbed
+from hf_unlearn.inference._placement import input_device
 from hf_unlearn.inference._prefix import can_drop_rows, left_padded, takes_dynamic_cache
 from hf_unlearn.inference._prompts import check_room, default_stop_token_ids, encode_prompts
 from hf_unlearn.inference._rounds import rounds
@@ -104,7 +105,7 @@ def _complete(view: View, prompts: Sequence[Sequence[int]], rule: Greedy) -> lis
     """The completion of each prompt of a batch."""
     with view.active():
         inner = base_model(view.model)
-        rows = Growing(*left_padded(prompts, device=inner.device), [0] * len(prompts))
+        rows = Growing(*left_padded(prompts, device=input_device(inner)), [0] * len(prompts))
         cache = _empty_cache(inner)
         # Without a cache that rows can be taken out of, those that have ended go on until the last one ends.
         leg = rule.max_new_tokens if cache is None else LEG

@@ -96,7 +96,7 @@ class LogitLens:
         ]
         for module in (*candidates, torch.nn.Identity()):
             try:
-                normed = module(last)
+                normed = module(last).to(final.device)
             except (RuntimeError, TypeError) as error:
                 if is_out_of_memory(error):
                     raise

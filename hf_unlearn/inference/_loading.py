@@ -30,6 +30,7 @@ from hf_unlearn.inference._checkpoints import (
     refuse_unknown,
     split_revision,
 )
+from hf_unlearn.inference._placement import is_offloaded
 
 
 ModelLike: TypeAlias = PreTrainedModel | PeftModel | str | os.PathLike
@@ -230,11 +231,11 @@ def plain_model(model: ModelLike, *, kind: str = "causal_lm") -> ModelLike:
             f"{type(inner).__name__} is no causal language model: it does not generate text. Pass one that does "
             "(AutoModelForCausalLM)."
         )
-    empty = [name for name, weight in model.named_parameters() if weight.is_meta]
+    empty = [name for name, weight in model.named_parameters() if weight.is_meta and not is_offloaded(model, name)]
     if empty:
         raise ValueError(
-            f"{type(inner).__name__} has no weights: {len(empty)} parameters are on the meta device (first: {empty[0]}). Load it onto a "
-            "CPU or an accelerator, without offloading to disk."
+            f"{type(inner).__name__} has no weights: {len(empty)} parameters are on the meta device (first: {empty[0]}) and nothing says where "
+            "they come from. Load it onto a CPU or accelerators, or let Accelerate offload it."
         )
     return model
 

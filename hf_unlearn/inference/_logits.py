@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from hf_unlearn.inference._consistency import check_causal, resolution
 from hf_unlearn.inference._memory import is_out_of_memory
 from hf_unlearn.inference._models import base_model, rope_switch
+from hf_unlearn.inference._placement import input_device
 from hf_unlearn.inference._views import Viewable, open_view
 
 
@@ -97,6 +98,7 @@ class LogitReader:
     Attributes:
         view: The model in its role.
         model: What is asked.
+        device: Where its inputs are put.
         body: What comes before the output layer; None where states are logits (known after the first reading).
 
     Raises:
@@ -106,6 +108,7 @@ class LogitReader:
     def __init__(self, model: Viewable):
         self.view = open_view(model)
         self.model = base_model(self.view.model)
+        self.device = input_device(self.model)
         self.body: torch.nn.Module | None = _body(self.model)
         self._head = self.model.get_output_embeddings()
         self._switch = rope_switch(self.model)
@@ -139,7 +142,8 @@ class LogitReader:
             parts, values = passes(input_ids, attention_mask, rows, positions, self._switch), []
             for part in parts:
                 with around(part) if around is not None else nullcontext():
-                    values.append(self._all_states(part.input_ids, part.attention_mask)[part.rows, part.positions])
+                    states = self._all_states(part.input_ids, part.attention_mask)
+                values.append(states[part.rows.to(states.device), part.positions.to(states.device)])
             return joined(parts, values)
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
@@ -222,7 +226,7 @@ class LogitReader:
         whole = self.model(input_ids=input_ids, use_cache=False).logits[0].float()
         try:
             states = self._all_states(input_ids, torch.ones_like(input_ids))[0]
-            alike = self._go_on(states).float()
+            alike = self._go_on(states).float().to(whole.device)
         except (TypeError, AttributeError, RuntimeError, IndexError) as error:
             if is_out_of_memory(error):
                 raise
@@ -277,6 +281,6 @@ def _head_is_all(
             hooks.callback(module.register_forward_hook(hook).remove)
         logits = model(input_ids=input_ids, use_cache=False).logits
     states, received = getattr(found.get("answer"), "last_hidden_state", None), found.get("received")
-    if states is None or received is None or not torch.equal(received, states):
+    if states is None or received is None or not torch.equal(received, states.to(received.device)):
         return False
-    return torch.equal(logits.float(), found["known"].float())
+    return torch.equal(logits.float(), found["known"].float().to(logits.device))

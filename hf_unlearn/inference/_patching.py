@@ -160,7 +160,8 @@ def _patched(reader: HiddenReader, layer: int, states: torch.Tensor, part: Pass)
             raise ValueError(f"patching needs equal widths, got {hidden.shape[-1]} and {states.shape[-1]}.")
         hidden = hidden.clone()
         wanted = states[part.places.to(states.device)]
-        hidden[:, -part.input_ids.shape[1] :][part.rows, part.positions] = wanted.to(hidden)
+        places = (part.rows.to(hidden.device), part.positions.to(hidden.device))
+        hidden[:, -part.input_ids.shape[1] :][places] = wanted.to(hidden)
         return hidden
 
     return reader.replacing(layer, change)

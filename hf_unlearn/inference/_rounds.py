@@ -15,7 +15,7 @@ from hf_unlearn.inference._sharding import gather, is_main_process, num_processe
 
 
 ROUND = 4096
-"""Tokens of work per round, at least."""
+"""Tokens of work per round and process, at least."""
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
@@ -64,10 +64,24 @@ def rounds(
 
 
 def _dealt(plan: Sequence[Work], tokens: Callable[[Work], int]) -> Iterator[Sequence[Work]]:
-    """This process's share of each round; a round has a batch for every process, as long as there are any."""
-    start, size = 0, 0
+    """This process's share of each round; a round has equally many batches for every process, as long as there are any."""
+    count, start, size = num_processes(), 0, 0
     for end, work in enumerate(plan, start=1):
         size += tokens(work)
-        if end == len(plan) or (size >= ROUND and end - start >= num_processes()):
-            yield plan[start + process_rank() : end : num_processes()]
+        if end == len(plan) or (size >= count * ROUND and (end - start) % count == 0):
+            yield shares(plan[start:end], tokens, count)[process_rank()]
             start, size = end, 0
+
+
+def shares(plan: Sequence[Work], tokens: Callable[[Work], int], count: int) -> list[list[Work]]:
+    """A round divided by work: the largest batch first, each to whoever has least; of several the last, since the main process writes too.
+
+    Example:
+        >>> shares([5, 4, 3, 3, 3], int, 2)
+        [[4, 3, 3], [5, 3]]
+    """
+    loads, owner = [0] * count, dict[int, int]()
+    for place in sorted(range(len(plan)), key=lambda place: -tokens(plan[place])):
+        owner[place] = min(range(count), key=lambda rank: (loads[rank], -rank))
+        loads[owner[place]] += tokens(plan[place])
+    return [[work for place, work in enumerate(plan) if owner[place] == rank] for rank in range(count)]

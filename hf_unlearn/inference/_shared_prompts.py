@@ -17,7 +17,7 @@ from hf_unlearn.inference._consistency import tolerance
 from hf_unlearn.inference._logits import LogitReader
 from hf_unlearn.inference._memory import is_out_of_memory
 from hf_unlearn.inference._models import base_model, rope_switch
-from hf_unlearn.inference._prefix import left_padded, positions, prompt_cache, takes_dynamic_cache
+from hf_unlearn.inference._prefix import left_padded, positions, prompt_cache, select_rows, takes_dynamic_cache
 from hf_unlearn.inference._views import View
 
 
@@ -61,7 +61,7 @@ class PromptSharer:
 
     def _whole(self, batch: Batch) -> torch.Tensor:
         """Sequences as they are, no more of them at once than were asked for."""
-        device, found = self.reader.model.device, []
+        device, found = self.reader.device, []
         for start in range(0, len(batch), self.batch_size):
             rows = slice(start, start + self.batch_size)
             longest = int(batch.attention_mask[rows].sum(1).max())
@@ -71,7 +71,7 @@ class PromptSharer:
         return torch.cat(found)
 
     def _shared(self, batch: Batch, prompts: Sequence[Prompt]) -> torch.Tensor:
-        device, rows = self.reader.model.device, batch.answers[0]
+        device, rows = self.reader.device, batch.answers[0]
         different = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
         of_prompt = torch.tensor([different[prompt] for prompt in prompts], device=device)
         input_ids, mask = left_padded([*different], device=device)
@@ -84,8 +84,7 @@ class PromptSharer:
             places, found = [], []
             for part in batches(follows.tolist(), self.batch_size, [self.reader.view]):
                 chosen, own = torch.tensor(part), copy.deepcopy(cache)
-                for layer in own.layers:
-                    layer.batch_select_indices(of_prompt[chosen])
+                select_rows(own, of_prompt[chosen])
                 columns = torch.arange(int(follows[chosen].max()))
                 inside = columns < follows[chosen, None]
                 rest = batch.input_ids[chosen].gather(
@@ -103,8 +102,8 @@ class PromptSharer:
                 local = torch.empty(len(batch), dtype=torch.int64).scatter_(0, chosen, torch.arange(len(part)))
                 own_rows, own_columns = local[rows[here]], batch.answers[1][here] - starts[rows[here]]
                 places.append(here)
-                found.append(states[own_rows.to(device), own_columns.to(device)])
-        return torch.cat(found)[torch.cat(places).argsort().to(device)]
+                found.append(states[own_rows.to(states.device), own_columns.to(states.device)])
+        return torch.cat(found)[torch.cat(places).argsort().to(found[0].device)]
 
     def _agrees(self, batch: Batch, prompts: Sequence[Prompt]) -> bool:
         """Whether two sequences of one prompt, and one of a prompt of other length beside them, give the same states either way."""

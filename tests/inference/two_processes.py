@@ -28,7 +28,7 @@ from hf_unlearn.inference import (
 
 def measure_tables(path: Path, models: dict, prompts: list, completions) -> None:
     """Every reading in small rounds; in the order of the items, since that of the tables is free."""
-    _rounds.ROUND = 20
+    _rounds.ROUND = 8
     examples = [
         {"input_ids": [*prompt, 3, 4], "labels": [-100] * len(prompt) + [3, 4]} for prompt in [*prompts, prompts[0]]
     ]
