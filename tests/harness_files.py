@@ -107,4 +107,8 @@ def write_tasks(folder: Path, pocket: Pocket) -> Path:
     write_task(folder, "pocket_texts", ROLLING, [*texts, {"text": "Ünïcode 句 🙂"}])
     write_group(folder, "pocket_by_size", ["pocket_choice", "pocket_more"], by_size=True)
     write_group(folder, "pocket_even", ["pocket_choice", "pocket_more"], by_size=False)
+    write_task(folder, "pocket_third", CHOICE, choice_rows(pocket, 9, start=3)[:-1])
+    write_task(folder, "pocket_fourth", CHOICE, choice_rows(pocket, 5, start=14)[:-1])
+    write_group(folder, "pocket_plain", ["pocket_third", "pocket_fourth"], by_size=False)
+    write_group(folder, "pocket_top", ["pocket_by_size", "pocket_plain"], by_size=True)
     return folder

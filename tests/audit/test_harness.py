@@ -112,6 +112,23 @@ def test_a_group_whose_tasks_all_count_the_same(pocket: Pocket, folder: Path) ->
     assert result.details["harness_standard_error"] == pytest.approx(own["acc_stderr,none"])
 
 
+def test_a_group_of_groups(pocket: Pocket, folder: Path) -> None:
+    report = run(pocket, folder, "pocket_top", candidate=pocket.twin(), twin=None, original=None)
+    own = asked_directly(pocket, folder, pocket.twin(), "pocket_top")["results"]
+    result = report.metrics["pocket_top_acc/harness"]
+    assert list(report.metrics) == ["probability/forget", "pocket_top_acc/harness"]
+    assert result.n == 12 + 5 + 9 + 5 and result.value == pytest.approx(own["pocket_top"]["acc,none"])
+    for name in ("pocket_by_size", "pocket_plain"):  # as values, beside the group's own
+        assert result.details[name] == pytest.approx(own[name]["acc,none"])
+
+
+def test_the_standard_error_of_a_group_is_that_of_its_tasks_as_strata(pocket: Pocket, folder: Path) -> None:
+    """√(se₁² + se₂²) / 2, where every document is another."""
+    report = run(pocket, folder, "pocket_plain", candidate=pocket.twin(), twin=None, original=None)
+    details = report.metrics["pocket_plain_acc/harness"].details
+    assert 0 < details["standard_error"] == pytest.approx(details["harness_standard_error"], rel=1e-9)
+
+
 def test_standard_errors_agree_where_every_document_is_another(pocket: Pocket, folder: Path) -> None:
     report = run(pocket, folder, "pocket_said", "pocket_choice", candidate=pocket.twin(), twin=None)
     said = report.metrics["pocket_said_exact_match_whole/harness"]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from hf_unlearn.audit import audit
 from hf_unlearn.audit._contracts import is_measured
-from hf_unlearn.audit.domains import _causal_lm, _harness_tasks
+from hf_unlearn.audit.domains import _causal_lm, _harness_set, _harness_tasks
 from hf_unlearn.audit.domains._harness_set import HarnessSet
 from hf_unlearn.audit.domains._harness_tasks import open_tasks
 from hf_unlearn.audit.metrics import METRICS
@@ -58,6 +58,34 @@ def test_a_result_for_each_task_or_group_metric_and_filter(folder: Path) -> None
     assert names(folder, "three") == ["three_exact_match_whole", "three_exact_match_first-word"]
     assert names(folder, "both") == ["both_acc"]
     assert names(folder, "loose") == ["both_acc", "three_exact_match_whole", "three_exact_match_first-word"]
+
+
+def test_a_tag_is_its_tasks(folder: Path) -> None:
+    for name in ("one", "two"):
+        (folder / f"{name}.yaml").write_text((folder / f"{name}.yaml").read_text() + "tag: [choices]\n")
+    assert names(folder, "choices") == [
+        f"{name}_{part}" for name in ("one", "two") for part in ("acc", "acc_norm", "mcc")
+    ]
+
+
+def test_values_that_cannot_be_kept_are_refused_and_undeclared_ones_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = open_tasks(["one"], str(folder), None).tasks["one"]
+    given = [{"acc,none": 1.0, "more,none": 2.0}] * 5
+    monkeypatch.setattr(_harness_set, "harness_values", lambda *a, **k: (given, {"acc,none": 1.0, "more,none": 2.0}))
+    assert len(_harness_set._values(task, Subject(), None, None, None)) == 5
+    assert "one also gives ['more'], which it does not declare" in caplog.text
+    given[0] = {"acc,none": {1, 2}}
+    with pytest.raises(ValueError, match="'one' gives documents values that cannot be kept: a value of set"):
+        _harness_set._values(task, Subject(), None, None, None)
+    given[0] = {"acc,none": 0.0}
+    with pytest.raises(RuntimeError, match=r"lm-eval says acc,none = 1.0 of 'one' for the candidate, but .* give 0.8"):
+        _harness_set._values(task, Subject(), None, None, None)
+
+
+class Subject:
+    view, key = None, "candidate"
 
 
 def test_specs_say_what_is_known_before_anything_is_asked(folder: Path) -> None:

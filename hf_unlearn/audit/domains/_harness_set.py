@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +16,10 @@ from hf_unlearn.audit._contracts import Task
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._subjects import LoadedSubject
 from hf_unlearn.audit.domains._harness_tasks import HarnessTask, HarnessTasks, lm_eval_version, open_tasks
-from hf_unlearn.inference import HarnessSettings, agrees, harness_values, together
+from hf_unlearn.inference import HarnessSettings, agrees, harness_values, is_main_process, together
 
 
+logger = logging.getLogger(__name__)
 NAME = "harness"
 """Of the set, and of the reading on it."""
 
@@ -148,12 +150,23 @@ def _values(
     """Of each document.
 
     Raises:
+        ValueError: A value that is neither numbers nor text.
         RuntimeError: The harness gives another number of documents, or its own aggregate is not that of the values that are kept.
     """
     values, own = harness_values(subject.view, tokenizer, task.task, limit=limit, settings=settings)
     if len(values) != task.count:
         raise RuntimeError(f"lm-eval gave values for {len(values)} of the {task.count} documents of {task.name!r}.")
-    rows = [json.dumps(value, default=_plain) for value in values]
+    undeclared = sorted({key.split(",")[0] for key in own} - set(task.aggregations))
+    if undeclared and is_main_process():
+        logger.warning(
+            "%s also gives %s, which it does not declare; no result is made of that.", task.name, undeclared
+        )
+    try:
+        rows = [json.dumps(value, default=_plain) for value in values]
+    except TypeError as error:
+        raise ValueError(
+            f"the harness task {task.name!r} gives documents values that cannot be kept: {error}."
+        ) from error
     kept = [json.loads(row) for row in rows]
     for key, aggregate in own.items():
         again = aggregated(task, key, [value[key] for value in kept if key in value])
