@@ -61,7 +61,9 @@ class LoadedBenchmark:
         """
         _check_names(overrides)
         given: dict[str, Any] = {"metrics": self.configuration.metrics, **self.configuration.options}
-        given |= {role: _made(getattr(self.models, role)) for role in (*ROLES, "processing_class")}
+        # Models that are made here are made when they are needed, not where others take their place.
+        wanted = [role for role in (*ROLES, "processing_class") if role not in overrides]
+        given |= {role: _made(getattr(self.models, role)) for role in wanted}
         given["prompt_template"] = self.models.prompt_template
         given |= {name: found for name, found in self.sets.items() if name in MAIN}
         given |= {name: value for name, value in overrides.items() if name != "sets"}

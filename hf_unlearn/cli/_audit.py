@@ -84,7 +84,9 @@ def audit(
             join_processes()
             report = _audit(candidate, output_dir=output_dir, **given, **vars(options))
         else:
-            loaded = _loaded(benchmark, data, base_model)
+            from hf_unlearn.benchmarks import load_benchmark
+
+            loaded = load_benchmark(benchmark, data=data, base_model=base_model)
             given = {name: value for name, value in given.items() if value}
             join_processes()
             report = loaded.audit(candidate, output_dir=output_dir, **given, **_chosen(options, context))
@@ -112,15 +114,6 @@ def _check_alone(given: Mapping[str, Any], of_benchmarks: Mapping[str, Any]) -> 
     idle = [f"--{name.replace('_', '-')}" for name, value in of_benchmarks.items() if value is not None]
     if idle:
         raise ValueError(f"{' and '.join(idle)} is for --benchmark, which is not given.")
-
-
-def _loaded(benchmark: str, data: str | None, base_model: str | None) -> "LoadedBenchmark":
-    from hf_unlearn.benchmarks import load_benchmark
-
-    found = load_benchmark(benchmark, data=data, base_model=base_model)
-    for name, why in found.absent.items():
-        console.print(f"[yellow]no {escape(name)} set:[/yellow] {escape(why)}", highlight=False)
-    return found
 
 
 def _chosen(options: AuditConfig, context: typer.Context) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from datasets import Dataset
 from typer.testing import CliRunner
 
 from hf_unlearn.audit import AuditReport, AuditSet
-from hf_unlearn.benchmarks import BENCHMARKS, load_benchmark
+from hf_unlearn.benchmarks import BENCHMARKS, PublishedModels, load_benchmark
 from hf_unlearn.cli import app
 from hf_unlearn.data import load_pocket
 from hf_unlearn.publishing import Statement, card_section
@@ -81,6 +83,15 @@ def test_what_is_changed_is_said(candidate: Path):
         loaded.arguments(metric=["fade"])
     with pytest.raises(TypeError, match="no argument 'benchmark'"):
         loaded.arguments(benchmark="other")
+
+
+def test_a_model_is_made_only_where_it_is_needed():
+    found = load_benchmark("pocket:nano")
+    made: list[str] = []
+    models = PublishedModels(*(partial(made.append, role) for role in ("reference", "original", "twin")))
+    configuration = replace(found.configuration, models={"base": models})
+    loaded = replace(found, configuration=configuration, base_model="base")
+    assert "original" not in loaded.arguments(reference="mine", twin=None) and made == ["original"]
 
 
 def test_metrics_that_the_forget_set_is_not_for():
@@ -191,6 +202,6 @@ def test_absent_sets_are_said(cli, candidate: Path, tmp_path: Path, monkeypatch:
         tmp_path / "out",
     )
     done = cli("audit", *arguments)
-    assert done.exit_code == 0 and "no holdout set:" in done.output and "It was lost." in done.output, done.output
-    assert "has no holdout set here" in caplog.text
+    assert done.exit_code == 0, done.output
+    assert caplog.text.count("mine:one@1 has no holdout set here") == 1 and "It was lost." in caplog.text
     assert "hf_unlearn_benchmark_my" not in sys.modules
