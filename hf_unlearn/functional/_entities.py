@@ -89,10 +89,16 @@ def entity_coverage(
 
         >>> entity_coverage("Anna was born in Oslo in 1997.", "In Oslo, I think.", "Where was Anna born?")
         EntityCoverage(covered=1, total=2)
+
+    Raises:
+        TypeError: The model of entities gives one text, not several.
     """
+    found = (model or CapitalisedEntities()).entities(truth)
+    if isinstance(found, str):
+        raise TypeError(f"entities(text) must give a list of texts, {type(model).__name__} gave one text.")
     asked = set(words(question, stem=False))
     alone = any if compatible else all
-    expected = {tuple(words(entity, stem=False)) for entity in (model or CapitalisedEntities()).entities(truth)}
+    expected = {tuple(words(entity, stem=False)) for entity in found}
     expected = {entity for entity in expected if entity and not alone(word in asked for word in entity)}
     said = f" {' '.join(words(given, stem=False))} "
     return EntityCoverage(sum(f" {' '.join(entity)} " in said for entity in expected), len(expected))

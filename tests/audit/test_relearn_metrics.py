@@ -60,6 +60,22 @@ def test_contradiction_decides_against_knowledge() -> None:
     assert "contradictions: shouting" in forgetting.spec.citation.note
 
 
+def test_models_that_answer_in_another_form_are_refused() -> None:
+    class Short:
+        def contradicts(self, premises: Sequence[str], hypotheses: Sequence[str]) -> list[bool]:
+            return [True]
+
+    class OneText:
+        def entities(self, text: str) -> str:
+            return text
+
+    rows = generated(TRUTHS, TRUTHS, questions=QUESTIONS)
+    with pytest.raises(TypeError, match=r"one truth value per pair: 3 pairs, 1 values from Short\."):
+        KnowledgeForgettingRate(contradictions=Short()).values(rows)
+    with pytest.raises(TypeError, match="must give a list of texts, OneText gave one text"):
+        KnowledgeForgettingRate(OneText()).values(rows)
+
+
 def test_compatible_counts_truths_without_entities_as_forgotten() -> None:
     rows = generated(TRUTHS, TRUTHS, questions=QUESTIONS, compatible=True)
     assert KnowledgeForgettingRate().values(rows).tolist() == [0, 0, 1]
@@ -109,7 +125,7 @@ def test_an_audit_of_pocket() -> None:
         processing_class=pocket.tokenizer,
         forget=pocket.forget_request,
         retain=pocket.retain,
-        metrics=["knowledge_forgetting_rate", "knowledge_retention_rate", "language_score"],
+        metrics=[KnowledgeForgettingRate(contradictions=Shouting()), "knowledge_retention_rate", "language_score"],
         max_examples=16,
         progress=False,
     )
@@ -118,4 +134,5 @@ def test_an_audit_of_pocket() -> None:
         report.metrics["knowledge_retention_rate/retain"],
     )
     assert forgetting.value > forgetting.start + 0.3 and retention.value > 0.9
+    assert report.spec("knowledge_forgetting_rate").title == "knowledge forgetting rate by entities and contradiction"
     assert {"language_score/forget", "language_score/retain"} <= set(report.metrics)

@@ -86,10 +86,7 @@ class KnowledgeRate(GenerationMetric):
         return rows.memo(("knowledge rate", self.spec.name, id(self)), lambda: self._judged(rows))
 
     def _judged(self, rows: Rows) -> np.ndarray:
-        contradicted = [False] * rows.count
-        if self.contradictions is not None:
-            contradicted = [bool(found) for found in self.contradictions.contradicts(*self.pairs(rows))]
-        compatible = is_compatible(rows)
+        compatible, contradicted = is_compatible(rows), self._contradicted(rows)
         return np.array(
             [
                 or_nan(self.judge(coverage, contradicts=contradicts, compatible=compatible))
@@ -97,6 +94,17 @@ class KnowledgeRate(GenerationMetric):
             ],
             np.float64,
         )
+
+    def _contradicted(self, rows: Rows) -> list[bool]:
+        if self.contradictions is None:
+            return [False] * rows.count
+        found = [bool(each) for each in self.contradictions.contradicts(*self.pairs(rows))]
+        if len(found) != rows.count:
+            raise TypeError(
+                f"contradicts(premises, hypotheses) must give one truth value per pair: {rows.count} pairs, {len(found)} values from "
+                f"{_name(self.contradictions)}."
+            )
+        return found
 
     def coverages(self, rows: Rows) -> list[EntityCoverage]:
         """Of each true answer's entities."""
