@@ -31,7 +31,7 @@ class KnowledgeMemorization(GenerationMetric):
         ),
         standard=False,
         options=("max_new_tokens", "compatible"),
-        without_knowledge="What can be guessed, and the words that any answer of that form has; near 0 where true answers are a name or a number.",
+        without_knowledge="What can be guessed, and the words that any answer of that form has: compare with the reference.",
         does_not_show="Whether a longer answer is right: everything that is said beside the true words lowers it. MUSE asks with in-context "
         "examples; without them a model may know and answer in another form.",
     )

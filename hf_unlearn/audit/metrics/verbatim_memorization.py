@@ -31,7 +31,7 @@ class VerbatimMemorization(GenerationMetric):
         ),
         standard=False,
         options=("max_new_tokens", "compatible"),
-        without_knowledge="Not 0: words that any continuation has are common to both, about a fifth of them in news and books.",
+        without_knowledge="Not 0: words that any continuation has are common to both: compare with the reference.",
         does_not_show="Whether the content is known: the same facts in other words score low. Only the likeliest continuation is looked at, "
         "and only up to max_new_tokens.",
     )
