@@ -1,12 +1,11 @@
 """Questions with choices: what a row says, how it is put, and its choices as token ids. As lm-evaluation-harness puts WMDP and MMLU."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
-from hf_unlearn.data._collation import start_token_ids
+from hf_unlearn.data._collation import divided_ids, start_token_ids, started
 from hf_unlearn.data._collator import bare_tokenizer
 from hf_unlearn.data._columns import COLUMN_SETS
 from hf_unlearn.data._questions import choice_question
@@ -78,25 +77,10 @@ def tokenize_choices(
         asked = choice_question(row, index)
         prompt = template.prompt(asked.listed if letters else asked.question.strip())
         said = [template.before + text for text in (asked.letters if letters else asked.choices)]
-        for number, (before, after) in enumerate(_divided(tokenizer, start, prompt, said, index)):
-            tokens = {"input_ids": before + after, "labels": [IGNORE_INDEX] * len(before) + after}
+        for number, (before, after) in enumerate(divided_ids(tokenizer, [(prompt, text) for text in said])):
+            begun = started(start, before)
+            if not begun or not after:
+                raise ValueError(f"Row {index} has a choice, or a prompt, without any token. Drop or fill it.")
+            tokens = {"input_ids": begun + after, "labels": [IGNORE_INDEX] * len(begun) + after}
             found.append(Choice(index, number, number == asked.right, len(asked.choices[number].encode()), tokens))
     return found
-
-
-def _divided(
-    tokenizer: PreTrainedTokenizerBase, start: list[int], prompt: str, choices: Sequence[str], index: int
-) -> list[tuple[list[int], list[int]]]:
-    """Token ids of the prompt and of each choice."""
-    before, *wholes = _ids(tokenizer, [prompt, *(prompt + choice for choice in choices)])
-    parts = [whole[len(before) :] for whole in wholes]
-    if not all(whole[: len(before)] == before and part for whole, part in zip(wholes, parts, strict=True)):
-        parts = _ids(tokenizer, choices)
-    if not all(parts) or not start + before:
-        raise ValueError(f"Row {index} has a choice, or a prompt, without any token. Drop or fill it.")
-    begun = before if start and before[: len(start)] == start else start + before
-    return [(begun, part) for part in parts]
-
-
-def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    return tokenizer(list(texts), add_special_tokens=False)["input_ids"]
