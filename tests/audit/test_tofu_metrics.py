@@ -329,3 +329,29 @@ def test_model_utility_of_nothing() -> None:
         ("answers", "candidate", "facts"): answers([0.5, 0.5]),
     }
     assert result("model_utility", given, "retain").value == 0.0
+
+
+@pytest.mark.parametrize("broken", ["candidate", "twin", "reference"])
+@pytest.mark.parametrize("reading", ["answers", "variants"])
+def test_a_model_that_gives_nan_has_no_utility_of_fewer_components(broken: str, reading: str) -> None:
+    """One NaN of one model in one set: that model has no value, with the reason, and the others keep all of their components."""
+    given = {}
+    for role in ("candidate", "twin", "reference", "original"):
+        given |= tables(role, "retain")
+        given["answers", role, "facts"] = answers(OWN)
+        given["variants", role, "facts"] = variants([(0, True, 0.2), (1, True, 0.4), (2, True, 0.3), (3, True, 0.3)])
+    whole = result("model_utility", given, "retain")
+    found = [float("nan"), *OWN[1:]]
+    if reading == "answers":
+        given["answers", broken, "facts"] = answers(found)
+    else:
+        rows = [(0, True, float("nan")), (1, True, 0.4), (2, True, 0.3), (3, True, 0.3)]
+        given["variants", broken, "facts"] = variants(rows)
+    utility = value("model_utility", given, "retain")
+    if broken == "candidate":
+        assert isinstance(utility, str) and "NaN" in utility and "facts" in utility and "candidate" in utility
+        return
+    assert isinstance(utility, MetricResult)
+    assert utility.value == whole.value and utility.details == whole.details
+    assert utility.floor == (None if broken == "twin" else whole.floor)
+    assert utility.others.get("reference") == (None if broken == "reference" else whole.others["reference"])

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from hf_unlearn.audit._contracts import Citation, MetricSpec, Reading, Undefined, is_measured
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._rows import Rows
-from hf_unlearn.audit.metrics._variants import options
 from hf_unlearn.audit.metrics.normalized_probability import NormalizedProbability
 from hf_unlearn.audit.metrics.probability import Probability
 from hf_unlearn.audit.metrics.rouge_l import RougeL
@@ -76,14 +75,19 @@ class ModelUtility(BaseMetric):
         return [name for name in rows.sets("retain") if is_measured(self.spec, splits[name])]
 
     def _found(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, dict[str, Estimate]]:
-        """By set and component."""
+        """By set and component; all roles have the same ones.
+
+        Raises:
+            Undefined: A component that other roles have has no value here: a mean of fewer would be another number.
+        """
         found: dict[str, dict[str, Estimate]] = {}
         for name in self._sets(rows):
             for part, compute in _components(rows.on(name)):
                 try:
                     found.setdefault(name, {})[part] = compute(rows.on(name), uncertainty)
-                except Undefined:
-                    continue
+                except Undefined as why:
+                    if any(_has(compute, rows.on(name).of(role)) for role in rows.evidence.roles()):
+                        raise Undefined(f"its component {part.replace('_', ' ')} of {name} is missing: {why}") from why
         return {name: own for name, own in found.items() if own}
 
     def _missing(self, rows: Rows) -> Iterator[tuple[str, str]]:
@@ -95,12 +99,17 @@ class ModelUtility(BaseMetric):
 
 
 def _components(rows: Rows) -> list[tuple[str, Component]]:
-    """What TOFU takes of a set."""
-    try:
-        normalized = not options(rows).paraphrased
-    except Undefined:
-        normalized = False
+    """What TOFU takes of a set; which probability it is depends on the set alone, not on what a model makes of it."""
+    normalized = rows.has("variants") and rows.column("variants", "is_wrong").astype(bool).all()
     probability: tuple[str, Component] = (
         ("normalized_probability", NormalizedProbability()) if normalized else ("probability", Probability())
     )
     return [probability, ("rouge_l", RougeL()), ("truth_ratio", TruthRatioTrueBetter())]
+
+
+def _has(compute: Component, rows: Rows) -> bool:
+    try:
+        compute(rows, Bootstrap(num_resamples=1))
+    except Undefined:
+        return False
+    return True
