@@ -4,6 +4,7 @@ import difflib
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import datasets
@@ -69,6 +70,14 @@ class SpecModule(evaluate.EvaluationModule, ABC):
             raise TypeError(f"{self.spec.name} takes no input {unknown[0]!r}; it takes {', '.join(own)}.{hint}")
 
 
+@dataclass(frozen=True)
+class _Failed:
+    """Why there is no result; and the rows, of which those that were added before must not be lost with a mistaken option."""
+
+    error: Exception
+    rows: dict[str, list]
+
+
 class RowsModule(SpecModule):
     """Plain values, one row after the other, in one call or by `add_batch`; subclasses give the number.
 
@@ -126,25 +135,28 @@ class RowsModule(SpecModule):
                 f"{self.spec.name} takes no predictions and references but {', '.join(self.spec.columns)}: see its inputs description."
             )
         self._refuse_others(given)
+        before = 0 if self.writer is None else len(self)
         if columns:
             self.add_batch(**columns)
         if self.writer is None and self.num_process == 1:
             raise ValueError(f"there are no rows: {self.spec.name} needs {', '.join(self.spec.columns)}.")
         wanted = {name: given.get(name, default) for name, default in self.defaults().items()}
         result = super().compute(**wanted)
-        if isinstance(result, Exception):
-            raise result
+        if isinstance(result, _Failed):
+            if before:
+                super().add_batch(**{name: values[:before] for name, values in result.rows.items()})
+            raise result.error
         return result
 
-    def _compute(self, **given: Any) -> dict[str, Any] | Exception:
+    def _compute(self, **given: Any) -> "dict[str, Any] | _Failed":
         """Errors are handed back, to be raised when Evaluate has let go of its files and locks."""
-        try:
-            return self._measured(given)
-        except (ValueError, TypeError) as error:
-            return error
-
-    def _measured(self, given: dict[str, Any]) -> dict[str, Any]:
         rows = {name: given.pop(name) for name in self.spec.columns}
+        try:
+            return self._measured(rows, given)
+        except (ValueError, TypeError) as error:
+            return _Failed(error, rows)
+
+    def _measured(self, rows: dict[str, list], given: dict[str, Any]) -> dict[str, Any]:
         required = [name for name, value in given.items() if value is inspect.Parameter.empty]
         if required:
             raise ValueError(f"{self.spec.name} needs {required[0]}= beside its rows.")

@@ -192,6 +192,24 @@ def test_clusters(name: str):
             load(name).compute(**columns, **options, clusters=clusters)
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("name", CLUSTERED)
+def test_rows_that_were_collected_survive_a_mistaken_option(name: str, in_memory: bool):
+    """Those of the failed call itself do not, or its repetition would have them twice."""
+    columns, options = given(name)
+    expected = load(name).compute(**columns, **options)
+    module = load(name, keep_in_memory=in_memory)
+    for at in range(count(name) - 1):
+        module.add_batch(**{each: values[at : at + 1] for each, values in columns.items()})
+    last = {each: values[-1:] for each, values in columns.items()}
+    for _ in range(2):
+        with pytest.raises(ValueError, match="clusters must name one for each"):
+            module.compute(**last, **options, clusters=[1])
+    assert module.compute(**last, **options) == expected
+    with pytest.raises(ValueError, match="there are no rows"):
+        module.compute(**options)
+
+
 @pytest.mark.parametrize("name", CLUSTERED)
 @pytest.mark.parametrize(
     ("option", "message"),
