@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.markup import escape
+from rich.measure import Measurement
+from rich.segment import Segments
 from rich.table import Table
 
 from hf_unlearn.cli._app import console, errors, readable_errors
@@ -32,11 +35,12 @@ def import_eval(
     if as_json:
         typer.echo(json.dumps(found.to_plain(), indent=2))
         return
-    table = Table(title=f"{found.kind}: {escape(one_line(file.name))}", title_justify="left")
+    title = f"{found.kind}: {escape(one_line(file.name))}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     columns = (
         "metric",
-        "in the file",
-        "from its examples",
+        "file",
+        "examples",
         "interval",
         "n",
         *(("report", "interval") if compare else ()),
@@ -45,7 +49,10 @@ def import_eval(
         table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
     for figure in (*found.figures, *found.unknown):
         table.add_row(*_row(figure, bool(compare)))
-    console.print(table)
+    # No digit is ever cut: lines may be longer than the terminal is wide.
+    needed = Measurement.get(console, console.options.update_width(1000), table).maximum
+    options = console.options.update_width(max(console.width, needed))
+    console.print(Segments(console.render(table, options)), crop=False)
     remarks: dict[str, list[str]] = {}
     for figure in (*found.figures, *found.unknown):
         if figure.remark:

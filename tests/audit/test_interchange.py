@@ -256,8 +256,11 @@ def test_values_per_example_come_from_the_evidence_of_the_report_alone(tmp_path:
 def test_the_commands(tmp_path: Path) -> None:
     file, retain = write(tmp_path / "a.json", their_eval(0)), write(tmp_path / "r.json", their_eval(1))
     run = CliRunner().invoke
-    shown = run(app, ["import-eval", str(file), "--retain-logs", str(retain)], terminal_width=200)
-    assert shown.exit_code == 0 and "model_utility" in shown.output and "privleak" in shown.output
+    shown = run(app, ["import-eval", str(file), "--retain-logs", str(retain)], terminal_width=40)
+    names = [figure.name for figure in import_eval(file).figures]
+    assert shown.exit_code == 0 and all(f"{name} " in shown.output for name in names) and "…\n" not in shown.output
+    value = import_eval(file, retain_logs=retain)["privleak"].value
+    assert f"{value:.4f}" in shown.output and "wf_Q_A_Prob_normalised " in shown.output
     plain = run(app, ["import-eval", str(file), "--json"])
     figures = {figure["name"]: figure for figure in json.loads(plain.output)["figures"]}
     assert figures["forget_Q_A_Prob"]["value"] == import_eval(file)["forget_Q_A_Prob"].value

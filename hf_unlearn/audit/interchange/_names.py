@@ -49,17 +49,18 @@ def _tofu_set(short: str, place: str) -> list[EvalMetric]:
     kind = "closer_to_1_better" if short == "forget" else "true_better"
     found = [
         EvalMetric(f"{short}_Q_A_Prob", (f"probability/{place}",), field="prob"),
-        EvalMetric(f"{short}_Q_A_PARA_Prob", (), field="prob"),
-        EvalMetric(f"{short}_Q_A_PERT_Prob", (), field="prob"),
+        EvalMetric(true, (), field="prob"),  # of real authors and world facts in TOFU's logs alone
+        EvalMetric(wrong, (), field="prob"),
         EvalMetric(f"{short}_Q_A_ROUGE", (f"rouge_l/{place}",), field="rougeL_recall", remark=STEMMED),
-        EvalMetric(f"{short}_Q_A_PARA_ROUGE", (), field="rougeL_recall", remark=STEMMED),
         EvalMetric(f"{short}_Truth_Ratio", (f"truth_ratio_{kind}/{place}",), RATIO, inputs=(true, wrong), aggregation=kind),
     ]  # fmt: skip
-    options = (f"{short}_Q_A_Prob", wrong)
-    return [
-        *found,
-        EvalMetric(f"{short}_Q_A_Prob_normalised", (f"normalized_probability/{place}",), OPTIONS, "prob", options),
-    ]
+    if short == "forget":
+        others = (f"{short}_Q_A_{part}_ROUGE" for part in ("PARA", "PERT"))
+        return found + [EvalMetric(name, (), field="rougeL_recall", remark=STEMMED) for name in others]
+    if short == "retain":
+        return found
+    keys, options = (f"normalized_probability/{place}",), (f"{short}_Q_A_Prob", wrong)
+    return [*found, EvalMetric(f"{short}_Q_A_Prob_normalised", keys, OPTIONS, "prob", options)]
 
 
 _ATTACKS = ("loss", "zlib", "min_k", "min_k_plus_plus", "gradnorm", "reference")
@@ -75,7 +76,6 @@ _ALL = [
     EvalMetric("model_utility", ("model_utility/retain",), UTILITY, inputs=_UTILITY),
     EvalMetric("exact_memorization", ("exact_memorization/forget",), field="score", remark=DROPPED),
     EvalMetric("extraction_strength", ("extraction_strength/forget",), field="score", remark=FLOOR),
-    EvalMetric("retain_extraction_strength", ("extraction_strength/retain",), field="score", remark=FLOOR),
     *(
         EvalMetric(f"mia_{name}", (f"membership_{_OURS.get(name, name)}/forget",), ATTACK, unit="AUC")
         for name in _ATTACKS
