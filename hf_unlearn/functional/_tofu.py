@@ -2,6 +2,10 @@
 
 Knows plain numbers; no metric, no model and no interval. `compatible=True` is what open-unlearning (locuslab/open-unlearning, `src/evals/metrics`)
 computes where it departs from the definition; TOFU's own code (locuslab/tofu, `aggregate_eval_stat.py`) agrees with the definition as it is here.
+
+Where published forms differ: the paper prints an arithmetic mean of the wrong answers' probabilities, both codes have the geometric one (exp of the mean
+loss), as here. Losses are averaged over all label tokens, the end token included, in both codes and here. TOFU tests 1/R for forget quality, which
+changes no rank; one fork of open-unlearning reports the p-value's logarithm (`log10_p_value` here). open-unlearning adds 1e-10 to denominators.
 """
 
 import warnings

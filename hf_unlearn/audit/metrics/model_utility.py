@@ -19,7 +19,8 @@ class ModelUtility(BaseMetric):
     """Harmonic mean, over all sets that had to stay, of probability, ROUGE-L recall and truth ratio of the true answers, in [0, 1].
 
     The probability is normalised by the wrong answers where a set has wrong answers but no true ones in other words (in TOFU real authors and
-    world facts). A set that lacks a component leaves it out, and the report says so.
+    world facts). A set that lacks a component leaves it out, and the report says so. A set that is given with `metrics` counts where they name this one: leave
+    out what is no set of questions and answers, for example one with choices.
     """
 
     spec = MetricSpec(
