@@ -70,6 +70,7 @@ CASES = {
             "harness_tasks": ["mmlu", "arc_easy"], "harness_include_path": "tasks", "harness_limit": 5,
             "domain": "image_classification", "metrics": ["fade", "rouge_l"], "conditions": ["int8"], "prompt_template": "Q: {question}, please",
             "cluster_column": "person", "num_samples": 3, "max_new_tokens": 9, "max_examples": 7, "estimator": "sampled", "layers": [3, 7],
+            "dtype": "bfloat16", "device_map": "cuda:1",
             "pooling": "last_token", "space": "gram", "confidence": 0.9, "num_resamples": 50, "seed": 4, "batch_size": 2, "evidence_dir": "there", "allow_overlap": True, "compatible": True,
             "progress": False,
         },

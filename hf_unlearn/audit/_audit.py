@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn._arguments import folder_path, given
@@ -68,6 +69,8 @@ def audit(
     layers: Sequence[int] | None = None,
     pooling: str = "answer_mean",
     space: str = "auto",
+    dtype: str | torch.dtype = "auto",
+    device_map: str | None = None,
     batch_size: int = 64,
     evidence_dir: str | os.PathLike | None = None,
     allow_overlap: bool = False,
@@ -124,6 +127,7 @@ def audit(
         "metrics": names_of(metrics),
         "conditions": names_of(conditions),
         "domain": names_of(domain),
+        "dtype": str(dtype).removeprefix("torch."),
     }
     config = AuditConfig.of(locals() | named)
     settings = config.plain()

@@ -44,13 +44,21 @@ class LoadedSubject:
         return self.view.model
 
 
-def open_subject(key: SubjectKey, model: Viewable) -> LoadedSubject:
+def open_subject(
+    key: SubjectKey, model: Viewable, *, dtype: str = "auto", device_map: str | None = None
+) -> LoadedSubject:
     """Open a model and take its fingerprints, as it answers in its role.
+
+    Args:
+        key: Its role, and the condition it is under.
+        model: Path, id, model or view.
+        dtype: See `load_model`; of paths and ids. The same for the next one.
+        device_map: Where it is put.
 
     Raises:
         ValueError: Another process has other weights.
     """
-    view = open_view(model)
+    view = open_view(model, dtype=dtype, device_map=device_map)
     with view.active():
         weights = weights_fingerprint(view.model)
         if not in_pieces(view.model):

@@ -1,5 +1,6 @@
 """What one may choose in an audit, beside models and data."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,25 @@ STANDARD = "standard"
 ESTIMATORS = ("exact_step", "sampled")
 POOLINGS = ("answer_mean", "last_token")
 SPACES = ("auto", "feature", "gram")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+SPREADS = ("auto", "balanced", "balanced_low_0", "sequential")
+"""Device maps that put parts of a model on several devices."""
 _count = partial(whole_number, minimum=1)
+
+
+def placement(name: str, value: object) -> str:
+    """One of `SPREADS`, or a device such as "cpu" or "cuda:1"; whether it is there is not known here.
+
+    Raises:
+        TypeError: Not a text.
+        ValueError: Neither.
+    """
+    found = text(name, value)
+    if found not in SPREADS and not re.fullmatch(r"(?!meta)[a-z]+(:\d+)?", found):
+        raise ValueError(
+            f"{name} must be one of {', '.join(SPREADS)}, or a device such as cpu or cuda:1; got {found!r}."
+        )
+    return found
 
 
 def metric_names(name: str, value: object) -> str | tuple[str, ...]:
@@ -84,6 +103,19 @@ class AuditConfig(Config):
         "auto",
         "Of the comparison of hidden states: feature where all models share their starting weights, gram where they do not, auto looks.",
         check=partial(one_of, choices=SPACES),
+    )
+    dtype: str = option(
+        "auto",
+        "Precision of the models: auto (as each was saved), float32, bfloat16 or float16. Paths and ids are opened in it; a loaded model must have "
+        "it already. Log-probabilities are float32 and sums float64 in any.",
+        check=partial(one_of, choices=DTYPES),
+    )
+    device_map: str | None = option(
+        None,
+        "Where models given as paths or ids are put: auto, balanced, balanced_low_0 or sequential spread each over all devices (one process only), "
+        "cpu or cuda:1 is one device; by default an accelerator, if there is one.",
+        check=placement,
+        recorded=False,
     )
     cluster_column: str | None = option(
         None,

@@ -38,6 +38,7 @@ from hf_unlearn.publishing._publish import CARD, list_files, read_text
 from hf_unlearn.publishing._read_back import Published, read_published
 from hf_unlearn.publishing._report_claims import check_report, unchecked_report
 from hf_unlearn.publishing._statement import is_repo_id
+from hf_unlearn.publishing._weights import audited_dtype
 
 
 ROLES = ("reference", "original", "twin")
@@ -111,7 +112,7 @@ def verify(
     published = read_published(api, repo_id, revision)
     report = published.report
     folder = _download(api, repo_id, published.commit)
-    candidate = None if folder is None else load_model(folder)
+    candidate = None if folder is None else load_model(folder, dtype=audited_dtype(report))
     checks = [_check_card(api, repo_id, published), _check_weights(candidate, report)]
     needed: dict[str, Any] = {"the model's weights": candidate, "a forget set": forget}
     given: dict[str, Any] = {"reference": reference, "original": original, "twin": twin}
@@ -186,14 +187,14 @@ def _download(api: HfApi, repo_id: str, commit: str | None) -> str | None:
 def _named(api: HfApi, role: str, report: AuditReport) -> ModelLike | list[ModelLike] | None:
     """The model that the report names, if it is on the Hub and can be had; several where there are several twins."""
     roles = [name for name in report.provenance.models if name == role or name.startswith(f"{role} ")]
-    found = [_hub_model(api, report.provenance.models[name]) for name in roles]
+    found = [_hub_model(api, report.provenance.models[name], audited_dtype(report)) for name in roles]
     models = [model for model in found if model is not None]
     if not models or len(models) < len(found):
         return None
     return models[0] if len(models) == 1 else models
 
 
-def _hub_model(api: HfApi, described: Mapping[str, str]) -> ModelLike | None:
+def _hub_model(api: HfApi, described: Mapping[str, str], dtype: str) -> ModelLike | None:
     name = described.get("name", "")
     if described.get("source") != "hub" or "/" not in name or not is_repo_id(name):
         return None
@@ -201,7 +202,7 @@ def _hub_model(api: HfApi, described: Mapping[str, str]) -> ModelLike | None:
         folder = _download(api, name, described.get("revision"))
     except OSError:
         return None
-    return None if folder is None else load_model(folder)
+    return None if folder is None else load_model(folder, dtype=dtype)
 
 
 def _metrics(report: AuditReport, own: Sequence[BaseMetric]) -> tuple[str | list[MetricLike], list[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from hf_unlearn.audit._checked import check_roles
+from hf_unlearn.audit._checked import check_precision, check_roles
 from hf_unlearn.audit._completion_reading import CompletionReader, Sampling
 from hf_unlearn.audit._contracts import Reading, SubjectKey, Task
 from hf_unlearn.audit._evidence import EvidenceStore
@@ -76,6 +76,7 @@ class CausalLM:
     ):
         self.config, self.store = config, store
         self.models = check_roles(models, processing_class)
+        check_precision(self.models, config.dtype)
         tokenizer = common_tokenizer(self.models, processing_class, needed=True)
         assert tokenizer is not None
         self.tokenizer = tokenizer
@@ -110,7 +111,7 @@ class CausalLM:
 
     def open(self, key: SubjectKey, model: Any) -> LoadedSubject:
         """Open a model in its role, and take its fingerprint."""
-        subject = open_subject(key, model)
+        subject = open_subject(key, model, dtype=self.config.dtype, device_map=self.config.device_map)
         if not key.condition:
             given = self.models.get(key.role, subject.model)
             self._described[key.role] = describe_model(given, subject)
