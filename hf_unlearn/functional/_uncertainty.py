@@ -14,7 +14,7 @@ influences may be sorted before they are drawn, and no bound depends on the orde
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -274,11 +274,11 @@ class Bootstrap:
         # Linearised, a resample can leave the bounds, where the scale does not reach.
         return np.where(inside, on_scale, moved) / spread
 
-    def _draws(self, clusters: int) -> list[np.ndarray]:
-        """How often each cluster, by rank, is in a resample: blocks `(resamples, clusters)` of at most 8 MiB."""
+    def _draws(self, clusters: int) -> Iterator[np.ndarray]:
+        """How often each cluster, by rank, is in a resample: blocks `(resamples, clusters)` of at most 8 MiB, one after the other."""
         size = max(2, (1 << 20) // clusters) // 2 * 2
         starts = range(0, self.num_resamples, size)
-        return [_counts(clusters, min(size, self.num_resamples - start), self.seed, start) for start in starts]
+        return (_counts(clusters, min(size, self.num_resamples - start), self.seed, start) for start in starts)
 
 
 @lru_cache(maxsize=8)
