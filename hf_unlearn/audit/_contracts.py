@@ -125,6 +125,7 @@ class Task:
         whole: So many consecutive items belong together.
         cost: Tokens (or images) that go through a model; what a progress bar and a plan count.
         kept: Whether the engine keeps the rows; False where they are part of what the domain has kept itself.
+        seen: Told all rows once they are there, read now or kept from before: a later reading may build on them.
     """
 
     key: tuple[object, ...]
@@ -133,6 +134,7 @@ class Task:
     whole: int = 1
     cost: int = 0
     kept: bool = True
+    seen: Callable[[pa.Table], None] | None = None
 
 
 class Domain(Protocol):

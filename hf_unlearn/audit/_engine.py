@@ -126,3 +126,5 @@ class Engine:
         store = self.store if task.kept else EvidenceStore(None)
         table = store.table(label, key, task.count, task.compute, whole=task.whole)
         self.evidence.tables[reading.name, subject.key, split] = table
+        if task.seen is not None:
+            task.seen(table)

@@ -114,10 +114,17 @@ class Growing:
         input_ids: Left-padded prompts, one row per sample.
         attention_mask: Of the same shape.
         keys: What a rule needs to know of each row: where its noise begins.
+        limits: Where each row is cut, if not all where the rule says.
     """
 
-    def __init__(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, keys: list[int]):
-        self._ids, self._mask, self._keys = input_ids, attention_mask, keys
+    def __init__(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        keys: list[int],
+        limits: Sequence[int] | None = None,
+    ):
+        self._ids, self._mask, self._keys, self._limits = input_ids, attention_mask, keys, limits
         self._prompt_length = input_ids.shape[1]
         self.live = list(range(len(keys)))
         self.token_ids: list[list[int]] = [[] for _ in keys]
@@ -149,7 +156,8 @@ class Growing:
             self.token_ids[row] += token_ids[place, :length].tolist()
             if log_probs is not None:
                 self.log_probs[row] += log_probs[place, :length].tolist()
-            if self.token_ids[row][-1] not in rule.stops and self.length < rule.max_new_tokens:
+            limit = rule.max_new_tokens if self._limits is None else self._limits[row]
+            if self.token_ids[row][-1] not in rule.stops and self.length < limit:
                 kept.append(place)
         self._mask = torch.nn.functional.pad(self._mask, (0, token_ids.shape[1]), value=1)
         if len(kept) < len(self.live):

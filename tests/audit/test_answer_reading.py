@@ -12,8 +12,9 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from toys import tiny_llama, word_tokenizer
 
 from hf_unlearn.audit import _evidence, audit
-from hf_unlearn.audit.domains import _answer_reading
-from hf_unlearn.inference import _batching, _rounds
+from hf_unlearn.audit.domains import _answer_reading, _generation_reading
+from hf_unlearn.data import QUESTION_TEMPLATE
+from hf_unlearn.inference import _batching, _rounds, greedy_tables
 
 
 WORDS = [f"w{number}" for number in range(80)]
@@ -137,3 +138,43 @@ def test_a_model_that_changes_is_read_anew() -> None:
         arguments_["candidate"].lm_head.weight.mul_(0.5)
     second = audit(**arguments_)
     assert all(first.metrics[key].value != second.metrics[key].value for key in ("probability", "truth_ratio"))
+
+
+def knowing(tmp: dict, longest: int = 6) -> Dataset:
+    """Rows whose answers are what the candidate says by itself: whole ones, cut ones, and others."""
+    tokenizer, model = tmp["processing_class"], tmp["candidate"]
+    rows = questions(3, 6).to_list()
+    for number, row in enumerate(rows):
+        prompt = tokenizer(QUESTION_TEMPLATE.format(question=row["question"])).input_ids
+        said = next(iter(greedy_tables(model, [prompt], max_new_tokens=longest, stop_token_ids=[], progress=False)))
+        tokens = said["tokens"].to_pylist()[0]
+        words = tokenizer.convert_ids_to_tokens(tokens[: [longest, 2, 1][number % 3]])
+        row["answer"] = " ".join(words + (["w1", "w2"] if number % 3 == 1 else []))
+    return Dataset.from_list(rows)
+
+
+def test_greedy_answers_go_on_where_the_true_ones_are_no_longer_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same texts as generated from the start, in fewer steps; also of a set whose answers were kept from before."""
+    models = {
+        role: tiny_llama(seed, vocab_size=3 + len(WORDS)) for seed, role in enumerate(("candidate", "reference"))
+    }
+    arguments_ = given(retain=None, max_new_tokens=6, **models)
+    arguments_["forget"] = knowing(arguments_)
+    begun: list = []
+    real = _generation_reading.greedy_tables
+    monkeypatch.setattr(
+        _generation_reading,
+        "greedy_tables",
+        lambda *args, known, **settings: begun.append(known) or real(*args, known=known, **settings),
+    )
+    alone = audit(**{**arguments_, "metrics": ["rouge_l"]})
+    assert begun == [None, None]
+    beside = audit(**{**arguments_, "metrics": ["rouge_l", *BOTH]})
+    assert beside.metrics["rouge_l"] == alone.metrics["rouge_l"]
+    lengths = sorted(map(len, next(known for known in begun[2:] if any(map(len, known)))))
+    assert len(begun) == 4 and lengths[-1] == 6 and lengths[0] < 3
+    audit(**{**arguments_, "metrics": BOTH}, output_dir=tmp_path)
+    kept = audit(**{**arguments_, "metrics": ["rouge_l", *BOTH]}, output_dir=tmp_path)
+    assert kept.metrics["rouge_l"] == alone.metrics["rouge_l"] and begun[4:] == begun[2:4]

@@ -7,6 +7,7 @@ import world
 from toys import MarkovLM, markov_lm, tiny_llama
 
 from hf_unlearn.inference import greedy_tables
+from hf_unlearn.inference._models import context_length
 
 
 PROMPTS = [[1, 5, 6, 7], [1, 8], [1, 9, 10, 11, 12, 13], [1], [1, 8]]
@@ -168,3 +169,43 @@ def test_a_batch_that_does_not_fit_is_read_in_halves(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(type(model), "generate", small)
     assert answers(model) == whole
+
+
+def test_a_known_beginning_saves_steps_and_changes_no_answer():
+    """Of any length, past the end too; of equal prompts the longest counts."""
+    model = tiny_llama(1)
+    prompts = [[1, *range(3, 3 + length)] for length in (0, 1, 1, 2, 5, 9, 9, 14)]
+    whole = answers(model, prompts)
+    cuts = [0, 1, 3, 2, 20, 0, 4, 1]
+    known = [answer[:cut] for answer, cut in zip(whole, cuts, strict=True)]
+    known[4] += [9, 9]  # after the end nothing counts
+    seen: list[int] = []
+    model.get_input_embeddings().register_forward_hook(lambda module, given, out: seen.append(given[0].shape[1]))
+    assert answers(model, prompts, known=known) == whole
+    assert answers(model, prompts, known=known, batch_size=3) == whole
+    assert answers(model, prompts, known=known, items=[4, 7]) == [whole[4], whole[7]]
+    del seen[:]
+    assert complete(model, prompts, known=whole).equals(complete(model, prompts)) and seen.count(1) > 0
+    del seen[:]
+    assert answers(model, prompts, known=whole) == whole and seen == []
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mamba", "gemma2"])
+def test_beginnings_of_unequal_length_are_cut_where_there_is_no_more_room(name: str):
+    """Each row at its own limit, however far its neighbours have to go: the context ends there."""
+    model = world.build(name)
+    prompts = [[1, 5, 6, 7], [1, 8], [1, 9, 10]]
+    room = (context_length(model) or 24) - 4
+    options = {"max_new_tokens": room, "stop_token_ids": ()}
+    whole = answers(model, prompts, **options)
+    known = [whole[0][: room - 1], whole[1][:0], whole[2][:5]]
+    lengths: list[int] = []
+    model.get_input_embeddings().register_forward_hook(lambda module, given, out: lengths.append(given[0].shape[1]))
+    found = complete(model, prompts, **options, known=known)
+    assert found["tokens"].to_pylist() == whole and found["truncated"].to_pylist() == [True] * 3
+    assert max(lengths) <= (context_length(model) or max(lengths))
+
+
+def test_beginnings_belong_to_prompts():
+    with pytest.raises(ValueError, match="known holds the beginnings of 1 completions, of 5 prompts"):
+        answers(tiny_llama(1), known=[[3]])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 
@@ -11,10 +12,11 @@ from hf_unlearn.audit._subjects import LoadedSubject
 from hf_unlearn.audit.domains._layers import PATCHED, LayerFacts
 from hf_unlearn.audit.domains._text_splits import Split
 from hf_unlearn.config import AuditConfig
+from hf_unlearn.functional import IGNORE_INDEX
 from hf_unlearn.inference import Example, FeatureSettings, NoHiddenStatesError, answer_tables
 
 
-OTHERS = "variants"
+OTHERS, GENERATED = "variants", "generations"
 TOGETHER_VERSION = 1
 """Of both readings in one; counted up whenever equal models and answers would leave other rows."""
 
@@ -32,19 +34,27 @@ class AnswerReader:
         self._layers, self._features, self._store = layers, features, store
         self._read: dict[str, tuple[LoadedSubject, pa.Table]] = {}
         """By set, true and other answers, and who was read: until the other answers have been asked for."""
+        self._correct: WeakKeyDictionary[LoadedSubject, dict[str, list[list[bool]]]] = WeakKeyDictionary()
+        """By subject and set, which tokens of the true answers are the first choice."""
 
     def answers(self, reading: Reading, subject: LoadedSubject, split: Split, config: AuditConfig) -> Task:
         """The true answers: every column of `answer_tables`."""
         wants_features = "features" in reading.parts and self._layers.follow(subject)
         lens = range(min(PATCHED, len(split))) if "lens" in reading.parts and wants_features else range(0)
         cost = count_tokens(split.examples)
+
+        def seen(table: pa.Table) -> None:
+            if GENERATED in reading.beside:
+                correct = table.column("correct").to_pylist()
+                self._correct.setdefault(subject, {})[split.name] = correct
+
         if split.variants and OTHERS in reading.beside and not wants_features:
 
             def part(items: Sequence[int]) -> Iterable[pa.Table]:
                 self._read[split.name] = (subject, self._together(subject, split, config))
                 return [self._read[split.name][1].slice(0, len(split))]
 
-            return Task((), len(split), part, cost=cost, kept=False)
+            return Task((), len(split), part, cost=cost, kept=False, seen=seen)
 
         def compute(items: Sequence[int]) -> Iterable[pa.Table]:
             take = partial(
@@ -63,7 +73,13 @@ class AnswerReader:
                 yield from take()
 
         key = (split.examples, self._features if wants_features else None, list(lens))
-        return Task((subject.fingerprint, *key), len(split), compute, cost=cost)
+        return Task((subject.fingerprint, *key), len(split), compute, cost=cost, seen=seen)
+
+    def said(self, subject: LoadedSubject, split: Split) -> list[list[int]] | None:
+        """How the subject's greedy answer to each prompt begins: with the true answer, as far as that is its first choice. None where the true
+        answers were not read."""
+        found = self._correct.get(subject, {}).get(split.name)
+        return None if found is None else list(map(_beginning, split.prompts, split.examples, found))
 
     def variants(self, reading: Reading, subject: LoadedSubject, split: Split, config: AuditConfig) -> Task | None:
         """Other answers: `log_probs`, the `example` that each is an answer to, and whether it `is_wrong`."""
@@ -119,6 +135,19 @@ def _described(table: pa.Table, split: Split) -> pa.Table:
     table = table.select(["item", "log_probs"])
     table = table.append_column("example", pa.array([variant.example for variant in chosen], pa.int64()))
     return table.append_column("is_wrong", pa.array([variant.is_wrong for variant in chosen], pa.bool_()))
+
+
+def _beginning(prompt: Sequence[int], example: Example, correct: Sequence[bool]) -> list[int]:
+    """The answer's tokens up to the first that is not the first choice, or that does not follow on the one before."""
+    ids, labels = example["input_ids"], example["labels"]
+    if list(ids[: len(prompt)]) != list(prompt):
+        return []
+    found: list[int] = []
+    for token, label, is_first in zip(ids[len(prompt) :], labels[len(prompt) :], correct, strict=False):
+        if label == IGNORE_INDEX or not is_first:
+            break
+        found.append(token)
+    return found if all(label == IGNORE_INDEX for label in labels[: len(prompt)]) else []
 
 
 def count_tokens(examples: Sequence[Example]) -> int:

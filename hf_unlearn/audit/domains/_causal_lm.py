@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import pyarrow as pa
@@ -206,7 +206,8 @@ class CausalLM:
     def _generations(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
     ) -> Task:
-        own = OwnGenerator(self.config.batch_size, self.config.progress)
+        known = partial(self._answer_reader.said, subject, split)
+        own = OwnGenerator(self.config.batch_size, self.config.progress, known)
         original, judge = others.get("original"), None
         if "original" in reading.parts and original is not None:
             judge = Judge(original, self.config.batch_size, self.config.progress)

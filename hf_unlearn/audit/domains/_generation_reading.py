@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
@@ -46,18 +46,22 @@ class Generator(Protocol):
         ...
 
 
+Known: TypeAlias = Callable[[], Sequence[Sequence[int]] | None]
+
+
 class OwnGenerator:
     """The models' own `generate`.
 
     Args:
         batch_size: Rows at a time.
         progress: Whether to show progress bars.
+        known: Gives how each completion begins, where that is known already.
     """
 
     generator_name = "transformers"
 
-    def __init__(self, batch_size: int, progress: bool):
-        self.batch_size, self.progress = batch_size, progress
+    def __init__(self, batch_size: int, progress: bool, known: Known | None = None):
+        self.batch_size, self.progress, self.known = batch_size, progress, known
 
     def __call__(
         self,
@@ -76,6 +80,7 @@ class OwnGenerator:
             items=items,
             max_new_tokens=max_new_tokens,
             stop_token_ids=stop_token_ids,
+            known=None if self.known is None else self.known(),
             batch_size=self.batch_size,
             progress=self.progress,
             label=label,
