@@ -290,7 +290,10 @@ def pool(hidden: torch.Tensor, pooled: torch.Tensor | None, pooling: str) -> tor
         places = torch.arange(pooled.shape[1], device=hidden.device)
         return hidden[torch.arange(len(hidden), device=hidden.device), (places * pooled).argmax(1)]
     weights = pooled.to(hidden.dtype) / pooled.sum(1, keepdim=True)
-    return torch.einsum("btd,bt->bd", hidden, weights)
+    with torch.autocast(
+        hidden.device.type, enabled=False
+    ):  # a tracker reads as its Trainer computes; the mean is ours
+        return torch.einsum("btd,bt->bd", hidden, weights)
 
 
 def project(rows: np.ndarray, settings: FeatureSettings) -> np.ndarray:

@@ -1,10 +1,11 @@
 """A whole audit under two processes is that of one, number by number, and everyone gets it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from launch import torchrun
+from launch import accelerate_launch, torchrun
 from small_audits import Noisy, arguments, numbers
 from two_processes_failing_audit import FAILURES
 
@@ -12,8 +13,9 @@ from hf_unlearn.audit import AuditReport, audit
 
 
 @pytest.mark.distributed
-def test_two_processes_report_what_one_does(tmp_path: Path):
-    torchrun(Path(__file__).with_name("two_processes_audit.py"), str(tmp_path), timeout=240)
+@pytest.mark.parametrize("start", [torchrun, pytest.param(accelerate_launch, marks=pytest.mark.slow)])
+def test_two_processes_report_what_one_does(tmp_path: Path, start: Callable[..., str]):
+    start(Path(__file__).with_name("two_processes_audit.py"), str(tmp_path), timeout=240)
     first, second = (AuditReport.from_json((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     alone = audit(**arguments(batch_size=3), conditions=[Noisy()])
     assert first.metrics == second.metrics == AuditReport.load(tmp_path / "audit").metrics
