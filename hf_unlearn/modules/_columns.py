@@ -53,6 +53,10 @@ def _tokens(place: str, value: Any, given: Input) -> list[int]:
     for at, each in enumerate(map(_scalar, found)):
         if not isinstance(each, numbers.Integral) or isinstance(each, bool):
             raise TypeError(f"{place}[{at}] must be a token id, a whole number, got {each!r}.")
+        if each < 0:
+            raise ValueError(
+                f"{place}[{at}] is {each}, which is no token id; leave masked positions (labels of -100) out, on both sides."
+            )
     return [int(each) for each in found]
 
 

@@ -60,7 +60,11 @@ Any components in [0, 1] will do, of any number of examples each: values of sing
             "components": ["probability", "probability", "probability", "rouge", "rouge", "rouge"],
         },
         facts=facts_of("model_utility"),
-        limits=("Values are comparable only with the same components on the same sets.",),
+        limits=(
+            "Values are comparable only with the same components on the same sets.",
+            "Where components come from the same questions, as TOFU's do, name the questions in `clusters`: without them the interval takes components "
+            "as independent, and is too narrow.",
+        ),
         source="Defined by TOFU (arXiv 2401.06121).",
         citation=TOFU,
     )

@@ -83,6 +83,8 @@ numbers. MUSE scores texts by Min-K% with k = 40 % (`hf_unlearn.functional.min_k
         bootstrap: Bootstrap,
     ) -> dict[str, Any]:
         """Candidate against retrained model."""
+        if (reference_scores is None) == (reference_auc is None):
+            raise ValueError("PrivLeak needs either reference_scores, one for each of scores, or reference_auc.")
         members, others = sides(rows)
         of_reference: tuple[Any, Any] = (None, None)
         if reference_scores is not None:

@@ -100,7 +100,7 @@ def test_privleak_needs_one_reference():
     module = load("privleak")
     same = module.compute(**rows, reference_scores=rows["scores"])
     assert same["privleak"] == 0.0 and same["auc"] == same["reference_auc"] == 0.25
-    with pytest.raises(ValueError, match="either reference_members and reference_non_members or reference_auc"):
+    with pytest.raises(ValueError, match="either reference_scores, one for each of scores, or reference_auc"):
         module.compute(**rows)
     with pytest.raises(ValueError, match="reference_scores has 3"):
         module.compute(**rows, reference_scores=[1.0, 2.0, 3.0])
@@ -141,6 +141,10 @@ def test_first_choices_are_of_the_true_answers_positions():
         load("exact_memorization").compute(predictions=[[1], [1, 2, 3]], references=[[1], [1, 2]])
     with pytest.raises(TypeError, match=r"predictions\[0\]\[1\] must be a token id, a whole number, got 1.5"):
         load("extraction_strength").compute(predictions=[[1, 1.5]], references=[[1, 2]])
+    with pytest.raises(
+        ValueError, match=r"references\[0\]\[1\] is -100, which is no token id; leave masked positions"
+    ):
+        load("exact_memorization").compute(predictions=[[1, 2]], references=[[1, -100]])
     with pytest.raises(ValueError, match=r"references\[0\] is empty"):
         load("extraction_strength").compute(predictions=[[1]], references=[[]])
     with pytest.raises(ValueError, match=r"references\[1\] is one token, of which open-unlearning"):
