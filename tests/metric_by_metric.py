@@ -57,12 +57,6 @@ class MetricByMetric:
     generated: int = 0
     """Tokens, the ends included, that are not the true answer's beginning."""
 
-    def truths(self, data: FieldSet) -> list[str]:
-        """The true answers, cut where generation is cut."""
-        most = self.max_new_tokens
-        pairs = zip(data.texts, data.true, strict=True)
-        return [text if len(answer) <= most else self.decode(answer[:most]) for text, (_, answer) in pairs]
-
     def mean_log_probs(self, data: FieldSet, kind: str) -> np.ndarray:
         """Mean token log-probability, shape `(rows, answers)`; one pass over each answer of a row."""
         columns = []

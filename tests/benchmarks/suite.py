@@ -260,7 +260,7 @@ def metric_by_metric(model: MetricByMetric, data: FieldSet) -> tuple[dict[str, f
     wrong = model.mean_log_probs(data, "wrong")
     ratios = np.exp(wrong.mean(1) - truth[:, 0])
     options = np.exp(np.concatenate([answer, wrong], 1))
-    recalls = [rouge_l(*pair) for pair in zip(model.truths(data), model.generations(data), strict=True)]
+    recalls = [rouge_l(*pair) for pair in zip(data.texts, model.generations(data), strict=True)]
     strength = []
     for correct in model.correct(data):
         missed = np.flatnonzero(~correct)
