@@ -9,6 +9,7 @@ import pytest
 import torch
 import world
 from accelerate.hooks import ModelHook, add_hook_to_module
+from devices import spread
 from places import PLACES
 
 from hf_unlearn.inference import (
@@ -138,3 +139,30 @@ def test_gradients_of_offloaded_weights_are_refused_not_left_out(place: str, tmp
         check_gradients(placed, row)
     with pytest.raises(NoGradientsError, match="offloaded"):
         list(gradient_tables(placed, [row], progress=False))
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2"])
+def test_every_reading_of_a_model_on_two_devices(name: str):
+    """On devices that are none but refuse what real ones refuse: indices follow states, states follow weights, and no number changes."""
+    model, other = world.build(name), world.build(name, seed=1)
+    for each in (model, other):
+        each.set_attn_implementation("eager")
+    expected = everything(model, other)
+    with spread(copy.deepcopy(model)) as placed:
+        assert {str(weight.device) for weight in placed.parameters()} == {"ipu:0", "ipu:1"}
+        assert everything(placed, other) == expected
+
+
+def test_the_two_devices_do_not_mix():
+    """What the test above can see at all."""
+    with spread(world.build("llama")) as model:
+        first, last = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+        for mixed in (
+            lambda: first + last,
+            lambda: first @ last.T,
+            lambda: first[torch.zeros(1).long().to(last.device)],
+        ):
+            with pytest.raises(RuntimeError, match=r"same device"):
+                mixed()
+        with pytest.raises(RuntimeError, match="same device"):
+            last[:, 0] + torch.zeros(len(last))
