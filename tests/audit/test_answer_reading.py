@@ -72,12 +72,15 @@ def labels_read(monkeypatch: pytest.MonkeyPatch, fail_after: int | None = None) 
     return found
 
 
-def test_together_the_numbers_are_those_of_each_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("all_roles", [False, True])
+def test_together_the_numbers_are_those_of_each_by_itself(all_roles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reference and original are open at once: neither may lose what was read of it."""
+    models = {"original": tiny_llama(3), "twin": tiny_llama(4)} if all_roles else {}
     with monkeypatch.context() as patch:
         found = labels_read(patch)
-        together = audit(**given(metrics=BOTH))
+        together = audit(**given(metrics=BOTH, **models))
         assert {label.split()[0] for label in found} == {"all"}
-    apart = [audit(**given(metrics=[name])) for name in BOTH]
+    apart = [audit(**given(metrics=[name], **models)) for name in BOTH]
     expected = {place: number for report in apart for place, number in numbers(report).items()}
     mine = numbers(together)
     assert mine.keys() == expected.keys() and {place.split("/")[0].strip() for place in mine} >= set(BOTH)

@@ -229,12 +229,14 @@ def test_every_key_of_the_table_is_a_metric_of_ours() -> None:
     assert named <= set(METRICS)
 
 
-def test_values_per_example_come_from_the_evidence_of_the_report_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("metrics", [["probability"], ["probability", "truth_ratio"]])
+def test_values_per_example_come_from_the_evidence_of_the_report_alone(metrics: list[str], tmp_path: Path) -> None:
+    """Also where true and other answers were read together."""
     pocket = load_pocket("nano")
     given = {
         "processing_class": pocket.tokenizer,
         "forget": pocket.forget,
-        "metrics": "probability",
+        "metrics": metrics,
         "progress": False,
     }
     report = audit(pocket.original(), reference=pocket.reference(), output_dir=tmp_path / "one", **given)

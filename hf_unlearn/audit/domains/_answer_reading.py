@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 import pyarrow as pa
 
-from hf_unlearn.audit._contracts import Reading, Task
+from hf_unlearn.audit._contracts import Reading, SubjectKey, Task
 from hf_unlearn.audit._evidence import EvidenceStore, content_key
 from hf_unlearn.audit._subjects import LoadedSubject
 from hf_unlearn.audit.domains._layers import PATCHED, LayerFacts
@@ -32,8 +32,8 @@ class AnswerReader:
 
     def __init__(self, layers: LayerFacts, features: FeatureSettings, store: EvidenceStore):
         self._layers, self._features, self._store = layers, features, store
-        self._read: dict[str, tuple[LoadedSubject, pa.Table]] = {}
-        """By set, true and other answers, and who was read: until the other answers have been asked for."""
+        self._read: dict[tuple[SubjectKey, str], tuple[LoadedSubject, pa.Table]] = {}
+        """By role and set, true and other answers, and who was read: until the other answers have been asked for."""
         self._correct: WeakKeyDictionary[LoadedSubject, dict[str, list[list[bool]]]] = WeakKeyDictionary()
         """By subject and set, which tokens of the true answers are the first choice."""
 
@@ -51,8 +51,8 @@ class AnswerReader:
         if split.variants and OTHERS in reading.beside and not wants_features:
 
             def part(items: Sequence[int]) -> Iterable[pa.Table]:
-                self._read[split.name] = (subject, self._together(subject, split, config))
-                return [self._read[split.name][1].slice(0, len(split))]
+                self._read[subject.key, split.name] = (subject, self._together(subject, split, config))
+                return [self._read[subject.key, split.name][1].slice(0, len(split))]
 
             return Task((), len(split), part, cost=cost, kept=False, seen=seen)
 
@@ -86,11 +86,11 @@ class AnswerReader:
         if not split.variants:
             return None
         examples = [variant.tokens for variant in split.variants]
-        known = self._read.get(split.name)
+        known = self._read.get((subject.key, split.name))
         if known is not None and known[0] is subject:
 
             def part(items: Sequence[int]) -> Iterable[pa.Table]:
-                table = self._read.pop(split.name)[1].slice(len(split)).drop_columns("item")
+                table = self._read.pop((subject.key, split.name))[1].slice(len(split)).drop_columns("item")
                 return [_described(table.append_column("item", pa.array(range(len(examples)), pa.int64())), split)]
 
             return Task((), len(examples), part, kept=False)

@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from hf_unlearn._files import write_atomically
+from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._report import AuditReport
 from hf_unlearn.audit._shards import ITEM, ShardError, Shelf, storage
 from hf_unlearn.audit.interchange._names import name_of
 
 
+OTHERS = "variants"
 PER_EXAMPLE = {"probability": "answers"}
 """Metrics whose values per example follow from evidence alone, and the reading that has them."""
 GUESSED = (
@@ -90,7 +92,7 @@ def _per_example(
         result = report.metrics[key]
         if name is None or result.name not in PER_EXAMPLE:
             continue
-        losses = [-float(np.mean(row)) for row in _table(folder, result.name, result.split)["log_probs"].to_pylist()]
+        losses = [-float(np.mean(row)) for row in _table(folder, result)["log_probs"].to_pylist()]
         values = {str(at): {"prob": float(np.exp(-loss)), "avg_loss": loss} for at, loss in enumerate(losses)}
         mean = np.mean([value["prob"] for value in values.values()])
         if len(values) != result.n or not np.isclose(mean, result.value, rtol=1e-6):
@@ -104,21 +106,31 @@ def _per_example(
     return found
 
 
-def _table(folder: str | os.PathLike, metric: str, split: str) -> pa.Table:
-    """The candidate's reading on a set, from its shards."""
+def _table(folder: str | os.PathLike, result: MetricResult) -> pa.Table:
+    """The candidate's reading on a set, from its shards; where it was read together with other answers, the true ones come first."""
     files, place = storage(folder)
-    label = f"{PER_EXAMPLE[metric]}-{split}-candidate"
+    readings = (PER_EXAMPLE[result.name], f"{PER_EXAMPLE[result.name]}+{OTHERS}")
     try:
         names = [path.rstrip("/").rsplit("/", 1)[-1] for path in files.ls(place, detail=False)]
     except FileNotFoundError:
         names = []
-    keys = {name.removeprefix(f"{label}-").split("-")[0] for name in names if name.startswith(f"{label}-")}
-    if len(keys) != 1:
-        many = "several audits" if keys else "no audit"
-        raise ValueError(f"{os.fspath(folder)!r} holds {label} of {many}; name the evidence of this report alone.")
-    shelf = Shelf(files, place, label, keys.pop())
+    labels = [f"{reading}-{result.split}-candidate" for reading in readings]
+    found = sorted(
+        {
+            (label, name.removeprefix(f"{label}-").split("-")[0])
+            for label in labels
+            for name in names
+            if name.startswith(f"{label}-")
+        }
+    )
+    if len(found) != 1:
+        many = "several audits" if found else "no audit"
+        raise ValueError(f"{os.fspath(folder)!r} holds {labels[0]} of {many}; name the evidence of this report alone.")
+    ((label, key),) = found
+    shelf = Shelf(files, place, label, key)
     try:
         rows = pa.concat_tables([shelf.read(name) for name in shelf.names()])
     except ShardError as error:
         raise ValueError(f"the evidence of {label} cannot be used: {error}.") from error
-    return rows.sort_by(ITEM)
+    rows = rows.sort_by(ITEM)
+    return rows if label == labels[0] else rows.slice(0, result.n)
