@@ -55,7 +55,8 @@ def load_benchmark(
         'pocket:nano@1'
     """
     benchmark, named = find_benchmark(name)
-    chosen = configuration or named
+    only = next(iter(benchmark.configurations)) if len(benchmark.configurations) == 1 else ""
+    chosen = configuration or named or benchmark.default or only
     found = _configuration(benchmark, chosen)
     base = _base_model(benchmark, found, base_model)
     place = found.data or benchmark.data if data is None else os.fspath(data)
@@ -69,7 +70,7 @@ def load_benchmark(
             if not described.optional:
                 raise
             absent[each] = f"{error} {described.optional}"
-    return LoadedBenchmark(benchmark, chosen or benchmark.default, found, sets, absent, base)
+    return LoadedBenchmark(benchmark, chosen, found, sets, absent, base)
 
 
 def find_benchmark(name: str | os.PathLike[str] | Benchmark) -> tuple[Benchmark, str]:
@@ -106,16 +107,14 @@ def _own(benchmark: Benchmark) -> Benchmark:
 
 
 def _configuration(benchmark: Benchmark, chosen: str) -> Configuration:
-    if not chosen and not benchmark.default:
+    if not chosen:
         raise ValueError(
             f"{benchmark.name} has several configurations: say {benchmark.name}:NAME with one of "
             f"{', '.join(benchmark.configurations)}."
         )
-    if benchmark.select is not None and chosen and chosen not in benchmark.configurations:
+    if benchmark.select is not None and chosen not in benchmark.configurations:
         return _narrowed(benchmark.configurations[benchmark.default], benchmark.select, chosen)
-    return benchmark.configurations[
-        known_name(f"configuration of {benchmark.name}", chosen or benchmark.default, benchmark.configurations)
-    ]
+    return benchmark.configurations[known_name(f"configuration of {benchmark.name}", chosen, benchmark.configurations)]
 
 
 def _narrowed(configuration: Configuration, column: str, value: str) -> Configuration:

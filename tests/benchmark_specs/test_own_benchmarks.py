@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hf_unlearn.audit import METRICS
 from hf_unlearn.benchmarks import BENCHMARKS, Benchmark, find_benchmark, load_benchmark, read_benchmark
 
 
@@ -66,12 +67,26 @@ def test_a_whole_description(folder: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_least_description(folder: Path):
-    path = written(folder, LEAST + "default: one\n")
+    path = written(folder, LEAST)
     assert load_benchmark(path).sets["forget"].data.num_rows == 2
+    assert load_benchmark(path).label == load_benchmark(f"{path}:one").label
     with pytest.raises(ValueError, match="no configuration of mine 'two'"):
         load_benchmark(f"{path}:two")
+    several = LEAST.replace("one:", "two: {metrics: [fade], sets: {forget: forget.json}}, one:")
     with pytest.raises(ValueError, match="several configurations"):
-        load_benchmark(written(folder, LEAST))
+        load_benchmark(written(folder, several, "several.yaml"))
+    assert load_benchmark(written(folder, several + "default: two\n", "several.yaml")).label.startswith("mine:two")
+
+
+def test_the_example_of_the_examples():
+    loaded = load_benchmark(Path(__file__).resolve().parents[2] / "examples" / "own_benchmark.yaml")
+    assert loaded.label == "invented-people:people@1"
+    assert {name: found.role for name, found in loaded.sets.items()} == {
+        "forget": "forget",
+        "retain": "retain",
+        "paraphrased_questions": "forget",
+    }
+    assert all(metric in METRICS for metric in loaded.arguments(reference="me/retrained")["metrics"])
 
 
 @pytest.mark.parametrize(

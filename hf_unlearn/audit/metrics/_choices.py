@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from hf_unlearn.audit._contracts import Undefined
 from hf_unlearn.audit._rows import Rows
 from hf_unlearn.audit.metrics._answers import MeanOverExamples, is_compatible, log_probs
 from hf_unlearn.functional import Bootstrap, choice_accuracy, choice_probability
@@ -41,6 +42,9 @@ class ChoiceMetric(MeanOverExamples):
         return np.array([accuracy(values, right) for values, right in self._questions(rows, by_byte)])
 
     def _questions(self, rows: Rows, by_byte: bool) -> Questions:
+        if not rows.has(self.reading):
+            raise Undefined(f"the {rows.split} set has no rows with the columns question, choices and answer")
+
         def compute() -> Questions:
             values, example = log_probs(rows, self.reading), rows.column(self.reading, "example")
             is_right = rows.column(self.reading, "is_right").astype(bool)

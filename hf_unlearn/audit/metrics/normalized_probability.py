@@ -12,7 +12,7 @@ from hf_unlearn.functional import normalized_probability
 class NormalizedProbability(MeanOverExamples):
     """P(true) / (P(true) + Σ P(wrong)) with P = exp(mean token log-probability), mean over the examples with wrong answers, in [0, 1].
 
-    The true answer is the set's own, never its paraphrase. With `compatible` as open-unlearning computes it.
+    The true answer is the set's own, never its paraphrase. In a set with paraphrased answers, rows without one are left out with their wrong answers. With `compatible` as open-unlearning computes it.
     """
 
     spec = MetricSpec(
