@@ -65,6 +65,7 @@ from hf_unlearn.inference._scoring import score_tables as score_tables
 from hf_unlearn.inference._sharding import OtherProcessError as OtherProcessError
 from hf_unlearn.inference._sharding import agreed as agreed
 from hf_unlearn.inference._sharding import as_one as as_one
+from hf_unlearn.inference._sharding import dealt as dealt
 from hf_unlearn.inference._sharding import gather as gather
 from hf_unlearn.inference._sharding import is_main_process as is_main_process
 from hf_unlearn.inference._sharding import join_processes as join_processes

@@ -60,6 +60,31 @@ def my_share(items: Sequence[Item], *, label: str, progress: bool = True) -> Ite
     yield from hf_logging.tqdm(share, desc=label, disable=hidden, leave=False)
 
 
+def dealt(items: Sequence[Item], work: Callable[[Item], Result]) -> dict[Item, Result]:
+    """What is done with each item, by one of the processes; on all of them, in the order of the items.
+
+    Args:
+        items: Equal on all processes, each once.
+        work: Gives the same wherever it is done.
+
+    Raises:
+        ValueError: On all processes, where `work` raises one on any: whoever goes on after it does so everywhere.
+    """
+    if num_processes() == 1:
+        return {item: work(item) for item in items}
+    mine = list[tuple[Item, Any, str | None]]()
+    for item in items[process_rank() :: num_processes()]:
+        try:
+            mine.append((item, work(item), None))
+        except ValueError as error:
+            mine.append((item, None, str(error)))
+    found = {item: (result, said) for item, result, said in gather(mine)}
+    for item in items:
+        if found[item][1] is not None:
+            raise ValueError(found[item][1])
+    return {item: found[item][0] for item in items}
+
+
 class OtherProcessError(RuntimeError):
     """Another process could not do its share; carries what it said."""
 
