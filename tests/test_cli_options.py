@@ -163,6 +163,8 @@ def test_the_command_line_has_all_of_it(command: str):
 @pytest.mark.parametrize(("command", "name"), BY_OPTION)
 def test_every_option_arrives_by_flag_and_by_file(called, tmp_path: Path, command: str, name: str):
     value, required = CASES[command].chosen[name], flags(REQUIRED[command])
+    if name in ("harness_limit", "harness_include_path"):
+        required += ["--harness-tasks", "mmlu"]
     spelling = f"--{name.replace('_', '-')}"
     given = {True: [spelling], False: [f"--no-{spelling[2:]}"]}.get(value) if isinstance(value, bool) else None
     if isinstance(value, dict):
@@ -277,3 +279,9 @@ def test_further_sets_of_an_audit(called):
 def test_a_set_that_cannot_be_read(called, given: str):
     noted = called(*flags(REQUIRED["audit"]), "--set", given, command="audit")
     assert noted["exit_code"] == 1 and ("NAME=ROLE:DATA" in noted["output"] or "role of a set" in noted["output"])
+
+
+@pytest.mark.parametrize("option", ["--harness-limit=3", "--harness-include-path=tasks"])
+def test_options_of_the_harness_without_tasks_are_refused(called, option: str):
+    noted = called(*flags(REQUIRED["audit"]), option, command="audit")
+    assert noted["exit_code"] == 1 and "--harness-tasks, which names none" in noted["output"]

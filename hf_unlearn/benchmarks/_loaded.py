@@ -103,11 +103,11 @@ class LoadedBenchmark:
         known = {base for base, models in self.configuration.models.items() if models.reference is not None}
         if not known:
             return (
-                f"{self.label}: nobody has published a model that never saw its forget set, and an audit compares with one. Give reference=, "
+                f"{self.label}: nobody has published a model that never saw its forget set, and an audit compares with one. Give a reference (reference=, --reference), "
                 "a model trained the same way without that data; a model that merely is older, or of another recipe, says nothing about unlearning."
             )
         return (
-            f"{self.label} has published references for {', '.join(sorted(known))}: say which with base_model=, or give reference=, a model "
+            f"{self.label} has published references for {', '.join(sorted(known))}: say which with base_model= (--base-model), or give a reference (reference=, --reference), a model "
             "trained the same way as the candidate without the forget set."
         )
 

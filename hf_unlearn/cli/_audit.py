@@ -69,6 +69,8 @@ def audit(
     with readable_errors(lambda: _kept(output_dir)):
         from hf_unlearn.inference import join_processes
 
+        if not options.harness_tasks and (options.harness_limit or options.harness_include_path):
+            raise ValueError("--harness-limit and --harness-include-path are about --harness-tasks, which names none.")
         given = {
             "reference": reference,
             "forget": forget,

@@ -6,7 +6,7 @@ from typing import Any
 from hf_unlearn.functional import forget_quality
 from hf_unlearn.modules._base import RowsModule
 from hf_unlearn.modules._columns import checked_columns
-from hf_unlearn.modules._shared_words import INTERVAL, TOFU, N
+from hf_unlearn.modules._shared_words import TOFU, N
 from hf_unlearn.modules._spec import Input, ModuleSpec, Output, facts_of
 
 
@@ -36,7 +36,8 @@ apart. A large one says that these questions do not tell them apart, which few q
             Output(
                 "forget_quality", "the p-value", "0 to 1; small = told apart; uniform where there is nothing to tell"
             ),
-            *INTERVAL,
+            Output("confidence_interval", "always None: a p-value has no interval"),
+            Output("confidence_interval_note", "says so"),
             N,
             Output("n_reference", "truth ratios of the retrained model"),
             Output("ks_statistic", "the largest distance between the cumulative shares", "0 to 1"),

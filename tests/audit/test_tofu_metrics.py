@@ -123,6 +123,17 @@ def test_the_true_answer_stands_for_a_paraphrase_that_no_row_has() -> None:
     assert result("normalized_probability", given, "facts").value == pytest.approx((0.5 / 0.75 + 0.2 / 0.6) / 2)
 
 
+def test_the_report_says_what_stands_for_a_paraphrase() -> None:
+    """With other wrong answers the same title would be about something else."""
+    given = tables() | tables("reference")
+    alone = {**given, ("variants", "candidate", "forget"): variants([(0, True, 0.2), (1, True, 0.4)])}
+    for name in ("truth_ratio", "truth_ratio_prob_mean", "forget_quality"):
+        said = [
+            METRICS[name]().notes(Rows(evidence(each), SubjectKey("candidate"), "forget")) for each in (given, alone)
+        ]
+        assert said[0] == [] and len(said[1]) == 1 and "no true answers in other words" in said[1][0]
+
+
 def test_ratios_without_end_have_bounded_aggregations_and_no_mean() -> None:
     """A destroyed model: the true answer of row 0 has no probability at all (R = ∞: 0, 0, 0), nothing of row 1 has any (no ratio), row 3 has R = 1."""
     broken = [(0, False, 0.0), (0, True, 0.1), (1, False, 0.0), (1, True, 0.0), (3, False, 0.1), (3, True, 0.1)]

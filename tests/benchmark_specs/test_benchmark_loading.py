@@ -176,7 +176,7 @@ def test_tofu_from_the_real_files(shared_data: Path):
     assert given["original"] == "open-unlearning/tofu_Llama-3.2-1B-Instruct_full"
     assert given["prompt_template"].count("{question}") == 1 and "benchmark" in given
     nobody = load_benchmark("tofu:forget10", data=shared_data / "tofu")
-    with pytest.raises(ValueError, match=r"say which with base_model=, or give reference="):
+    with pytest.raises(ValueError, match=r"say which with base_model= .*, or give a reference"):
         nobody.arguments()  # of several published references none is taken by chance
 
 

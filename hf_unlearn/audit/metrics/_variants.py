@@ -52,6 +52,15 @@ def truth_ratios(rows: Rows) -> np.ndarray:
     )
 
 
+def note_on_paraphrases(rows: Rows) -> list[str]:
+    """Said of a set whose truth ratios are others than those of a set with paraphrased answers."""
+    if options(rows).paraphrased:
+        return []
+    return [
+        f"Truth ratios of the {rows.split} set compare wrong answers with the true ones themselves: it has no true answers in other words."
+    ]
+
+
 class TruthRatioMetric(MeanOverExamples):
     """One of the aggregations of truth ratios; subclasses name it.
 
@@ -60,6 +69,10 @@ class TruthRatioMetric(MeanOverExamples):
     """
 
     aggregation: str
+
+    def notes(self, rows: Rows) -> list[str]:
+        """What stands for true answers in other words."""
+        return [*super().notes(rows), *note_on_paraphrases(rows)]
 
     def per_example(self, rows: Rows) -> np.ndarray:
         """What each truth ratio contributes."""

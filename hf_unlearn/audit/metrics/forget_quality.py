@@ -8,7 +8,7 @@ from hf_unlearn.audit._contracts import Citation, MetricSpec, Undefined
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._rows import Rows
-from hf_unlearn.audit.metrics._variants import VARIANTS, truth_ratios
+from hf_unlearn.audit.metrics._variants import VARIANTS, note_on_paraphrases, truth_ratios
 from hf_unlearn.functional import Bootstrap, Estimate, ForgetQuality, forget_quality
 
 
@@ -54,6 +54,10 @@ class ForgetQualityMetric(BaseMetric):
         """The p-value, without an interval."""
         found = self._test(rows)
         return Estimate(found.p_value, None, num_clusters=min(found.n, found.n_reference))
+
+    def notes(self, rows: Rows) -> list[str]:
+        """What stands for true answers in other words."""
+        return note_on_paraphrases(rows)
 
     def count(self, rows: Rows) -> int:
         """Truth ratios of the model."""
