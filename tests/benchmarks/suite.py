@@ -370,13 +370,13 @@ def run(world: World, given: argparse.Namespace) -> dict[str, dict[str, Cost | i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=32, help="Of each set.")
+    parser.add_argument("--rows", type=int, default=48, help="Of each set.")
     parser.add_argument("--repeats", type=int, default=2, help="Runs of each side, in turn.")
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--vocabulary", type=int, default=4096)
     parser.add_argument(
-        "--epochs", type=int, default=12, help="Of the reference's training; the candidate goes on for half as many."
+        "--epochs", type=int, default=40, help="Of the reference's training; the candidate goes on for half as many."
     )
     parser.add_argument("--max-new-tokens", type=int, default=64, help="Of greedy answers.")
     shared = Path(os.environ.get("HF_UNLEARN_SHARED", Path(__file__).resolve().parents[3] / "shared"))
