@@ -147,8 +147,8 @@ def test_at_most_three_models_are_in_memory(tmp_path: Path, monkeypatch: pytest.
     counts: list[int] = []
     real = _causal_lm.open_subject
 
-    def watched(key, model):
-        subject = real(key, model)
+    def watched(key, model, **settings):
+        subject = real(key, model, **settings)
         alive.append(weakref.ref(subject.model))
         gc.collect()
         counts.append(sum(found() is not None for found in alive))

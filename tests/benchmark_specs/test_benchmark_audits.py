@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import made_rows
+import benchmark_rows
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -33,7 +33,7 @@ def models(pocket: Pocket) -> dict[str, Any]:
     "name", ["tofu:forget01", "muse:news", "wmdp:bio", "rwku:Ann", "rwku:all", "knowundo:privacy"]
 )
 def test_what_a_benchmark_names_is_measured_or_said(tmp_path: Path, pocket: Pocket, models: dict[str, Any], name: str):
-    folder = getattr(made_rows, name.split(":")[0])(tmp_path)
+    folder = getattr(benchmark_rows, name.split(":")[0])(tmp_path)
     loaded = load_benchmark(name, data=folder)
     report = loaded.audit(pocket.twin(), **models, **QUICK)
     explained = " ".join(note for note in report.notes if note.startswith("Not defined"))
@@ -50,7 +50,7 @@ def test_what_a_benchmark_names_is_measured_or_said(tmp_path: Path, pocket: Pock
 
 
 def test_tofu_s_intervals_are_over_authors(tmp_path: Path, pocket: Pocket, models: dict[str, Any]):
-    report = load_benchmark("tofu:forget01", data=made_rows.tofu(tmp_path)).audit(
+    report = load_benchmark("tofu:forget01", data=benchmark_rows.tofu(tmp_path)).audit(
         pocket.twin(), metrics=["probability", "model_utility"], **models, **QUICK
     )
     forget = report.metrics["probability/forget"]
@@ -66,9 +66,9 @@ def test_muse_s_questions_follow_its_examples(tmp_path: Path, pocket: Pocket, mo
     """As its code writes the prompt, character by character."""
     from hf_unlearn.audit.domains._text_splits import load_splits
 
-    loaded = load_benchmark("muse:news", data=made_rows.muse(tmp_path))
+    loaded = load_benchmark("muse:news", data=benchmark_rows.muse(tmp_path))
     split = load_splits(loaded.sets, pocket.tokenizer, 40, 0, False)["forget_knowmem"]
-    shots, rows = made_rows.asked("shot forget", 2), made_rows.asked("knowmem forget")
+    shots, rows = benchmark_rows.asked("shot forget", 2), benchmark_rows.asked("knowmem forget")
     before = "".join(f"Question: {shot['question']}\nAnswer: {shot['answer']}\n\n" for shot in shots)
     for prompt, row in zip(split.prompts, rows, strict=True):
         text = pocket.tokenizer.decode(prompt, skip_special_tokens=True)
@@ -77,7 +77,7 @@ def test_muse_s_questions_follow_its_examples(tmp_path: Path, pocket: Pocket, mo
 
 def test_muse_s_texts_are_scored_whole(tmp_path: Path, pocket: Pocket, models: dict[str, Any]):
     """From the first token on; PrivLeak's AUC is that of the mean of the 40 % least likely tokens, forget against holdout."""
-    folder = made_rows.muse(tmp_path)
+    folder = benchmark_rows.muse(tmp_path)
     report = load_benchmark("muse:news", data=folder).audit(pocket.twin(), **models, **QUICK)
     found = report.metrics["membership_min_k/forget"]
     # Texts of both sets, each for itself, though all have one prompt.
