@@ -1,6 +1,6 @@
 """The TOFU suite: forward tokens and seconds, beside the field's way, metric by metric, and beside the floor.
 
-    python tests/benchmarks/suite.py                     # about three minutes on one core
+    python tests/benchmarks/suite.py                     # some minutes on one core
     python tests/benchmarks/suite.py --rows 400          # whole sets
     python tests/benchmarks/suite.py --help
 
