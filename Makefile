@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Two test workers, one thread each: small models gain nothing from more, and oversubscription costs a factor.
 WORKERS ?= 2
 
-.PHONY: demo test test-all test-lowest check style bench clean
+.PHONY: demo test test-all test-lowest check style cards bench clean
 
 demo: $(STAMP)
 	$(BIN)/hf-unlearn demo
@@ -26,7 +26,7 @@ LOWEST_TESTS ?= tests/functional tests/data tests/inference/test_sampling.py tes
 test-lowest:
 	test -x $(LOWEST)/bin/uv || { $(PYTHON) -m venv $(LOWEST) && $(LOWEST)/bin/python -m pip install --quiet uv; }
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable . \
-		"hypothesis>=6.100" "pytest>=8.3" "pytest-timeout>=2.3" "setuptools>=77" "tensorboard>=2.20" "trl>=1.0"
+		"hypothesis>=6.100" "pytest>=8.3" "pytest-timeout>=2.3" "rouge-score>=0.1.2" "setuptools>=77" "tensorboard>=2.20" "trl>=1.0"
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest $(LOWEST_TESTS) $(PYTEST_ARGS)
 
 check: $(STAMP)
@@ -38,6 +38,10 @@ check: $(STAMP)
 style: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What lies under metrics/ is written from hf_unlearn/modules.
+cards: $(STAMP)
+	$(BIN)/python -m hf_unlearn.modules metrics
 
 bench: $(STAMP)
 	for script in tests/benchmarks/*.py; do echo "== $$script" && $(BIN)/python $$script || exit 1; done

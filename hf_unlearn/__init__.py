@@ -54,7 +54,17 @@ _PUBLIC = {
     "training": "ForgettingTracker RequestLedger UnlearningCallback negate task_vector unlearn",
 }
 _HOMES = {name: home for home, names in _PUBLIC.items() for name in names.split()}
-_PACKAGES = ("config", "data", "functional", "inference", "objectives", "publishing", "training")
+_PACKAGES = (
+    "benchmarks",
+    "config",
+    "data",
+    "functional",
+    "inference",
+    "modules",
+    "objectives",
+    "publishing",
+    "training",
+)
 __all__ = sorted(_HOMES)
 
 

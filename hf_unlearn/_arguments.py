@@ -127,9 +127,14 @@ def known_name(kind: str, value: str, known: Collection[str]) -> str:
     """
     if value in known:
         return value
-    close = difflib.get_close_matches(value.lower().replace("-", "_"), known, n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    plain = {_plain(name): name for name in known}
+    close = difflib.get_close_matches(_plain(value), plain, n=1, cutoff=0.5)
+    hint = f" Did you mean {plain[close[0]]!r}?" if close else ""
     raise ValueError(f"there is no {kind} {value!r}; there are {', '.join(known) or 'none'}.{hint}")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
 
 
 def whole_numbers(name: str, values: object, *, minimum: int | None = None) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ os.environ["HF_HUB_DISABLE_XET"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 TESTS = Path(__file__).resolve().parent
-for folder in (TESTS, TESTS / "inference", TESTS / "training"):
+for folder in (TESTS, TESTS / "inference", TESTS / "training", TESTS / "benchmark_specs"):
     sys.path.insert(0, str(folder))
 
 # The machine may be busy, and a failure must be there again tomorrow: no deadlines, the same examples every time.

@@ -340,9 +340,17 @@ class Handler(BaseHTTPRequestHandler):
         found = [path for path in repository.commits[sha]["files"] if path.startswith(start)]
         if folder and not found:
             return self._missing("EntryNotFound")
+        folders = {
+            f"{start}{'/'.join(parts[: depth + 1])}"
+            for parts in (path.removeprefix(start).split("/")[:-1] for path in found)
+            for depth in range(len(parts) if recursive else min(1, len(parts)))
+        }
         if not recursive:
             found = [path for path in found if "/" not in path.removeprefix(start)]
-        entries = []
+        entries = [
+            {"type": "directory", "path": path, "size": 0, "oid": hashlib.sha1(path.encode()).hexdigest()}
+            for path in sorted(folders)
+        ]
         for path in found:
             data = repository.read(path, sha) or b""
             lfs = {"lfs": {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}}

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from launch import torchrun
 from typer.testing import CliRunner
 
@@ -14,6 +15,7 @@ from hf_unlearn.audit._verdict import GOOD
 from hf_unlearn.cli import app
 from hf_unlearn.cli._show import number
 from hf_unlearn.data import load_pocket
+from hf_unlearn.inference import OtherProcessError
 
 
 @pytest.fixture
@@ -141,6 +143,19 @@ def test_ctrl_c_in_an_audit(
     models = ("--candidate", files["original"], "--reference", files["reference"])
     result = cli("audit", *models, "--forget", files["forget"], "--output-dir", tmp_path)
     assert result.exit_code == 130 and says in result.output.replace("\n", "")
+
+
+@pytest.mark.parametrize("error", [OtherProcessError("process 1: ValueError: no"), torch.OutOfMemoryError("no room")])
+def test_another_process_and_too_little_memory_are_one_sentence(
+    cli, files: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+):
+    monkeypatch.setattr(
+        importlib.import_module("hf_unlearn.audit"), "audit", lambda *_, **__: (_ for _ in ()).throw(error)
+    )
+    models = ("--candidate", files["original"], "--reference", files["reference"])
+    result = cli("audit", *models, "--forget", files["forget"], "--output-dir", tmp_path)
+    assert result.exit_code == 1 and f"error: {error}" in " ".join(result.output.split())
+    assert "Traceback" not in result.output
 
 
 def _interrupted(monkeypatch: pytest.MonkeyPatch, module: str, name: str, folder: Path, left: str | None) -> None:

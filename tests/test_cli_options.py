@@ -63,13 +63,15 @@ CASES = {
         "hf_unlearn.audit",
         AuditConfig,
         {name: name for name in REQUIRED["audit"]}
-        | {name: name for name in ("retain", "holdout", "original", "twin")}
+        | {name: name for name in ("retain", "holdout", "sets", "original", "twin")}
         | {"processing_class": "tokenizer"},
-        {},
+        {"benchmark": "benchmark"},
         {
+            "harness_tasks": ["mmlu", "arc_easy"], "harness_include_path": "tasks", "harness_limit": 5,
             "domain": "image_classification", "metrics": ["fade", "rouge_l"], "conditions": ["int8"], "prompt_template": "Q: {question}, please",
             "cluster_column": "person", "num_samples": 3, "max_new_tokens": 9, "max_examples": 7, "estimator": "sampled", "layers": [3, 7],
-            "pooling": "last_token", "space": "gram", "confidence": 0.9, "num_resamples": 50, "seed": 4, "batch_size": 2, "evidence_dir": "there", "allow_overlap": True,
+            "dtype": "bfloat16", "device_map": "cuda:1",
+            "pooling": "last_token", "space": "gram", "confidence": 0.9, "num_resamples": 50, "seed": 4, "batch_size": 2, "evidence_dir": "there", "allow_overlap": True, "compatible": True,
             "progress": False,
         },
     ),
@@ -161,6 +163,8 @@ def test_the_command_line_has_all_of_it(command: str):
 @pytest.mark.parametrize(("command", "name"), BY_OPTION)
 def test_every_option_arrives_by_flag_and_by_file(called, tmp_path: Path, command: str, name: str):
     value, required = CASES[command].chosen[name], flags(REQUIRED[command])
+    if name in ("harness_limit", "harness_include_path"):
+        required += ["--harness-tasks", "mmlu"]
     spelling = f"--{name.replace('_', '-')}"
     given = {True: [spelling], False: [f"--no-{spelling[2:]}"]}.get(value) if isinstance(value, bool) else None
     if isinstance(value, dict):
@@ -254,3 +258,30 @@ def test_a_wrong_file_is_refused_in_words(called, tmp_path: Path, text: str, mes
 def test_wrong_options_are_refused_in_words(called, options: tuple, message: str):
     noted = called(*flags(REQUIRED["unlearn"]), *options)
     assert noted["exit_code"] == 1 and message in noted["output"]
+
+
+def test_further_sets_of_an_audit(called):
+    noted = called(
+        *flags(REQUIRED["audit"]),
+        "--set",
+        "facts=retain:me/facts:train",
+        "--set",
+        "far=forget:x.json",
+        command="audit",
+    )
+    assert {name: (found.data, found.role) for name, found in noted["sets"].items()} == {
+        "facts": ("me/facts:train", "retain"),
+        "far": ("x.json", "forget"),
+    }
+
+
+@pytest.mark.parametrize("given", ["facts", "facts=retain", "facts=keep:x.json", "=retain:x.json"])
+def test_a_set_that_cannot_be_read(called, given: str):
+    noted = called(*flags(REQUIRED["audit"]), "--set", given, command="audit")
+    assert noted["exit_code"] == 1 and ("NAME=ROLE:DATA" in noted["output"] or "role of a set" in noted["output"])
+
+
+@pytest.mark.parametrize("option", ["--harness-limit=3", "--harness-include-path=tasks"])
+def test_options_of_the_harness_without_tasks_are_refused(called, option: str):
+    noted = called(*flags(REQUIRED["audit"]), option, command="audit")
+    assert noted["exit_code"] == 1 and "--harness-tasks, which names none" in noted["output"]

@@ -58,6 +58,8 @@ def test_commands_exist():
         "compare",
         "push-metrics",
         "metrics",
+        "benchmarks",
+        "import-eval",
     }
     for name, rest in commands:
         help_text = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output

@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
+from tokenizers.models import BPE, Unigram, WordLevel
 from transformers import (
     GenerationMixin,
     LlamaConfig,
@@ -104,3 +104,42 @@ def word_tokenizer(*words: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(WordLevel(vocabulary, unk_token="<unk>")), unk_token="<unk>"
     )
+
+
+QUESTIONS_WITH_CHOICES = [
+    {"question": " What is it? ", "choices": ["a cat", "a dog", "ein Vögelchen"], "answer": 2},
+    {"question": "Yes?", "choices": ["no", "yes"], "answer": 1},
+]
+CHOICE_TEXTS = (
+    "Answer: A",
+    "Answer: B",
+    "Answer: C",
+    "Answer: D",
+    "What is it? a cat a dog ein Vögelchen",
+    "Question: Yes? no yes",
+    "A. B. C.",
+) * 5
+
+
+def byte_level(*texts: str) -> PreTrainedTokenizerFast:
+    """Byte-level BPE without a start token, as GPT-2 has it, merged on the texts."""
+    found = Tokenizer(BPE())
+    found.pre_tokenizer, found.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=["<s>", "</s>"], show_progress=False, initial_alphabet=alphabet
+    )
+    found.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=found, bos_token="<s>", eos_token="</s>")
+
+
+def marked_words(*texts: str) -> PreTrainedTokenizerFast:
+    """As SentencePiece has it: a mark before every word and one before the text, and a start token."""
+    found = Tokenizer(Unigram())
+    found.pre_tokenizer, found.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    special = ["<s>", "</s>", "<unk>"]
+    found.train_from_iterator(
+        texts, trainers.UnigramTrainer(vocab_size=150, special_tokens=special, unk_token="<unk>", show_progress=False)
+    )
+    found.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    return PreTrainedTokenizerFast(tokenizer_object=found, bos_token="<s>", eos_token="</s>", unk_token="<unk>")

@@ -1,6 +1,7 @@
 """The audit: contracts of metrics, readings, domains and conditions; the engine; the report; FADE and hidden states by themselves."""
 
 from hf_unlearn.audit._audit import audit as audit
+from hf_unlearn.audit._audit_set import AuditSet as AuditSet
 from hf_unlearn.audit._contracts import Citation as Citation
 from hf_unlearn.audit._contracts import Condition as Condition
 from hf_unlearn.audit._contracts import Domain as Domain
@@ -21,7 +22,6 @@ from hf_unlearn.audit._metric import mean_of as mean_of
 from hf_unlearn.audit._metric_path import metric_path as metric_path
 from hf_unlearn.audit._metric_result import MetricResult as MetricResult
 from hf_unlearn.audit._metric_result import MetricResults as MetricResults
-from hf_unlearn.audit._module_inputs import check_module_inputs as check_module_inputs
 from hf_unlearn.audit._report import AuditReport as AuditReport
 from hf_unlearn.audit._report import Provenance as Provenance
 from hf_unlearn.audit._report import ReportNotSavedError as ReportNotSavedError

@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn._arguments import folder_path, given
 from hf_unlearn._files import check_writable
-from hf_unlearn.audit._contracts import Condition, DomainFactory
+from hf_unlearn.audit._audit_set import AuditSet, all_sets
+from hf_unlearn.audit._contracts import Condition, DomainFactory, metrics_of
 from hf_unlearn.audit._engine import Engine
 from hf_unlearn.audit._evidence import EvidenceStore
 from hf_unlearn.audit._measure import measure
@@ -23,21 +25,31 @@ from hf_unlearn.audit._provenance import library_versions
 from hf_unlearn.audit._report import AuditReport, Provenance, ReportNotSavedError, shown
 from hf_unlearn.audit._role_checks import RoleChecks
 from hf_unlearn.audit._rows import Evidence, Rows, SubjectKey
-from hf_unlearn.audit._selection import MetricLike, choose_conditions, choose_domain, choose_metrics, names_of
+from hf_unlearn.audit._selection import (
+    MetricLike,
+    choose_conditions,
+    choose_domain,
+    choose_metrics,
+    measured_on,
+    names_of,
+    without_twins,
+)
 from hf_unlearn.config import AuditConfig, documented
 from hf_unlearn.data import DataLike
 from hf_unlearn.functional import Bootstrap
-from hf_unlearn.inference import ModelLike, is_main_process
+from hf_unlearn.inference import ModelLike, as_one, is_main_process, same_everywhere
 
 
+@as_one
 @documented(AuditConfig)
 def audit(
     candidate: ModelLike,
     *,
     reference: ModelLike,
-    forget: DataLike,
-    retain: DataLike | None = None,
-    holdout: DataLike | None = None,
+    forget: DataLike | AuditSet,
+    retain: DataLike | AuditSet | None = None,
+    holdout: DataLike | AuditSet | None = None,
+    sets: Mapping[str, DataLike | AuditSet] | None = None,
     original: ModelLike | None = None,
     twin: ModelLike | Sequence[ModelLike] | None = None,
     processing_class: PreTrainedTokenizerBase | str | None = None,
@@ -57,16 +69,24 @@ def audit(
     layers: Sequence[int] | None = None,
     pooling: str = "answer_mean",
     space: str = "auto",
+    dtype: str | torch.dtype = "auto",
+    device_map: str | None = None,
     batch_size: int = 64,
     evidence_dir: str | os.PathLike | None = None,
     allow_overlap: bool = False,
+    compatible: bool = False,
+    benchmark: str | None = None,
+    harness_tasks: Sequence[str] = (),
+    harness_include_path: str | os.PathLike | None = None,
+    harness_limit: int | None = None,
     progress: bool = True,
 ) -> AuditReport:
     """Compare an unlearned model with one that never saw the data.
 
     Three models are in memory at a time where they are given as paths or ids. Loaded ones may share one base: beside adapters made on it
-    (`PeftModel`) the base answers without them, and each `PeftModel` with its own. Under `torchrun` or Accelerate the work is shared
-    and every process gets the report; the main one writes it.
+    (`PeftModel`) the base answers without them, and each `PeftModel` with its own. Under `torchrun` or `accelerate launch` the work is
+    shared and every process gets the report; the main one writes, so other machines need not see its folders. Where one process fails, all
+    do (`OtherProcessError`, with its message).
 
     Args:
         candidate: The unlearned model: loaded, path or Hub id.
@@ -76,6 +96,8 @@ def audit(
             intervals are over texts.
         retain: What had to stay.
         holdout: Never trained on, for comparison with the forget set.
+        sets: Further ones by name, for example `{"real_authors": AuditSet("me/facts", role="retain", metrics=["rouge_l"])}`; results are
+            then `rouge_l/real_authors`. Data without an `AuditSet` is what had to stay.
         original: The model before unlearning; gives `start`.
         twin: A second reference with another seed, or several; gives `floor`. Without both there is no `relative`.
         processing_class: The tokenizer; default: the one saved with the models.
@@ -90,6 +112,7 @@ def audit(
 
     Raises:
         TypeError: An argument of the wrong kind; said before anything is opened, nothing is coerced.
+        ImportError: `harness_tasks` without lm-eval; says how to install it.
         ValueError: One out of range, or data or models that cannot be audited, or roles that share weights and cannot be told apart; said
             before any model runs.
         RuntimeError: A model that does not answer alike when it generates and when it is scored.
@@ -100,20 +123,31 @@ def audit(
     kept = None if evidence_dir is None else os.fspath(evidence_dir)
     named = {
         "evidence_dir": kept,
+        "harness_include_path": None if harness_include_path is None else os.fspath(harness_include_path),
         "metrics": names_of(metrics),
         "conditions": names_of(conditions),
         "domain": names_of(domain),
+        "dtype": str(dtype).removeprefix("torch."),
     }
     config = AuditConfig.of(locals() | named)
     settings = config.plain()
     chosen = choose_metrics(metrics, settings)
     attacks = choose_conditions(conditions, [metric.spec.name for metric in chosen])
     make = choose_domain(domain)
-    folder = None if output_dir is None else check_writable(folder_path("output_dir", output_dir))
+    folder = None if output_dir is None else folder_path("output_dir", output_dir)
+    if folder is not None and is_main_process():
+        check_writable(folder)
     store = EvidenceStore(kept or (folder and folder / "evidence"))
     roles = {"reference": reference, "candidate": candidate, "original": original, **_twins(twin)}
-    sets = {"forget": forget, "retain": retain, "holdout": holdout}
-    opened = make(roles, sets, processing_class, config, store)
+    main = {"forget": forget, "retain": retain, "holdout": holdout}
+    data = all_sets(main, sets, [metric.spec.name for metric in chosen])
+    opened = make(roles, data, processing_class, config, store)
+    if config.harness_tasks and not metrics_of(opened):
+        raise ValueError(f"harness_tasks are for causal language models; the domain {opened.name} has none.")
+    chosen = without_twins([*chosen, *metrics_of(opened)])
+    same_everywhere(
+        "what is audited", [settings, config.batch_size, dict(opened.settings()), dict(opened.describe_data())]
+    )
     checks = RoleChecks(config.confidence)
     engine = Engine(opened, chosen, attacks, settings, store, checks)
     present = [role for role, model in roles.items() if model is not None]
@@ -158,9 +192,7 @@ def _measured(engine: Engine, evidence: Evidence, uncertainty: Bootstrap) -> tup
     under = [("", engine.metrics), *((condition.name, engine.under(condition)) for condition in engine.conditions)]
     for condition, metrics in under:
         for metric in metrics:
-            for split in metric.spec.splits:
-                if split not in evidence.splits:
-                    continue
+            for split in measured_on(metric, evidence.splits):
                 found = measure(metric, evidence, split, condition, uncertainty)
                 if isinstance(found, str):
                     undefined[f"{metric.spec.name}/{split}" + (f"@{condition}" if condition else "")] = found
@@ -170,13 +202,14 @@ def _measured(engine: Engine, evidence: Evidence, uncertainty: Bootstrap) -> tup
 
 
 def _metric_notes(metrics: Sequence[BaseMetric], evidence: Evidence, results: MetricResults) -> list[str]:
-    return [
+    found = [
         note
         for metric in metrics
-        for split in metric.spec.splits
+        for split in measured_on(metric, evidence.splits)
         if f"{metric.spec.name}/{split}" in results
         for note in metric.notes(Rows(evidence, SubjectKey("candidate"), split))
     ]
+    return list(dict.fromkeys(found))  # several metrics may have the same to say
 
 
 def _notes(

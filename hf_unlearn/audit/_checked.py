@@ -70,3 +70,23 @@ def check_roles(
             f"processing_class must be a tokenizer, or a path or id where one is; got {type(processing_class).__name__}."
         )
     return {role: plain_model(model, kind=kind) for role, model in models.items() if model is not None}
+
+
+def check_precision(models: Mapping[str, ModelLike], dtype: str) -> None:
+    """Refuse loaded models of another precision than was asked for: they are measured as they are.
+
+    Args:
+        models: By role.
+        dtype: Name of the precision, or "auto".
+
+    Raises:
+        ValueError: Names the role.
+    """
+    for role, model in models.items():
+        if dtype == "auto" or isinstance(model, (str, os.PathLike)):
+            continue
+        found = str(model.dtype).removeprefix("torch.")
+        if found != dtype:
+            raise ValueError(
+                f"the {role} is loaded in {found}, not in dtype={dtype!r}. Load it in that precision, pass its path, or leave dtype out."
+            )

@@ -5,130 +5,27 @@ spec. A condition makes a subject into another one (quantized, relearned) that i
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 
 from hf_unlearn.audit._evidence import EvidenceStore
+from hf_unlearn.audit._metric_spec import FAMILIES as FAMILIES
+from hf_unlearn.audit._metric_spec import SPLITS as SPLITS
+from hf_unlearn.audit._metric_spec import Citation as Citation
+from hf_unlearn.audit._metric_spec import MetricSpec as MetricSpec
+from hf_unlearn.audit._metric_spec import Reading as Reading
 from hf_unlearn.functional import Bootstrap, Estimate
 
 
 if TYPE_CHECKING:
-    from hf_unlearn.audit._metric_result import MetricResult
     from hf_unlearn.audit._rows import Rows
-
-SPLITS = ("forget", "retain", "holdout")
-FAMILIES = ("outputs", "hidden states", "memorization", "membership", "utility", "robustness")
 
 
 class Undefined(ValueError):
     """Raised by a metric that has no value for a subject (at a layer); its text says why."""
-
-
-@dataclass(frozen=True)
-class Citation:
-    """Where a metric comes from.
-
-    Attributes:
-        text: Title or authors, as a card shows it.
-        arxiv: Number of the paper, or None.
-        note: How this library departs from it.
-    """
-
-    text: str
-    arxiv: str | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a metric asks a domain to take from a subject on a split.
-
-    Attributes:
-        name: As the domain knows it: "answers", "completions", "patching", ….
-        parts: What is wanted beside the rest of it, for example "features" of "answers"; needs are united part by part.
-        split: Where it is taken, if not on the metric's own split ("holdout" for a probe).
-    """
-
-    name: str
-    parts: frozenset[str] = frozenset()
-    split: str | None = None
-
-
-@dataclass(frozen=True)
-class MetricSpec:
-    """What a metric is, for everything that shows, compares or checks it. No view knows more of a metric than this.
-
-    Attributes:
-        name: In keys and options: "rouge_l".
-        title: In tables and sentences.
-        unit: What the value counts.
-        ideal: What a retrained model would have: a number; "reference" = the reference's own value; "holdout" = the candidate's own value on the
-            holdout set; None = descriptive, no value is better.
-        bounds: Of the value; None = unbounded on that side. Intervals stay inside.
-        family: One of `FAMILIES`.
-        splits: On which sets it is measured, where they are given.
-        needs: What it reads.
-        headline: Whether it is shown first, and in `model-index`.
-        citation: Where it comes from.
-        sentence: Its line in the narrative, never beyond the numbers; None = the general sentence, see `_narrative`.
-        by_layer: Whether it is called for each layer; the value is the mean over layers.
-        standard: Whether `metrics="standard"` has it.
-        requires: Roles without which it has no value ("original", "reference").
-        compares: Whether its value is between a subject and the reference (then the reference itself has none).
-        better: "lower" or "higher" where the ideal is no bound of the value but one side is still better.
-        short: Title of a narrow column; default: `title`.
-        tracked: Which of its details a tracker follows too.
-    """
-
-    name: str
-    title: str
-    unit: str
-    ideal: float | str | None
-    bounds: tuple[float | None, float | None]
-    family: str
-    splits: tuple[str, ...]
-    needs: tuple[Reading, ...]
-    headline: bool = False
-    citation: Citation = field(default_factory=lambda: Citation("hf_unlearn"))
-    sentence: "Callable[[MetricResult], str | None] | None" = None
-    by_layer: bool = False
-    standard: bool = True
-    requires: tuple[str, ...] = ()
-    compares: bool = False
-    better: str | None = None
-    short: str = ""
-    tracked: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            raise ValueError(f"unknown family {self.family!r} of {self.name!r}; choose one of {', '.join(FAMILIES)}.")
-        if "/" in self.name or "@" in self.name or not self.name:
-            raise ValueError(
-                f"a metric's name may have no '/' or '@', which divide it from split and condition: {self.name!r}."
-            )
-        if isinstance(self.ideal, str) and self.ideal not in ("reference", "holdout"):
-            raise ValueError(
-                f"an ideal is a number, 'reference', 'holdout' or None; {self.name!r} has {self.ideal!r}."
-            )
-        if not self.splits or not set(self.splits) <= set(SPLITS):
-            raise ValueError(f"splits of {self.name!r} must be some of {', '.join(SPLITS)}, got {self.splits!r}.")
-        low, high = self.bounds
-        if low is not None and high is not None and low >= high:
-            raise ValueError(f"bounds of {self.name!r} must ascend, got {self.bounds}.")
-
-    @property
-    def direction(self) -> str:
-        """ "lower" or "higher" is better, "reference" = as near to its ideal as possible, "none" = no side is better."""
-        if self.ideal is None:
-            return "none"
-        if self.better is not None:
-            return self.better
-        if self.ideal == self.bounds[0] and self.bounds[0] is not None:
-            return "lower"
-        return "higher" if self.ideal == self.bounds[1] and self.bounds[1] is not None else "reference"
 
 
 @runtime_checkable
@@ -180,11 +77,15 @@ class Subject(Protocol):
 
 
 class Split(Protocol):
-    """One set, loaded by a domain."""
+    """One set, loaded by a domain.
+
+    It may say more, see `role_of` and `is_measured`: `role`, where its name is none of `SPLITS`, and `metrics`, the names of those that are measured
+    on it, None = all that are measured on its role. `answer_texts`, what is to be answered in each example, and `question_texts`, what is asked, are there where these are text.
+    """
 
     @property
     def name(self) -> str:
-        """ "forget", "retain" or "holdout"."""
+        """ "forget", "retain", "holdout", or a name of its own."""
         ...
 
     @property
@@ -202,6 +103,17 @@ class Split(Protocol):
         ...
 
 
+def role_of(split: Split) -> str:
+    """What a set is for: "forget", "retain" or "holdout"; its name where it does not say."""
+    return getattr(split, "role", None) or split.name
+
+
+def is_measured(spec: MetricSpec, split: Split) -> bool:
+    """Whether a metric is measured on a set: by the set's role, and by what the set is for."""
+    wanted = getattr(split, "metrics", None)
+    return role_of(split) in spec.splits and (not spec.by_name if wanted is None else spec.name in wanted)
+
+
 @dataclass(frozen=True)
 class Task:
     """One table to be read.
@@ -212,6 +124,8 @@ class Task:
         compute: Gives tables of the items asked for, each with a column `item`.
         whole: So many consecutive items belong together.
         cost: Tokens (or images) that go through a model; what a progress bar and a plan count.
+        kept: Whether the engine keeps the rows; False where they are part of what the domain has kept itself.
+        seen: Told all rows once they are there, read now or kept from before: a later reading may build on them.
     """
 
     key: tuple[object, ...]
@@ -219,10 +133,15 @@ class Task:
     compute: Callable[[Sequence[int]], Iterable[pa.Table]]
     whole: int = 1
     cost: int = 0
+    kept: bool = True
+    seen: Callable[[pa.Table], None] | None = None
 
 
 class Domain(Protocol):
-    """A kind of model and its data: the only place that knows tokenizers, processors and forward passes."""
+    """A kind of model and its data: the only place that knows tokenizers, processors and forward passes.
+
+    It may have `own_metrics`, a list of metrics on sets that it brings itself (see `metrics_of`); they are measured beside the chosen ones.
+    """
 
     @property
     def name(self) -> str:
@@ -284,6 +203,11 @@ class Domain(Protocol):
     def notes(self) -> Sequence[str]:
         """What a reader must know about how it was read."""
         ...
+
+
+def metrics_of(domain: Domain) -> list[Any]:
+    """The metrics that a domain brings with sets of its own; most bring none."""
+    return list(getattr(domain, "own_metrics", ()))
 
 
 class DomainFactory(Protocol):

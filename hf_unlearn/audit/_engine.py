@@ -123,5 +123,8 @@ class Engine:
         key = content_key(self.domain.name, reading.name, version, sorted(reading.parts), *task.key)
         label = f"{reading.name}-{split}-{subject.key}"
         logger.debug("reading %s: %d items, about %d tokens", label, task.count, task.cost)
-        table = self.store.table(label, key, task.count, task.compute, whole=task.whole)
+        store = self.store if task.kept else EvidenceStore(None)
+        table = store.table(label, key, task.count, task.compute, whole=task.whole)
         self.evidence.tables[reading.name, subject.key, split] = table
+        if task.seen is not None:
+            task.seen(table)

@@ -11,6 +11,7 @@ from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._metric_result import Interval, MetricResult
 from hf_unlearn.audit._rows import Evidence, Rows
 from hf_unlearn.functional import Bootstrap, Comparison, Estimate, average, combined, compare
+from hf_unlearn.inference import dealt
 
 
 logger = logging.getLogger(__name__)
@@ -101,8 +102,8 @@ def _scaled(estimate: Estimate, spec: MetricSpec) -> Estimate:
 
 
 def _over_layers(metric: BaseMetric, rows: Rows, layers: list[int], uncertainty: Bootstrap) -> MetricResult | str:
-    """Each layer by itself; the value is the mean over the layers where every role that has a value somewhere has one."""
-    by_layer = {layer: _values(metric, rows.at(layer), uncertainty) for layer in layers}
+    """Each layer by itself, by one of the processes; the value is the mean over the layers where every role that has a value somewhere has one."""
+    by_layer = dealt(layers, lambda layer: _values(metric, rows.at(layer), uncertainty))
     defined = [layer for layer in layers if CANDIDATE in by_layer[layer].estimates]
     reasons = {
         str(layer): by_layer[layer].reasons[CANDIDATE] for layer in layers if CANDIDATE in by_layer[layer].reasons
@@ -115,7 +116,12 @@ def _over_layers(metric: BaseMetric, rows: Rows, layers: list[int], uncertainty:
         roles, shared = [CANDIDATE], defined
     means = {role: average([by_layer[layer].estimates[role] for layer in shared]) for role in roles}
     missing = {role: why for layer in layers for role, why in by_layer[layer].reasons.items() if role not in means}
-    parts = {str(layer): _result(metric, rows.at(layer), by_layer[layer], uncertainty) for layer in defined}
+    # By whoever has worked out the layer already.
+    results = dealt(
+        layers,
+        lambda layer: _result(metric, rows.at(layer), by_layer[layer], uncertainty) if layer in defined else None,
+    )
+    parts = {str(layer): result for layer, result in results.items() if result is not None}
     gaps = {}
     if metric.spec.direction == "reference":
         # Too much at one layer and too little at another are both far: distances are averaged, not what they are distances of.

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -50,4 +51,6 @@ def notes_on_equals(models: Mapping[str, Viewable], described: Mapping[str, Mapp
 
 
 def library_versions() -> dict[str, str]:
-    return {name: version(name) for name in ("hf-unlearn", "torch", "transformers", "peft", "datasets", "accelerate")}
+    names = ("hf-unlearn", "torch", "transformers", "peft", "datasets", "accelerate")
+    # The harness decides numbers only where it was asked, and then it is imported.
+    return {name: version(name) for name in (*names, *(("lm_eval",) if "lm_eval" in sys.modules else ()))}

@@ -64,6 +64,8 @@ class ShownSpec:
         by_layer: Whether it has a value per layer.
         citation: As a card shows it.
         arxiv: Number of the paper.
+        without_knowledge: What a model scores that never saw the data, in words; "" in reports that do not say.
+        does_not_show: What must not be read into it; "" likewise.
     """
 
     title: str
@@ -75,6 +77,8 @@ class ShownSpec:
     by_layer: bool
     citation: str = ""
     arxiv: str | None = None
+    without_knowledge: str = ""
+    does_not_show: str = ""
 
 
 def shown(spec: MetricSpec) -> ShownSpec:
@@ -89,6 +93,8 @@ def shown(spec: MetricSpec) -> ShownSpec:
         by_layer=spec.by_layer,
         citation=spec.citation.text,
         arxiv=spec.citation.arxiv,
+        without_knowledge=spec.without_knowledge,
+        does_not_show=spec.does_not_show,
     )
 
 
@@ -267,6 +273,8 @@ def _spec_from_plain(data: Mapping[str, Any]) -> ShownSpec:
         by_layer=bool(data["by_layer"]),
         citation=one_line_text(data.get("citation", ""), "citation"),
         arxiv=None if arxiv is None else one_line_text(arxiv, "arxiv"),
+        without_knowledge=one_line_text(data.get("without_knowledge", ""), "without_knowledge"),
+        does_not_show=one_line_text(data.get("does_not_show", ""), "does_not_show"),
     )
 
 

@@ -1,13 +1,13 @@
 """What a metric looks at: tables of readings, from one subject's point of view, on one split, at one layer. Runs no model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from hf_unlearn.audit._contracts import Split, SubjectKey, Undefined
+from hf_unlearn.audit._contracts import Split, SubjectKey, Undefined, role_of
 
 
 Value = TypeVar("Value")
@@ -99,6 +99,35 @@ class Rows:
     def facts(self) -> Mapping[str, Any]:
         """What the domain knows beside tables."""
         return self.evidence.facts
+
+    def sets(self, role: str | None = None) -> list[str]:
+        """Names of the sets of a role, by default of this set's own, in the order in which they were given."""
+        role = role or role_of(self.evidence.splits[self.split])
+        return [name for name, split in self.evidence.splits.items() if role_of(split) == role]
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """What is to be answered in each example, as text, shape `(examples,)`.
+
+        Raises:
+            Undefined: Answers are no text here.
+        """
+        return self._as_text("answer")
+
+    @property
+    def questions(self) -> Sequence[str]:
+        """What is asked in each example, as text, shape `(examples,)`.
+
+        Raises:
+            Undefined: Questions are no text here.
+        """
+        return self._as_text("question")
+
+    def _as_text(self, what: str) -> Sequence[str]:
+        found = getattr(self.evidence.splits[self.split], f"{what}_texts", None)
+        if found is None:
+            raise Undefined(f"the {what}s of the {self.split} set are no text")
+        return found
 
     @property
     def count(self) -> int:

@@ -1,10 +1,11 @@
 """Which metrics and conditions an audit has: by name or as objects; and what the metrics need to be read, united."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hf_unlearn._arguments import known_name
-from hf_unlearn.audit._contracts import Condition, DomainFactory, MetricSpec, Reading
+from hf_unlearn.audit._contracts import Condition, DomainFactory, MetricSpec, Reading, is_measured
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit.domains import DOMAINS
 from hf_unlearn.audit.metrics import METRICS
@@ -47,11 +48,20 @@ def choose_metrics(given: str | Sequence[MetricLike], settings: Mapping[str, Any
             raise TypeError(f"a metric has a spec (hf_unlearn.audit.MetricSpec); {type(own).__name__} has none.")
         if METRICS.get(own.spec.name, type(own)) is not type(own):
             raise ValueError(f"there is a metric {own.spec.name!r} already; give yours another name.")
-    used = [metric.spec.name for metric in found]
+    return without_twins(found)
+
+
+def without_twins(metrics: list[BaseMetric]) -> list[BaseMetric]:
+    """The metrics, of which no two have one name.
+
+    Raises:
+        ValueError: Two have.
+    """
+    used = [metric.spec.name for metric in metrics]
     twice = sorted({name for name in used if used.count(name) > 1})
     if twice:
         raise ValueError(f"the metric {twice[0]!r} is there twice.")
-    return found
+    return metrics
 
 
 def _standard() -> list[str]:
@@ -115,8 +125,8 @@ def is_meant(role: str, roles: Collection[str]) -> bool:
     return role in roles or (role.startswith("twin") and "twin" in roles)
 
 
-def united_needs(metrics: Collection[BaseMetric], splits: Collection[str]) -> dict[tuple[str, str], Reading]:
-    """What is to be read, by reading and split, with all parts that anyone asks for.
+def united_needs(metrics: Collection[BaseMetric], splits: Mapping[str, Any]) -> dict[tuple[str, str], Reading]:
+    """What is to be read, by reading and split, with all parts that anyone asks for, and what is read beside it.
 
     Args:
         metrics: The chosen ones.
@@ -124,12 +134,26 @@ def united_needs(metrics: Collection[BaseMetric], splits: Collection[str]) -> di
     """
     found: dict[tuple[str, str], Reading] = {}
     for metric in metrics:
-        for split in metric.spec.splits:
-            wanted = [(need.split or split, need) for need in metric.spec.needs]
-            if split not in splits or any(place not in splits for place, _ in wanted):
+        for name, split in splits.items():
+            wanted = [(need.split or name, need) for need in metric.spec.needs]
+            missing = [need for place, need in wanted if place not in splits]
+            if not is_measured(metric.spec, split) or not all(need.optional for need in missing):
                 continue
             for place, need in wanted:
+                if place not in splits:
+                    continue
                 known = found.get((need.name, place))
                 parts = need.parts | (known.parts if known else frozenset())
                 found[need.name, place] = Reading(need.name, parts)
-    return found
+    return {
+        (name, place): replace(reading, beside=frozenset(other for other, where in found if where == place) - {name})
+        for (name, place), reading in found.items()
+    }
+
+
+def measured_on(metric: BaseMetric, splits: Mapping[str, Any]) -> list[str]:
+    """The sets on which a metric has a value of its own; the first alone where it has one value across them."""
+    names = [name for name, split in splits.items() if is_measured(metric.spec, split)]
+    order = metric.spec.splits
+    names.sort(key=lambda name: order.index(name) if name in order else len(order))
+    return names[:1] if metric.spec.across else names

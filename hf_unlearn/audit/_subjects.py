@@ -13,9 +13,11 @@ from hf_unlearn.inference import (
     Viewable,
     check_same_tokenizer,
     default_stop_token_ids,
+    in_pieces,
     load_processing_class,
     model_fingerprint,
     open_view,
+    same_everywhere,
     weights_fingerprint,
 )
 
@@ -42,11 +44,25 @@ class LoadedSubject:
         return self.view.model
 
 
-def open_subject(key: SubjectKey, model: Viewable) -> LoadedSubject:
-    """Open a model and take its fingerprints, as it answers in its role."""
-    view = open_view(model)
+def open_subject(
+    key: SubjectKey, model: Viewable, *, dtype: str = "auto", device_map: str | None = None
+) -> LoadedSubject:
+    """Open a model and take its fingerprints, as it answers in its role.
+
+    Args:
+        key: Its role, and the condition it is under.
+        model: Path, id, model or view.
+        dtype: See `load_model`; of paths and ids. The same for the next one.
+        device_map: Where it is put.
+
+    Raises:
+        ValueError: Another process has other weights.
+    """
+    view = open_view(model, dtype=dtype, device_map=device_map)
     with view.active():
         weights = weights_fingerprint(view.model)
+        if not in_pieces(view.model):
+            same_everywhere(f"the {key}", weights)
         return LoadedSubject(key, view, model_fingerprint(view.model, weights_sha256=weights), weights)
 
 

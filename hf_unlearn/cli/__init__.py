@@ -7,13 +7,27 @@ import sys
 
 from hf_unlearn.cli._app import app as app
 from hf_unlearn.cli._audit import audit
+from hf_unlearn.cli._benchmarks import benchmarks
 from hf_unlearn.cli._demo import demo
 from hf_unlearn.cli._hub import compare, publish, push_metrics, verify
+from hf_unlearn.cli._interchange import export_eval, import_eval
 from hf_unlearn.cli._metrics import metrics
 from hf_unlearn.cli._unlearn import unlearn
 
 
-for command in (demo, unlearn, audit, metrics, publish, verify, compare, push_metrics):
+for command in (
+    demo,
+    unlearn,
+    audit,
+    metrics,
+    benchmarks,
+    publish,
+    verify,
+    compare,
+    push_metrics,
+    import_eval,
+    export_eval,
+):
     app.command()(command)
 
 

@@ -62,8 +62,14 @@ def readable_errors(kept: Callable[[], str] = lambda: "nothing was written") -> 
         if not console.quiet:  # one process speaks
             errors.print(f"[bold red]interrupted:[/bold red] {escape(kept())}.", highlight=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from error
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    except (ValueError, TypeError, OSError, KeyError, ImportError) as error:
         _fail(_rescued(error), error)
+    except RuntimeError as error:
+        from hf_unlearn.inference import OtherProcessError, is_out_of_memory
+
+        if not isinstance(error, OtherProcessError) and not is_out_of_memory(error):
+            raise
+        _fail(str(error), error)
 
 
 def _rescued(error: Exception) -> str:

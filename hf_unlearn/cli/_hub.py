@@ -1,7 +1,7 @@
 """Commands about audits on the Hub: publish, verify, compare, push-metrics."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -62,9 +62,26 @@ def verify(
     forget: Annotated[str | None, typer.Option(help="Your copy of the forget set.")] = None,
     retain: Annotated[str | None, typer.Option(help="Of the retain set.")] = None,
     holdout: Annotated[str | None, typer.Option(help="Of the holdout set.")] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Of a further set, NAME=DATA, by the name the report has. May be repeated."),
+    ] = None,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(
+            help="Take the sets from a benchmark, NAME:CONFIGURATION or a file, as in `audit`; those given besides count."
+        ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A folder with the benchmark's files, or a copy on the Hub.")
+    ] = None,
     reference: Annotated[str | None, typer.Option(help="The retrained model; default: the one in the report.")] = None,
     original: Annotated[str | None, typer.Option(help="The model before unlearning.")] = None,
     twin: Annotated[str | None, typer.Option(help="The second reference.")] = None,
+    harness_tasks: Annotated[
+        list[str] | None, typer.Option(help="Ask the harness tasks of the report again. May be repeated.")
+    ] = None,
+    harness_include_path: Annotated[str | None, typer.Option(help="Folder with harness tasks of your own.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Default: the one published with the model.")] = None,
     data_key: Annotated[str | None, typer.Option(help="The publisher's data_key.txt.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
@@ -75,14 +92,17 @@ def verify(
         from hf_unlearn.publishing import one_line
         from hf_unlearn.publishing import verify as run
 
+        main = {"forget": forget, "retain": retain, "holdout": holdout}
+        given, further = _all_data({name: found for name, found in main.items() if found}, sets, benchmark, data)
         checks = run(
             repo_id,
-            forget=forget,
-            retain=retain,
-            holdout=holdout,
+            **given,
+            sets=further,
             reference=reference,
             original=original,
             twin=twin,
+            harness_tasks=[name for given in harness_tasks or () for name in given.split(",")],
+            harness_include_path=harness_include_path,
             processing_class=tokenizer,
             data_key=data_key,
             revision=revision,
@@ -106,6 +126,39 @@ def verify(
         )
     if any(check.outcome == "not reproduced" for check in checks):
         raise typer.Exit(1)
+
+
+def _all_data(
+    given: dict[str, Any], sets: list[str] | None, benchmark: str | None, place: str | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Main and further sets: a benchmark's, and in their place those that were named."""
+    further: dict[str, Any] = {}
+    if benchmark is not None:
+        from hf_unlearn.benchmarks import load_benchmark
+
+        found = load_benchmark(benchmark, data=place).sets
+        further = {name: rows for name, rows in found.items() if name not in ("forget", "retain", "holdout")}
+        given = {name: rows for name, rows in found.items() if name not in further} | given
+    elif place is not None:
+        raise ValueError("--data is for --benchmark, which is not given.")
+    return given, further | _named_data(sets or [])
+
+
+def _named_data(given: list[str]) -> dict[str, str]:
+    """Data by name from `NAME=DATA`.
+
+    Raises:
+        ValueError: Not of that form, or a name twice.
+    """
+    found: dict[str, str] = {}
+    for part in given:
+        name, _, data = part.partition("=")
+        if not (name and data):
+            raise ValueError(f"--set is NAME=DATA, for example facts=me/facts, got {part!r}.")
+        if name in found:
+            raise ValueError(f"the set {name!r} is there twice.")
+        found[name] = data
+    return found
 
 
 def compare(repo_ids: Annotated[list[str], typer.Argument(help="Audited models on the Hub.")]) -> None:

@@ -4,6 +4,8 @@ The signature of a function, its documentation, the command line, the provenance
 compares them). Imports nothing but the standard library, so that `hf-unlearn --help` answers at once.
 """
 
+from hf_unlearn.config._audit_config import DTYPES as DTYPES
+from hf_unlearn.config._audit_config import SPREADS as SPREADS
 from hf_unlearn.config._audit_config import STANDARD as STANDARD
 from hf_unlearn.config._audit_config import AuditConfig as AuditConfig
 from hf_unlearn.config._documented import document as document

@@ -1,5 +1,6 @@
 """What one may choose in an audit, beside models and data."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,25 @@ STANDARD = "standard"
 ESTIMATORS = ("exact_step", "sampled")
 POOLINGS = ("answer_mean", "last_token")
 SPACES = ("auto", "feature", "gram")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+SPREADS = ("auto", "balanced", "balanced_low_0", "sequential")
+"""Device maps that put parts of a model on several devices."""
 _count = partial(whole_number, minimum=1)
+
+
+def placement(name: str, value: object) -> str:
+    """One of `SPREADS`, or a device such as "cpu" or "cuda:1"; whether it is there is not known here.
+
+    Raises:
+        TypeError: Not a text.
+        ValueError: Neither.
+    """
+    found = text(name, value)
+    if found not in SPREADS and not re.fullmatch(r"(?!meta)[a-z]+(:\d+)?", found):
+        raise ValueError(
+            f"{name} must be one of {', '.join(SPREADS)}, or a device such as cpu or cuda:1; got {found!r}."
+        )
+    return found
 
 
 def metric_names(name: str, value: object) -> str | tuple[str, ...]:
@@ -31,8 +50,8 @@ def metric_names(name: str, value: object) -> str | tuple[str, ...]:
     return STANDARD if found == (STANDARD,) else found
 
 
-def condition_names(name: str, value: object) -> tuple[str, ...]:
-    """Names of attacks; perhaps none.
+def names_or_none(name: str, value: object) -> tuple[str, ...]:
+    """Names, for example of attacks; perhaps none.
 
     Raises:
         TypeError: Not a list of texts.
@@ -56,7 +75,7 @@ class AuditConfig(Config):
     conditions: Sequence[str] = option(
         (),
         "Attacks on the candidate (and on whom else they say), which is read again after each: names in `CONDITIONS`; in Python also objects.",
-        check=condition_names,
+        check=names_or_none,
     )
     prompt_template: str | None = option(
         None,
@@ -85,6 +104,19 @@ class AuditConfig(Config):
         "Of the comparison of hidden states: feature where all models share their starting weights, gram where they do not, auto looks.",
         check=partial(one_of, choices=SPACES),
     )
+    dtype: str = option(
+        "auto",
+        "Precision of the models: auto (as each was saved), float32, bfloat16 or float16. Paths and ids are opened in it; a loaded model must have "
+        "it already. Log-probabilities are float32 and sums float64 in any.",
+        check=partial(one_of, choices=DTYPES),
+    )
+    device_map: str | None = option(
+        None,
+        "Where models given as paths or ids are put: auto, balanced, balanced_low_0 or sequential spread each over all devices (one process only), "
+        "cpu or cuda:1 is one device; by default an accelerator, if there is one.",
+        check=placement,
+        recorded=False,
+    )
     cluster_column: str | None = option(
         None,
         "Column of the data; rows of one value are one cluster in every interval: a person, a document. By default person_id, subject or "
@@ -103,4 +135,28 @@ class AuditConfig(Config):
         recorded=False,
     )
     allow_overlap: bool = option(False, "Accept forget rows that are also in retain or holdout.", check=switch)
+    compatible: bool = option(
+        False,
+        "Compute metrics as the field's common implementation does, its known faults included, to compare with published numbers.",
+        check=switch,
+    )
+    benchmark: str | None = option(
+        None,
+        "Which benchmark this is, for the record, as `hf_unlearn.benchmarks` fills it in (name:configuration@version); it loads nothing and changes "
+        "no number.",
+        check=text,
+        cli=None,
+    )
+    harness_tasks: Sequence[str] = option(
+        (),
+        "Tasks, groups or tags of EleutherAI's lm-evaluation-harness (mmlu, arc_easy, …) that all models are asked too; needs lm-eval. Results are "
+        "called mmlu_acc/harness, and questions are put through the chat template where those of the audit are.",
+        check=names_or_none,
+    )
+    harness_include_path: str | None = option(
+        None, "Folder with harness tasks of your own, as YAML files.", check=text, recorded=False
+    )
+    harness_limit: int | None = option(
+        None, "Of each harness task only the first so many documents; for trying out, and noted.", check=_count
+    )
     progress: bool = option(True, "Whether to show progress bars.", check=switch, recorded=False)

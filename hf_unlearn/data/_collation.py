@@ -3,6 +3,7 @@
 Knows tokenizers and their chat templates. Does not know batches, models or losses.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datasets import Dataset, Features, List, Value
@@ -30,11 +31,12 @@ def tokenize_examples(
 ) -> Dataset:
     """Turn rows into token ids and labels; labels are on the answer, and on the end token after it.
 
-    Prompt and answer are tokenized apart, so that the prompt's ids are always a prefix of the whole: what a model is trained
-    on, sampled from and scored on agree to the token. Nothing is ever cut silently.
+    Prompt and answer are tokenized as one text and divided where the prompt's own tokens end; where a tokenizer joins the two, apart. Either way
+    the prompt's ids are a prefix of the whole: what a model is trained on, sampled from and scored on agree to the token. Nothing is
+    ever cut silently.
 
     Args:
-        dataset: Columns `question`/`answer`, `prompt`/`completion`, `messages` (the last one is the answer), `text` (every
+        dataset: Columns `question`/`answer`, `question`/`choices`/`answer` (the right choice's letter is the answer), `prompt`/`completion`, `messages` (the last one is the answer), `text` (every
             token after the first is answer), or `input_ids`/`labels`, which are taken as they are. A question goes through
             the tokenizer's chat template where there is one, and is else put as `QUESTION_TEMPLATE` says; a prompt that is
             text is taken verbatim. Positions that an `attention_mask` hides are left out.
@@ -111,12 +113,10 @@ def prompt_token_ids(
 def _encode(dataset: Dataset, tokenizer: PreTrainedTokenizerBase, prompt_template: str | None) -> list[_Encoded]:
     chat = bool(getattr(tokenizer, "chat_template", None))
     rows = list(exchanges(dataset, chat=chat, prompt_template=prompt_template))
-    # Text in two calls instead of two a row: fast tokenizers work on lists many times faster.
     texts = [i for i, row in enumerate(rows) if isinstance(row.answer, str)]
-    prompts = _plain_ids(tokenizer, [str(rows[i].prompt or "") for i in texts])
-    answers = _plain_ids(tokenizer, [str(rows[i].answer) for i in texts])
+    parts = divided_ids(tokenizer, [(str(rows[i].prompt or ""), str(rows[i].answer)) for i in texts])
     start = start_token_ids(tokenizer) if texts else []
-    plain = {i: (_started(start, prompt), answer) for i, prompt, answer in zip(texts, prompts, answers, strict=True)}
+    plain = {i: (started(start, prompt), answer) for i, (prompt, answer) in zip(texts, parts, strict=True)}
     result = []
     for index, row in enumerate(rows):
         if index not in plain:
@@ -143,6 +143,29 @@ def _checked_parts(prompt: list[int], answer: list[int], index: int) -> tuple[li
     return prompt, answer
 
 
+def divided_ids(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]
+) -> list[tuple[list[int], list[int]]]:
+    """Token ids of prompts and of what follows each, without special tokens.
+
+    As one text, since that is what models are trained on: tokenizers that mark the beginning of a text or word (SentencePiece) would put a mark
+    in front of an answer by itself. All that follow the same prompt are divided in the same way, so that they can be compared.
+    """
+    # Text in few calls instead of two a row: fast tokenizers work on lists many times faster.
+    prompts = _plain_ids(tokenizer, [prompt for prompt, _ in pairs])
+    wholes = _plain_ids(tokenizer, [prompt + answer for prompt, answer in pairs])
+    found = [(prompt, whole[len(prompt) :]) for prompt, whole in zip(prompts, wholes, strict=True)]
+    joined = {
+        text
+        for (text, _), (prompt, answer), whole in zip(pairs, found, wholes, strict=True)
+        if not answer or whole[: len(prompt)] != prompt
+    }
+    apart = [at for at, (text, _) in enumerate(pairs) if text in joined]
+    for at, answer in zip(apart, _plain_ids(tokenizer, [pairs[at][1] for at in apart]), strict=True):
+        found[at] = prompts[at], answer
+    return found
+
+
 def _plain_ids(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
     return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
 
@@ -156,7 +179,7 @@ def start_token_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return []
 
 
-def _started(start: list[int], prompt: list[int]) -> list[int]:
+def started(start: list[int], prompt: list[int]) -> list[int]:
     """With the start token once, also where the text of a prompt or template brings its own."""
     return prompt if start and prompt[: len(start)] == start else start + prompt
 

@@ -4,21 +4,24 @@ Knows column names and chat roles. Does not know token ids: what is returned is 
 messages that a template will turn into text.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import Any, TypeAlias
 
 from datasets import Dataset
 
-from hf_unlearn.data._template import QUESTION_TEMPLATE, parse_template
+from hf_unlearn.data._questions import choice_question
+from hf_unlearn.data._template import CHOICES_TEMPLATE, QUESTION_TEMPLATE, PromptTemplate, parse_template
 
 
 COLUMN_SETS: dict[str, tuple[str, ...]] = {
     "tokenized": ("input_ids", "labels"),
     "messages": ("messages",),
     "completion": ("prompt", "completion"),
+    "choices": ("question", "choices", "answer"),
     "question": ("question", "answer"),
     "text": ("text",),
 }
@@ -113,7 +116,8 @@ def exchanges(dataset: Dataset, *, chat: bool, prompt_template: str | None = Non
 
     Args:
         dataset: Any format of `COLUMN_SETS` but the tokenized one.
-        chat: Whether there is a chat template: questions become a user's message and answers the assistant's.
+        chat: Whether there is a chat template: questions become a user's message and answers the assistant's; questions with choices do not,
+            as in lm-evaluation-harness.
         prompt_template: How questions are put instead, see `parse_template`.
 
     Yields:
@@ -125,8 +129,16 @@ def exchanges(dataset: Dataset, *, chat: bool, prompt_template: str | None = Non
     """
     name = column_format(dataset.column_names)
     check_template(name, prompt_template)
-    template = parse_template(QUESTION_TEMPLATE if prompt_template is None else prompt_template)
-    read = {"question": _question, "completion": _completion, "messages": _messages, "text": _text}[name]
+    built_in = CHOICES_TEMPLATE if name == "choices" else QUESTION_TEMPLATE
+    template = parse_template(built_in if prompt_template is None else prompt_template)
+    readers: dict[str, Callable[[dict[str, Any], int], Exchange]] = {
+        "choices": partial(_choices, template=template),
+        "question": _question,
+        "completion": _completion,
+        "messages": _messages,
+        "text": _text,
+    }
+    read = readers[name]
     for index, row in enumerate(dataset.select_columns(list(COLUMN_SETS[name]))):
         exchange = read(row, index)
         if name == "question":
@@ -151,7 +163,7 @@ def check_template(name: str, prompt_template: str | None) -> None:
     Raises:
         ValueError: The format has no question.
     """
-    if prompt_template is not None and name != "question":
+    if prompt_template is not None and name not in ("question", "choices"):
         raise ValueError(
             f"prompt_template says how questions are put, but these rows are {' + '.join(COLUMN_SETS[name])}, which are taken as they "
             "are. Leave prompt_template out, or give question + answer."
@@ -163,6 +175,12 @@ def _question(row: dict[str, Any], index: int) -> Exchange:
     if not answer.strip():
         raise ValueError(f"Row {index} has an empty answer: there is nothing to score. Drop the row or fill it in.")
     return Exchange(question, answer)
+
+
+def _choices(row: dict[str, Any], index: int, template: PromptTemplate) -> Exchange:
+    """The answer is the right choice's letter."""
+    asked = choice_question(row, index)
+    return Exchange(template.prompt(asked.listed), template.answer(asked.letters[asked.right]))
 
 
 def _completion(row: dict[str, Any], index: int) -> Exchange:

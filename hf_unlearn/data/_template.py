@@ -1,11 +1,14 @@
 """How a question is put to a model, as a format string. Knows text; no tokenizer and no dataset."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from string import Formatter
 
 
 QUESTION_TEMPLATE = "Question: {question}\nAnswer:"
 """How a question is put to a model without a chat template."""
+CHOICES_TEMPLATE = "{question}\nAnswer:"
+"""How a question with its choices is put, as lm-evaluation-harness does, whether there is a chat template or not."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,27 @@ def parse_template(template: str) -> PromptTemplate:
     if last:
         prompt[-1] = last.rstrip(" ")
     return PromptTemplate(tuple(prompt), last[len(last.rstrip(" ")) :], "".join(text for _, text in pieces[at + 1 :]))
+
+
+def with_examples(template: str, examples: Iterable[tuple[str, str]]) -> str:
+    r"""The template with questions and their answers in front of it, each put as it says and set off by an empty line.
+
+    Braces and line breaks in the examples stay what they are.
+
+    Args:
+        template: As for `parse_template`.
+        examples: Questions and answers.
+
+    Raises:
+        TypeError, ValueError: As for `parse_template`.
+
+    Example:
+        >>> with_examples("Q: {question}\nA:", [("1 + 1?", "{2}")])
+        'Q: 1 + 1?\nA: {{2}}\n\nQ: {question}\nA:'
+    """
+    parsed = parse_template(template)
+    before = "".join(f"{parsed.prompt(question)}{parsed.answer(answer)}\n\n" for question, answer in examples)
+    return before.replace("{", "{{").replace("}", "}}") + template
 
 
 def _pieces(template: str) -> list[tuple[str, str]]:

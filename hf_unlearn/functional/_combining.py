@@ -88,15 +88,44 @@ def independent(*estimates: Estimate) -> list[Estimate]:
         >>> round(one.minus(other).standard_error ** 2, 12)
         5.0
     """
-    sizes = [0 if estimate.influence is None else len(estimate.influence) for estimate in estimates]
-    joint, found = sum(sizes), []
-    for at, (estimate, size) in enumerate(zip(estimates, sizes, strict=True)):
-        influence = None
-        if estimate.influence is not None:
-            influence = np.zeros(joint)
-            before = sum(sizes[:at])
-            influence[before : before + size] = estimate.influence * joint / size * stratum_factor(size, joint)
-        found.append(Estimate(estimate.value, influence, estimate.scale, estimate.num_clusters))
+    return [moved for (moved,) in independent_sets([[estimate] for estimate in estimates])]
+
+
+def independent_sets(sets: Sequence[Sequence[Estimate]]) -> list[list[Estimate]]:
+    """`independent` where there are several estimates of each set, which stay paired with each other.
+
+    Args:
+        sets: Of each set its estimates, over the same clusters.
+
+    Raises:
+        ValueError: Estimates of one set over different numbers of clusters.
+
+    Example:
+        Twice the same mean of {1, 3}, and one of {4, 4, 10}: the first two differ by nothing, and certainly.
+
+        >>> from hf_unlearn.functional import mean_estimate
+        >>> one, other = mean_estimate(np.array([1.0, 3.0])), mean_estimate(np.array([4.0, 4.0, 10.0]))
+        >>> (first, second), (third,) = independent_sets([[one, one], [other]])
+        >>> first.minus(second).standard_error, round(third.minus(second).standard_error ** 2, 12)
+        (0.0, 5.0)
+    """
+    sizes = []
+    for own in sets:
+        known = {len(estimate.influence) for estimate in own if estimate.influence is not None}
+        if len(known) > 1:
+            raise ValueError(f"estimates of one set must be over the same clusters, got {sorted(known)} of them.")
+        sizes.append(known.pop() if known else 0)
+    joint, before, found = sum(sizes), 0, []
+    for own, size in zip(sets, sizes, strict=True):
+        moved = []
+        for estimate in own:
+            influence = None
+            if estimate.influence is not None:
+                influence = np.zeros(joint)
+                influence[before : before + size] = estimate.influence * joint / size * stratum_factor(size, joint)
+            moved.append(Estimate(estimate.value, influence, estimate.scale, estimate.num_clusters))
+        found.append(moved)
+        before += size
     return found
 
 

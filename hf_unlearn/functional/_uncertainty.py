@@ -14,7 +14,7 @@ influences may be sorted before they are drawn, and no bound depends on the orde
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -59,6 +59,13 @@ SCALES: Mapping[str, _Scale] = {
     "logit": LOGIT,
     # The same where the ends are reached by definition, not by chance.
     "clipped": LOGIT,
+    # Relative changes of what is at least 0, in per cent.
+    "change": _Scale(
+        lambda x: np.log1p(x / 100),
+        lambda x: 1 / (100 + x),
+        lambda y: 100 * math.expm1(min(y, 230.0)),
+        (-100.0, math.inf),
+    ),
     # Cosines and correlations.
     "fisher": _Scale(np.arctanh, lambda x: 1 / (1 - x**2), math.tanh, (-1.0, 1.0)),
 }
@@ -74,15 +81,17 @@ class Estimate:
             `value + Σ cᵢ influenceᵢ / clusters`, exactly for means over clusters of equal size, to first order otherwise. None: the value
             comes without uncertainty (a principal direction), and what is made from it has none either.
         scale: Of `SCALES`: where its interval is found. "plain", "log" (distances), "logit" (shares), "clipped" (shares that
-            are clipped), "fisher" (cosines).
+            are clipped), "change" (per cent by which something from 0 on has changed), "fisher" (cosines).
         num_clusters: Those that have rows, of the smallest set where several sets are put together; what is called "few" goes by it.
             Default: all of `influence`.
+        unseen: How far below and above its value it may be for reasons that no influence shows; default: see `Bootstrap.unseen`.
     """
 
     value: float
     influence: np.ndarray | None
     scale: str = "plain"
     num_clusters: int = 0
+    unseen: Interval | None = None
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
@@ -204,12 +213,12 @@ class Bootstrap:
                 for at, (low, high) in zip(
                     part, self._alike([estimates[at] for at in part], SCALES[name]), strict=True
                 ):
-                    bounds = SCALES[estimates[at].scale].bounds
-                    found[at] = (max(bounds[0], low), min(bounds[1], high))
+                    bounds, (below, above) = SCALES[estimates[at].scale].bounds, self.unseen(estimates[at])
+                    found[at] = (max(bounds[0], low + below), min(bounds[1], high + above))
         return found
 
     def unseen(self, estimate: Estimate) -> Interval:
-        """How far below and above its value a share may be that is 0 or 1 in all clusters; (0, 0) of everything else.
+        """How far below and above its value a share may be that is 0 or 1 in all clusters; what an estimate itself says; else (0, 0).
 
         That all prompts are hits does not say that all others would be: Clopper and Pearson's bound.
 
@@ -218,6 +227,8 @@ class Bootstrap:
             >>> round(low, 4), high
             (-0.3085, 0.0)
         """
+        if estimate.unseen is not None:
+            return estimate.unseen
         varies = estimate.influence is None or estimate.standard_error > NOTHING
         if estimate.scale != "logit" or varies or 0 < estimate.value < 1:
             return 0.0, 0.0
@@ -263,11 +274,11 @@ class Bootstrap:
         # Linearised, a resample can leave the bounds, where the scale does not reach.
         return np.where(inside, on_scale, moved) / spread
 
-    def _draws(self, clusters: int) -> list[np.ndarray]:
-        """How often each cluster, by rank, is in a resample: blocks `(resamples, clusters)` of at most 8 MiB."""
+    def _draws(self, clusters: int) -> Iterator[np.ndarray]:
+        """How often each cluster, by rank, is in a resample: blocks `(resamples, clusters)` of at most 8 MiB, one after the other."""
         size = max(2, (1 << 20) // clusters) // 2 * 2
         starts = range(0, self.num_resamples, size)
-        return [_counts(clusters, min(size, self.num_resamples - start), self.seed, start) for start in starts]
+        return (_counts(clusters, min(size, self.num_resamples - start), self.seed, start) for start in starts)
 
 
 @lru_cache(maxsize=8)

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,22 +29,16 @@ from hf_unlearn.inference._batching import (
 from hf_unlearn.inference._features import FeatureSettings, chosen_layers, pool, project
 from hf_unlearn.inference._hidden import HiddenReader, NoHiddenStatesError
 from hf_unlearn.inference._lens import LogitLens, hidden_reader
-from hf_unlearn.inference._logits import LogitReader, Pass, joined, log_softmax
+from hf_unlearn.inference._logits import LogitReader, Pass, joined
+from hf_unlearn.inference._memory import halves
 from hf_unlearn.inference._models import context_length, rope_switch, undisturbed
 from hf_unlearn.inference._rounds import rounds
 from hf_unlearn.inference._shared_prompts import PromptSharer, plan_reading
+from hf_unlearn.inference._token_statistics import TOKEN_COLUMNS, token_log_probs, token_statistics
 from hf_unlearn.inference._views import View, Viewable, open_view
 
 
 logger = logging.getLogger(__name__)
-TOKEN_COLUMNS = {
-    "log_probs": pa.list_(pa.float64()),
-    "correct": pa.list_(pa.bool_()),
-    "rank": pa.list_(pa.int32()),
-    "entropy": pa.list_(pa.float64()),
-    "vocab_mean": pa.list_(pa.float64()),
-    "vocab_std": pa.list_(pa.float64()),
-}
 
 
 def answer_tables(
@@ -53,6 +48,7 @@ def answer_tables(
     items: Sequence[int] | None = None,
     features: FeatureSettings | None = None,
     lens: Sequence[int] | bool = False,
+    statistics: Sequence[int] | bool = True,
     batch_size: int = 32,
     progress: bool = True,
     label: str = "reading",
@@ -65,6 +61,7 @@ def answer_tables(
         items: Which of them to give out, by number; default: all. Their batches are read whole (`asked_for`).
         features: Pool hidden states in the same pass, as `feature_rows` does. Its `batch_size` is not used.
         lens: Read the answer at each layer: True, or for these items only (it costs the vocabulary's work once per layer).
+        statistics: Take all columns of tokens: True, or for these items only. Of others `log_probs` alone, which is half of the vocabulary's work.
         batch_size: Sequences at a time; does not change the result.
         progress: Whether to show a progress bar (on the main process).
         label: What it says.
@@ -84,6 +81,8 @@ def answer_tables(
         * with `lens`, `lens`: per layer from the first, the mean log-probability of the answer's tokens as the model's own final norm and
           output layer read them off there; null for other items, and where the model has no lens (the log says why).
 
+        All lists of tokens but `log_probs` are null for items without `statistics`.
+
     Raises:
         ValueError: No examples, one without a labelled token or longer than the model's context, an item that does not exist, or pooling
             "all_tokens".
@@ -98,6 +97,7 @@ def answer_tables(
     view = open_view(model)
     _check(view, contents)
     through_layers = {*(range(len(examples)) if lens is True else lens or ())}
+    in_full = {*(range(len(examples)) if statistics is True else statistics or ())}
     groups = group_equal((ids.tobytes(), labels.tobytes()) for ids, labels in contents)
     lengths = [len(contents[group[0]][0]) for group in groups]
     # A pass through the layers needs them for every token.
@@ -114,11 +114,13 @@ def answer_tables(
         if not plan:
             return
         with undisturbed(view.model):
-            answers = _AnswerPass(view, examples[0], features, with_lens=bool(through_layers), share=is_shared)
+            settings = {"with_lens": bool(through_layers), "share": is_shared}
+            answers = _AnswerPass(view, examples[0], features, batch_size=batch_size, **settings)
 
         def read(rows: list[int]) -> dict[str, list]:
             batch = right_padded([examples[groups[row][0]] for row in rows])
-            found = answers.read(batch, [not through_layers.isdisjoint(groups[row]) for row in rows])
+            marks = [[not asked.isdisjoint(groups[row]) for row in rows] for asked in (through_layers, in_full)]
+            found = answers.read(batch, *marks)
             wanted = copies(rows, groups, chosen)
             columns = {name: [values[place] for place, _ in wanted] for name, values in found.items()}
             return {"item": [item for _, item in wanted], **columns}
@@ -128,11 +130,12 @@ def answer_tables(
             read,
             models=[view.model],
             tokens=lambda rows: sum(lengths[row] for row in rows),
+            split=halves,
             label=label,
             progress=progress,
         )
         for round_ in done:
-            yield _table([columns for _, columns in round_], through_layers, with_lens=bool(lens))
+            yield _table([columns for _, columns in round_], through_layers, in_full, with_lens=bool(lens))
 
     return tables()
 
@@ -153,7 +156,9 @@ def _check(view: View, contents: Sequence[tuple[np.ndarray, np.ndarray]]) -> Non
             )
 
 
-def _table(parts: Sequence[Mapping[str, list]], through_layers: set[int], *, with_lens: bool) -> pa.Table:
+def _table(
+    parts: Sequence[Mapping[str, list]], through_layers: set[int], in_full: set[int], *, with_lens: bool
+) -> pa.Table:
     """One table of what the batches of a round left."""
     joined_parts = {name: [value for part in parts for value in part[name]] for name in parts[0]}
     items = joined_parts.pop("item")
@@ -161,13 +166,18 @@ def _table(parts: Sequence[Mapping[str, list]], through_layers: set[int], *, wit
     arrays = {"item": pa.array(items, pa.int64())}
     for name, values in joined_parts.items():
         if name in TOKEN_COLUMNS:
-            arrays[name] = pa.array(values, TOKEN_COLUMNS[name])
+            kept = values if name == "log_probs" else _only(in_full, items, values)
+            arrays[name] = pa.array(kept, TOKEN_COLUMNS[name])
         else:
             arrays[name] = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(values)), len(values[0]))
     if with_lens:
-        kept = [value if item in through_layers else None for item, value in zip(items, lenses, strict=True)]
-        arrays["lens"] = pa.array(kept, pa.list_(pa.float64()))
+        arrays["lens"] = pa.array(_only(through_layers, items, lenses), pa.list_(pa.float64()))
     return pa.table(arrays)
+
+
+def _only(asked: set[int], items: Sequence[int], values: Sequence[Any]) -> list[Any]:
+    """Values of the items that were asked for, None of others, which may have been read with an equal one."""
+    return [value if item in asked else None for item, value in zip(items, values, strict=True)]
 
 
 @dataclass
@@ -187,10 +197,17 @@ class _AnswerPass:
     """One model, made ready to read batches of answers."""
 
     def __init__(
-        self, view: View, example: Example, features: FeatureSettings | None, *, with_lens: bool, share: bool
+        self,
+        view: View,
+        example: Example,
+        features: FeatureSettings | None,
+        *,
+        with_lens: bool,
+        share: bool,
+        batch_size: int,
     ):
         self.logits, self.features = LogitReader(view), features
-        self.sharer = PromptSharer(self.logits, wanted=share)
+        self.sharer = PromptSharer(self.logits, wanted=share, batch_size=batch_size)
         self.switch = rope_switch(view.model)
         self.lens: LogitLens | None = None
         self.layers: list[int] = []
@@ -210,11 +227,12 @@ class _AnswerPass:
         except NoHiddenStatesError as error:
             logger.warning("no logit lens for %s: %s", type(view.model).__name__, error)
 
-    def read(self, batch: Batch, lens_wanted: Sequence[bool]) -> dict[str, list]:
+    def read(self, batch: Batch, lens_wanted: Sequence[bool], in_full: Sequence[bool]) -> dict[str, list]:
         """By column, one value per sequence."""
         caught = _Caught()
         states = self._states(batch, caught, with_lens=self.lens is not None and self.lens.found and any(lens_wanted))
-        found: dict[str, list] = {name: batch.by_row(values) for name, values in self._tokens(states, batch).items()}
+        tokens = self._tokens(states, batch, torch.tensor(in_full))
+        found: dict[str, list] = {name: batch.by_row(values) for name, values in tokens.items()}
         if self.features is not None:
             for layer in self.layers:
                 rows = project(caught.pooled[layer].cpu().double().numpy(), self.features)
@@ -229,7 +247,7 @@ class _AnswerPass:
         """What the output layer receives at answer positions; on the way layers are caught."""
         if self.features is None and not with_lens:
             return self.sharer.states(batch)
-        device = self.logits.model.device
+        device = self.logits.device
         inputs = [tensor.to(device) for tensor in (batch.input_ids, batch.attention_mask, *batch.answers[:2])]
         # Beyond a switch of positions a sequence is read twice, and its features are those of the whole.
         whole = self.switch is None or batch.input_ids.shape[1] <= self.switch
@@ -264,13 +282,21 @@ class _AnswerPass:
         assert self.features is not None
         caught.pooled[layer] = pool(hidden, batch.is_answer, self.features.pooling)
 
-    def _tokens(self, states: torch.Tensor, batch: Batch) -> dict[str, np.ndarray]:
-        targets = batch.answers[2].to(states.device)
-        found: dict[str, list[torch.Tensor]] = {name: [] for name in TOKEN_COLUMNS}
-        for at, logits in self.logits.chunks(states):
-            for name, values in token_statistics(logits, targets[at]).items():
-                found[name].append(values.cpu())
-        return {name: torch.cat(values).numpy() for name, values in found.items()}
+    def _tokens(self, states: torch.Tensor, batch: Batch, in_full: torch.Tensor) -> dict[str, np.ndarray]:
+        """By column, shape `(answer tokens,)`; of sequences not `in_full` what was not asked for is 0."""
+        rows, _, targets = batch.answers
+        found = {
+            name: np.zeros(len(states), kind.value_type.to_pandas_dtype()) for name, kind in TOKEN_COLUMNS.items()
+        }
+        for places, read in ((in_full[rows], token_statistics), (~in_full[rows], token_log_probs)):
+            own = states if places.all() else states[places.to(states.device)]
+            wanted, parts = targets[places], defaultdict[str, list[torch.Tensor]](list)
+            for at, logits in self.logits.chunks(own):
+                for name, values in read(logits, wanted[at].to(logits.device)).items():
+                    parts[name].append(values.cpu())
+            for name, chunks in parts.items():
+                found[name][places.numpy()] = torch.cat(chunks).numpy()
+        return found
 
     def _through_layers(self, batch: Batch, caught: _Caught, wanted: Sequence[bool]) -> list[np.ndarray | None]:
         """Mean log-probability per layer of the wanted sequences, None of the others."""
@@ -287,47 +313,3 @@ class _AnswerPass:
         sums.index_add_(0, rows[kept], torch.stack(columns, 1))
         means = (sums / torch.bincount(rows, minlength=len(batch))[:, None]).numpy()
         return [means[row] if wanted[row] else None for row in range(len(batch))]
-
-
-def token_statistics(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What is kept of each answer token.
-
-    Args:
-        logits: Shape `(tokens, vocabulary)`.
-        targets: Shape `(tokens,)`.
-
-    Returns:
-        By column of `answer_tables`, shape `(tokens,)`.
-
-    Example:
-        Over two tokens of probability ¾ and ¼ the entropy is 0.5623, and log p spreads by (log ¾ − log ¼) √(¾ · ¼) = 0.4757.
-
-        >>> found = token_statistics(torch.tensor([[0.75, 0.25]]).log(), torch.tensor([1]))
-        >>> found["rank"].tolist(), found["correct"].tolist()
-        ([2], [False])
-        >>> [round(found[name].item(), 4) for name in ("log_probs", "entropy", "vocab_mean", "vocab_std")]
-        [-1.3863, 0.5623, -0.5623, 0.4757]
-    """
-    raw = logits.gather(1, targets[:, None])
-    rank = 1 + (logits > raw).sum(-1, dtype=torch.int32)
-    correct = rank == 1
-    correct[correct.clone()] = (
-        logits[correct].argmax(-1) == targets[correct]
-    )  # of several most likely ones only the first
-    log_p = log_softmax(logits)
-    own = log_p.gather(1, targets[:, None])
-    p = log_p.exp()
-    mean = (p * log_p).sum(-1)
-    if mean.isnan().any():  # 0 · −∞: rare, so that the common case need not look at every token once more
-        log_p = log_p.clamp_min(-1e9)
-        mean = (p * log_p).sum(-1)
-    deviation = log_p.sub_(mean[:, None])
-    variance = p.mul_(deviation).mul_(deviation).sum(-1)
-    return {
-        "log_probs": own[:, 0].double(),
-        "correct": correct,
-        "rank": rank,
-        "entropy": -mean.double(),
-        "vocab_mean": mean.double(),
-        "vocab_std": variance.sqrt().double(),
-    }

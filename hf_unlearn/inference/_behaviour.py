@@ -18,6 +18,8 @@ import torch
 from peft import PeftConfig
 from transformers import GenerationConfig, PreTrainedConfig
 
+from hf_unlearn.inference._placement import has_plain_forward, stored
+
 
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "deepspeed", "trl", "hf_unlearn")
 """Whose code is told by the library's version."""
@@ -44,6 +46,7 @@ _BOOKKEEPING = frozenset(vars(torch.nn.Module())) | {
     *("_use_kernels", "_weight_conversions"),  # loading notes them; kernels that are in use are modules or a forward
     *("_require_grads_hook", "_require_grads_hooks", "_model_input_names", "hf_quantizer"),
     *("recurrent_states", "conv1d_state"),  # RecurrentGemma's, of its last step of generation
+    *("to", "cuda", "xpu", "npu", "mlu", "musa", "sdaa"),  # Accelerate's warnings on models that it has placed
 }
 # Chosen ways to compute, which a configuration does not show in `to_dict`.
 _IMPLEMENTATIONS = ("_attn_implementation", "_experts_implementation")
@@ -61,11 +64,12 @@ def describe_behaviour(model: torch.nn.Module) -> Iterator[str]:
     persistent = model.state_dict().keys()
     for name, buffer in model.named_buffers():
         if name not in persistent:
-            yield f"buffer {name} {described(buffer)}"
+            yield f"buffer {name} {described(stored(model, name, buffer))}"
     for name, module in model.named_modules():
         yield f"module {name} {_class(type(module), described)}"
+        placed = ("forward", "_old_forward") if has_plain_forward(module) else ()
         for key, value in sorted(vars(module).items()):
-            if key not in _BOOKKEEPING:
+            if key not in _BOOKKEEPING and key not in placed:
                 one = key == "active_adapter" and isinstance(value, str)  # PEFT says it either way
                 yield f"attribute {name}.{key} {described([value] if one else value)}"
         for kind, hook in _hooks(module):
@@ -77,7 +81,7 @@ def describe_behaviour(model: torch.nn.Module) -> Iterator[str]:
 def is_altered(model: torch.nn.Module) -> bool:
     """Whether somebody has put hooks, or a forward of their own, onto the model."""
     modules = list(model.modules())
-    return bool(_global_hooks()) or any("forward" in vars(module) or any(_hooks(module)) for module in modules)
+    return bool(_global_hooks()) or any(not has_plain_forward(module) or any(_hooks(module)) for module in modules)
 
 
 def _hooks(module: torch.nn.Module) -> Iterator[tuple[str, Any]]:

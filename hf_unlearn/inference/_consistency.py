@@ -10,6 +10,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from hf_unlearn.inference._completions import Completions
+from hf_unlearn.inference._placement import input_device
 
 
 FULL_PRECISION_ROUNDINGS = 256
@@ -26,7 +27,7 @@ other, so this, and not the scatter, is what every measurement would be wrong by
 
 def resolution(model: PreTrainedModel | PeftModel) -> float:
     """Relative size of a rounding in the precision that the model computes in now."""
-    device = model.device.type
+    device = input_device(model).type
     dtype = model.dtype if model.dtype.is_floating_point else torch.bfloat16
     epsilon = torch.finfo(dtype).eps
     if torch.is_autocast_enabled(device):

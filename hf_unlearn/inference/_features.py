@@ -16,6 +16,7 @@ from hf_unlearn._arguments import whole_number, whole_numbers
 from hf_unlearn.functional import PairedMoments
 from hf_unlearn.inference._batching import batches, right_padded, unpadded
 from hf_unlearn.inference._hidden import HiddenReader
+from hf_unlearn.inference._memory import Halving, halves
 from hf_unlearn.inference._models import undisturbed
 from hf_unlearn.inference._rounds import rounds
 from hf_unlearn.inference._sharding import gather, my_share
@@ -108,10 +109,18 @@ def representation_moments(
     with undisturbed(*(view.model for view in opened.values())):
         readers, layer_map = _prepare(opened, examples, settings)
         stream = _MomentStream()
-        plan = batches(_lengths(examples), settings.batch_size, opened.values())
+        lengths = _lengths(examples)
+        plan = batches(lengths, settings.batch_size, opened.values())
+        within_memory = Halving(
+            lambda batch: _read(readers, layer_map, [examples[index] for index in batch], settings, widths),
+            [view.model for view in opened.values()],
+            lambda batch: len(batch) * max(1, lengths[batch[0]]),
+            halves,
+            label,
+        )
         for batch in my_share(plan, label=label, progress=progress):
-            features = _read(readers, layer_map, [examples[index] for index in batch], settings, widths)
-            stream.add(features)
+            for _, features in within_memory(batch):
+                stream.add(features)
         totals = stream.finish()
     merged: dict[int, PairedMoments] = {}
     for part in gather([totals]):
@@ -161,6 +170,7 @@ def feature_rows(
         read,
         models=[opened.model],
         tokens=lambda batch: len(batch) * max(1, lengths[batch[0]]),
+        split=halves,
         label=label,
         progress=progress,
     )
@@ -280,7 +290,10 @@ def pool(hidden: torch.Tensor, pooled: torch.Tensor | None, pooling: str) -> tor
         places = torch.arange(pooled.shape[1], device=hidden.device)
         return hidden[torch.arange(len(hidden), device=hidden.device), (places * pooled).argmax(1)]
     weights = pooled.to(hidden.dtype) / pooled.sum(1, keepdim=True)
-    return torch.einsum("btd,bt->bd", hidden, weights)
+    with torch.autocast(
+        hidden.device.type, enabled=False
+    ):  # a tracker reads as its Trainer computes; the mean is ours
+        return torch.einsum("btd,bt->bd", hidden, weights)
 
 
 def project(rows: np.ndarray, settings: FeatureSettings) -> np.ndarray:

@@ -11,6 +11,7 @@ from peft import PeftModel
 
 from hf_unlearn.inference._behaviour import describe_behaviour, is_altered, raw_bytes
 from hf_unlearn.inference._loading import LoadedModel
+from hf_unlearn.inference._placement import stored, stored_tensors
 from hf_unlearn.inference._probe import probe
 
 
@@ -25,7 +26,7 @@ def weights_fingerprint(model: LoadedModel) -> str:
     `model_fingerprint` does.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in stored_tensors(model):
         digest.update(f"{name}|{tuple(tensor.shape)}|{tensor.dtype}\n".encode())
         digest.update(raw_bytes(tensor))
     return digest.hexdigest()
@@ -63,18 +64,19 @@ def share_starting_weights(a: LoadedModel, b: LoadedModel) -> bool:
     products = np.zeros(3)
     first, second = _plain_matrices(a), _plain_matrices(b)
     for name in first.keys() & second.keys():
-        x, y = first[name].detach().float(), second[name].detach().float().to(first[name].device)
-        if x.shape == y.shape:
+        if first[name][2].shape == second[name][2].shape:
+            x, y = (stored(*of[name]).detach().float() for of in (first, second))
+            y = y.to(x.device)
             products += [float((x * y).sum()), float((x * x).sum()), float((y * y).sum())]
     scale = float(np.sqrt(products[1] * products[2]))
     return scale > 0 and bool(products[0] / scale > 0.5)
 
 
-def _plain_matrices(model: LoadedModel) -> dict[str, torch.Tensor]:
-    """Weight matrices under the names that they have without adapters."""
+def _plain_matrices(model: LoadedModel) -> dict[str, tuple[torch.nn.Module, str, torch.Tensor]]:
+    """Weight matrices under the names that they have without adapters; as `stored` takes them."""
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
     return {
-        name.replace(".base_layer", ""): tensor
+        name.replace(".base_layer", ""): (inner, name, tensor)
         for name, tensor in inner.named_parameters()
         if tensor.dim() > 1 and tensor.is_floating_point() and "lora_" not in name
     }

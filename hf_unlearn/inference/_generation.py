@@ -12,6 +12,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from hf_unlearn.inference._consistency import tolerance
 from hf_unlearn.inference._models import base_model, generation_holders
+from hf_unlearn.inference._placement import input_device
 
 
 def neutralise(model: PreTrainedModel | PeftModel, max_new_tokens: int, stops: Sequence[int]) -> None:
@@ -63,7 +64,7 @@ def pads_well(model: PreTrainedModel | PeftModel, prompt: Sequence[int], alone: 
 
 
 def _one_step(model: PreTrainedModel | PeftModel, prompt: Sequence[int], *, padding: int = 0) -> Any:
-    ids = torch.tensor([[*[0] * padding, *prompt]], device=model.device)
+    ids = torch.tensor([[*[0] * padding, *prompt]], device=input_device(model))
     attention_mask = torch.ones_like(ids)
     attention_mask[:, :padding] = 0
     return base_model(model).generate(

@@ -13,6 +13,7 @@ import torch
 from peft import PeftModel
 
 from hf_unlearn.inference._models import base_model
+from hf_unlearn.inference._placement import input_device
 from hf_unlearn.inference._views import Viewable, open_view
 
 
@@ -49,7 +50,7 @@ class HiddenReader:
         # A soft prompt is put in by the wrapper; the body alone would not see it.
         if isinstance(body, torch.nn.Module) and not isinstance(whole, PeftModel):
             self.body = body
-        self.device = self.view.model.device
+        self.device = input_device(self.view.model)
         soft = self.view.model.active_peft_config if isinstance(self.view.model, PeftModel) else None
         self._virtual = int(soft.num_virtual_tokens) if soft is not None and soft.is_prompt_learning else 0
         self._arguments = {"use_cache": False} if hasattr(whole.config.get_text_config(), "use_cache") else {}
@@ -170,8 +171,12 @@ def _are_hidden_states(outputs: Mapping[int, torch.Tensor], states: Sequence[tor
     own = [outputs[layer][..., -states[layer].shape[-2] :, :] for layer in range(1, depth + 1)]
     if own[-1].shape != states[-1].shape:
         return False
-    before = all(torch.equal(own[layer - 1], states[layer]) for layer in range(1, depth))
-    return before or all(torch.equal(own[layer - 1], states[layer - 1]) for layer in range(1, depth + 1))
+    before = all(_equal(own[layer - 1], states[layer]) for layer in range(1, depth))
+    return before or all(_equal(own[layer - 1], states[layer - 1]) for layer in range(1, depth + 1))
+
+
+def _equal(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.equal(a, b.to(a.device))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from hf_unlearn.inference._batching import Batch
 from hf_unlearn.inference._consistency import resolution
 from hf_unlearn.inference._hidden import HiddenReader, NoHiddenStatesError
 from hf_unlearn.inference._logits import LogitReader
+from hf_unlearn.inference._memory import is_out_of_memory
 from hf_unlearn.inference._models import base_model
 from hf_unlearn.inference._views import View
 
@@ -95,8 +96,10 @@ class LogitLens:
         ]
         for module in (*candidates, torch.nn.Identity()):
             try:
-                normed = module(last)
-            except (RuntimeError, TypeError):
+                normed = module(last).to(final.device)
+            except (RuntimeError, TypeError) as error:
+                if is_out_of_memory(error):
+                    raise
                 continue
             size = max(1.0, float(final.abs().max()))
             near = 8 * resolution(self.reader.view.model) * size

@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from hf_unlearn.config import SPREADS
 from hf_unlearn.inference._checkpoints import (
     ADAPTER_WEIGHTS,
     check_adapter_complete,
@@ -30,6 +31,7 @@ from hf_unlearn.inference._checkpoints import (
     refuse_unknown,
     split_revision,
 )
+from hf_unlearn.inference._placement import is_offloaded
 
 
 ModelLike: TypeAlias = PreTrainedModel | PeftModel | str | os.PathLike
@@ -54,6 +56,7 @@ def load_model(
     *,
     dtype: torch.dtype | str = "auto",
     device: torch.device | str | None = None,
+    device_map: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
     kind: str = "causal_lm",
@@ -65,6 +68,8 @@ def load_model(
             repository with an `adapter_config.json` is opened as adapter on the base model it names.
         dtype: Of the weights, where the model is opened here; "auto" keeps the saved one.
         device: Where to put a model opened here; default: the accelerator if there is one.
+        device_map: In place of it: a device, or "auto", "balanced", "balanced_low_0" or "sequential", which spread the model over all devices,
+            and over memory and disk where they are too small.
         revision: Hub revision of an id; or behind it, as in `me/model@v1`.
         trust_remote_code: Whether code from the repository may run. Off unless asked for.
         kind: "causal_lm"; "classifier": of sequences or images, with its head; or "any": also encoders, vision models and whatever
@@ -76,7 +81,8 @@ def load_model(
     Raises:
         FileNotFoundError: Neither a folder nor a repository that can be reached.
         TypeError: Not a causal language model.
-        ValueError: A model without weights, or a file that lacks some of them or has others.
+        ValueError: A model without weights, or a file that lacks some of them or has others; a device that is not there, or a spread over devices
+            that several processes of this machine would take from each other.
     """
     model = plain_model(model, kind=kind)
     if not isinstance(model, (str, os.PathLike)):
@@ -84,6 +90,8 @@ def load_model(
     name, revision = split_revision(model, revision)
     refuse_unknown(name, revision)
     options = {"revision": revision, "dtype": dtype, "trust_remote_code": trust_remote_code, "kind": kind}
+    if device_map is not None:
+        options["device_map"] = _possible(device_map)
     try:
         loaded = (
             _open_adapter(name, options) if has_file(name, "adapter_config.json", revision) else _open(name, options)
@@ -92,8 +100,26 @@ def load_model(
         raise FileNotFoundError(
             f"cannot open model {name!r}: no safetensors weights and configuration are there that belong together. ({error})"
         ) from error
+    if device_map is not None:
+        return loaded.eval()
     target = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return loaded.to(target).eval()
+
+
+def _possible(device_map: str) -> str:
+    """A device map that can be had here."""
+    if device_map in SPREADS:
+        if int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
+            raise ValueError(
+                f"device_map={device_map!r} spreads each model over all devices, and the processes of one machine would take them from each other. "
+                "Start one process, or leave device_map out."
+            )
+        return device_map
+    try:
+        torch.empty(0, device=device_map)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device_map={device_map!r} is no device that is there. ({error})") from error
+    return device_map
 
 
 def load_processing_class(
@@ -230,11 +256,11 @@ def plain_model(model: ModelLike, *, kind: str = "causal_lm") -> ModelLike:
             f"{type(inner).__name__} is no causal language model: it does not generate text. Pass one that does "
             "(AutoModelForCausalLM)."
         )
-    empty = [name for name, weight in model.named_parameters() if weight.is_meta]
+    empty = [name for name, weight in model.named_parameters() if weight.is_meta and not is_offloaded(model, name)]
     if empty:
         raise ValueError(
-            f"{type(inner).__name__} has no weights: {len(empty)} parameters are on the meta device (first: {empty[0]}). Load it onto a "
-            "CPU or an accelerator, without offloading to disk."
+            f"{type(inner).__name__} has no weights: {len(empty)} parameters are on the meta device (first: {empty[0]}) and nothing says where "
+            "they come from. Load it onto a CPU or accelerators, or let Accelerate offload it."
         )
     return model
 

@@ -15,7 +15,9 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from hf_unlearn.inference._consistency import check_causal, resolution
+from hf_unlearn.inference._memory import is_out_of_memory
 from hf_unlearn.inference._models import base_model, rope_switch
+from hf_unlearn.inference._placement import input_device
 from hf_unlearn.inference._views import Viewable, open_view
 
 
@@ -96,6 +98,7 @@ class LogitReader:
     Attributes:
         view: The model in its role.
         model: What is asked.
+        device: Where its inputs are put.
         body: What comes before the output layer; None where states are logits (known after the first reading).
 
     Raises:
@@ -105,6 +108,7 @@ class LogitReader:
     def __init__(self, model: Viewable):
         self.view = open_view(model)
         self.model = base_model(self.view.model)
+        self.device = input_device(self.model)
         self.body: torch.nn.Module | None = _body(self.model)
         self._head = self.model.get_output_embeddings()
         self._switch = rope_switch(self.model)
@@ -138,7 +142,8 @@ class LogitReader:
             parts, values = passes(input_ids, attention_mask, rows, positions, self._switch), []
             for part in parts:
                 with around(part) if around is not None else nullcontext():
-                    values.append(self._all_states(part.input_ids, part.attention_mask)[part.rows, part.positions])
+                    states = self._all_states(part.input_ids, part.attention_mask)
+                values.append(states[part.rows.to(states.device), part.positions.to(states.device)])
             return joined(parts, values)
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
@@ -189,12 +194,18 @@ class LogitReader:
         if input_ids.shape[1] > 1:
             # Without a wrapper: where an adapter begins (aLoRA) may hang on later tokens without the model looking ahead.
             check_causal(self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model, input_ids)
-            self._tried = True
-        if self.body is None or self._answer is not None:
-            return
-        for body in (self.body, getattr(self.body, "decoder", None)):
-            if isinstance(body, torch.nn.Module) and self._can_stop_at(body, input_ids):
-                return
+        if self.body is not None and self._answer is None:
+            self._find_body(self.body, input_ids)
+        self._tried = input_ids.shape[1] > 1
+
+    def _find_body(self, whole: torch.nn.Module, input_ids: torch.Tensor) -> None:
+        try:
+            for body in (whole, getattr(whole, "decoder", None)):
+                if isinstance(body, torch.nn.Module) and self._can_stop_at(body, input_ids):
+                    return
+        except BaseException:  # half tried is not tried: memory may suffice the next time
+            self.body, self._answer = whole, None
+            raise
         logger.info("%s does not go on from given states; reading its full logits.", type(self.model).__name__)
         self.body = None
 
@@ -215,8 +226,10 @@ class LogitReader:
         whole = self.model(input_ids=input_ids, use_cache=False).logits[0].float()
         try:
             states = self._all_states(input_ids, torch.ones_like(input_ids))[0]
-            alike = self._go_on(states).float()
-        except (TypeError, AttributeError, RuntimeError, IndexError):
+            alike = self._go_on(states).float().to(whole.device)
+        except (TypeError, AttributeError, RuntimeError, IndexError) as error:
+            if is_out_of_memory(error):
+                raise
             return False
         tolerance = resolution(self.model) * max(1.0, float(whole.abs().max()))
         return alike.shape == whole.shape and bool(((alike - whole).abs() <= 8 * tolerance).all())
@@ -268,6 +281,6 @@ def _head_is_all(
             hooks.callback(module.register_forward_hook(hook).remove)
         logits = model(input_ids=input_ids, use_cache=False).logits
     states, received = getattr(found.get("answer"), "last_hidden_state", None), found.get("received")
-    if states is None or received is None or not torch.equal(received, states):
+    if states is None or received is None or not torch.equal(received, states.to(received.device)):
         return False
-    return torch.equal(logits.float(), found["known"].float())
+    return torch.equal(logits.float(), found["known"].float().to(logits.device))

@@ -234,3 +234,8 @@ def generation_holders(model: LoadedModel) -> list[torch.nn.Module]:
         return [model]
     inner = [model.base_model, model.get_base_model(), getattr(model.base_model, "model", None)]
     return list({id(holder): holder for holder in (model, *inner) if isinstance(holder, torch.nn.Module)}.values())
+
+
+def in_pieces(model: LoadedModel) -> bool:
+    """Whether processes hold a part of each weight (ZeRO-3, FSDP): all must run the same passes then, and none by itself."""
+    return any(hasattr(weight, "ds_id") or hasattr(weight, "placements") for weight in model.parameters())

@@ -24,6 +24,7 @@ from hf_unlearn.inference._batching import (
 from hf_unlearn.inference._hidden import HiddenReader
 from hf_unlearn.inference._lens import hidden_reader
 from hf_unlearn.inference._logits import LogitReader, Pass, joined, passes
+from hf_unlearn.inference._memory import halves
 from hf_unlearn.inference._models import rope_switch, undisturbed
 from hf_unlearn.inference._rounds import rounds
 from hf_unlearn.inference._views import Viewable, open_view, tell_apart
@@ -111,7 +112,7 @@ def patching_tables(
     def tokens(rows: list[int]) -> int:
         return work * len(rows) * lengths[rows[0]]
 
-    for done in rounds(plan, read, models=models, tokens=tokens, label=label, progress=progress):
+    for done in rounds(plan, read, models=models, tokens=tokens, split=halves, label=label, progress=progress):
         numbers = [item for _, (found, _) in done for item in found]
         effects = [values for _, (_, found) in done for values in found]
         yield pa.table({"item": pa.array(numbers, pa.int64()), "effects": pa.array(effects, pa.list_(pa.float64()))})
@@ -159,7 +160,8 @@ def _patched(reader: HiddenReader, layer: int, states: torch.Tensor, part: Pass)
             raise ValueError(f"patching needs equal widths, got {hidden.shape[-1]} and {states.shape[-1]}.")
         hidden = hidden.clone()
         wanted = states[part.places.to(states.device)]
-        hidden[:, -part.input_ids.shape[1] :][part.rows, part.positions] = wanted.to(hidden)
+        places = (part.rows.to(hidden.device), part.positions.to(hidden.device))
+        hidden[:, -part.input_ids.shape[1] :][places] = wanted.to(hidden)
         return hidden
 
     return reader.replacing(layer, change)

@@ -95,6 +95,13 @@ def takes_dynamic_cache(model: PreTrainedModel | PeftModel) -> bool:
     return all(type(layer).__name__ in ("DynamicLayer", "DynamicSlidingWindowLayer") for layer in cache.layers)
 
 
+def select_rows(cache: DynamicCache, rows: torch.Tensor) -> None:
+    """Keep some rows of a cache, or one several times; its layers may lie on several devices."""
+    for layer in cache.layers:
+        if layer.keys is not None:
+            layer.batch_select_indices(rows.to(layer.keys.device))
+
+
 def can_drop_rows(cache: DynamicCache) -> bool:
     """Whether rows can be taken out of a cache while a generation is under way: plain layers that keep everything."""
     return all(type(layer).__name__ == "DynamicLayer" for layer in cache.layers)

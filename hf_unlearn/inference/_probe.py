@@ -12,6 +12,7 @@ from peft import PeftModel
 from hf_unlearn.inference._consistency import resolution
 from hf_unlearn.inference._loading import LoadedModel
 from hf_unlearn.inference._models import base_model, context_length, undisturbed
+from hf_unlearn.inference._placement import input_device
 
 
 logger = logging.getLogger(__name__)
@@ -59,14 +60,14 @@ def _inputs(model: LoadedModel) -> dict[str, object] | None:
         length = min(LENGTH, context_length(model) or LENGTH)
         ids = torch.randint(_known_tokens(inner), (1, length), generator=generator)
         takes_cache = "use_cache" in inspect.signature(inner.forward).parameters
-        return {"input_ids": ids.to(model.device)} | ({"use_cache": False} if takes_cache else {})
+        return {"input_ids": ids.to(input_device(model))} | ({"use_cache": False} if takes_cache else {})
     channels = getattr(inner.config, "num_channels", None)
     if inner.main_input_name != "pixel_values" or not isinstance(channels, int):
         return None
     size = getattr(inner.config, "image_size", None) or SIDE
     sides = [size, size] if isinstance(size, int) else list(size)
     image = torch.rand(1, channels, *sides, generator=generator)
-    return {"pixel_values": image.to(model.device, model.dtype)}
+    return {"pixel_values": image.to(input_device(model), model.dtype)}
 
 
 def _known_tokens(model: LoadedModel) -> int:

@@ -21,6 +21,7 @@ from hf_unlearn.inference._completions import Completions
 from hf_unlearn.inference._drawing import LEG, Draw, Growing
 from hf_unlearn.inference._generation import guard, neutralise, pads_well
 from hf_unlearn.inference._models import base_model, undisturbed
+from hf_unlearn.inference._placement import input_device
 from hf_unlearn.inference._prefix import can_drop_rows, left_padded, shared_prefix_cache
 from hf_unlearn.inference._prompts import Prompts, check_room, default_stop_token_ids, encode_prompts
 from hf_unlearn.inference._rounds import rounds
@@ -160,6 +161,7 @@ def sample_tables(
             lambda group: _generate(view, group, draw),
             models=[view.model],
             tokens=lambda group: len(group.rows) * (len(prompt_ids[group.prompts[0]]) + max_new_tokens),
+            split=_Group.halves,
             label=label,
             progress=progress,
         )
@@ -215,6 +217,15 @@ class _Group:
         """Prompt and sample of each."""
         return [(prompt, sample) for prompt in self.prompts for sample in self.samples]
 
+    def halves(self) -> "Sequence[_Group]":
+        """Some of the prompts each, or some of the samples of the only one; nothing of a single row."""
+        if len(self.prompts) > 1:
+            middle = (len(self.prompts) + 1) // 2
+            return _Group(self.prompts[:middle], self.samples), _Group(self.prompts[middle:], self.samples)
+        middle = (len(self.samples) + 1) // 2
+        parts = self.samples[:middle], self.samples[middle:]
+        return [_Group(self.prompts, part) for part in parts] if len(self.samples) > 1 else ()
+
 
 def _whole_prompts(items: Collection[int], num_samples: int) -> frozenset[int]:
     """The prompts whose samples the items are."""
@@ -263,7 +274,9 @@ def _generate(view: View, group: _Group, draw: Draw) -> list[tuple[int, list[int
     """Of each row its number, generated ids, their log-probabilities, and whether it was cut."""
     with view.active():
         inner, repeats = base_model(view.model), len(group.samples)
-        input_ids, attention_mask = left_padded([draw.prompts[index] for index in group.prompts], device=inner.device)
+        input_ids, attention_mask = left_padded(
+            [draw.prompts[index] for index in group.prompts], device=input_device(inner)
+        )
         cache = shared_prefix_cache(inner, input_ids, attention_mask, repeats=repeats)
         noise = [(draw.keys[prompt] + sample) % 2**64 for prompt, sample in group.rows]
         rows = Growing(input_ids.repeat_interleave(repeats, 0), attention_mask.repeat_interleave(repeats, 0), noise)

@@ -23,6 +23,7 @@ from hf_unlearn.inference._batching import (
 from hf_unlearn.inference._completions import Completions
 from hf_unlearn.inference._consistency import check_drawn
 from hf_unlearn.inference._logits import LogitReader, log_softmax
+from hf_unlearn.inference._memory import halves, is_out_of_memory
 from hf_unlearn.inference._models import check_comparable
 from hf_unlearn.inference._rounds import rounds
 from hf_unlearn.inference._rows import ScoredRows, completion_rows
@@ -52,6 +53,11 @@ class OwnStates:
         if sum(kept.nbytes for kept in self.states.values()) + states.nbytes <= self.limit:
             self.states[batch] = states
         return states
+
+    def give_up(self) -> None:
+        """Keep nothing from now on: memory is short."""
+        self.states.clear()
+        self.limit = 0
 
 
 def cross_score(
@@ -134,19 +140,25 @@ def score_tables(
     readers = [own.reader, *(LogitReader(view) for view in views[1:])]
     prompts = [_content(completions, group[0])[0] for group in groups]
     plan, is_shared = plan_reading(lengths, prompts, batch_size, views)
-    sharers = [PromptSharer(reader, wanted=is_shared) for reader in readers]
+    sharers = [PromptSharer(reader, wanted=is_shared, batch_size=batch_size) for reader in readers]
 
     def read(rows: list[int]) -> _Scores:
         batch = right_padded([examples[row] for row in rows])
-        known = own.of(tuple(groups[row][0] for row in rows), lambda: sharers[0].states(batch))
-        states = [known, *(sharer.states(batch) for sharer in sharers[1:])]
-        return _score_batch(readers, states, batch, completions, copies(rows, groups, chosen))
+        try:
+            known = own.of(tuple(groups[row][0] for row in rows), lambda: sharers[0].states(batch))
+            states = [known, *(sharer.states(batch) for sharer in sharers[1:])]
+            return _score_batch(readers, states, batch, completions, copies(rows, groups, chosen))
+        except Exception as error:
+            if is_out_of_memory(error):
+                own.give_up()
+            raise
 
     done = rounds(
         asked_for(plan, groups, chosen),
         read,
         models=[view.model for view in views],
         tokens=lambda rows: len(views) * sum(lengths[row] for row in rows),
+        split=halves,
         label=label,
         progress=progress,
     )

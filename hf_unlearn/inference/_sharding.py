@@ -4,11 +4,13 @@ Every process holds the whole plan, does its share, and ends with all the result
 """
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import torch
 import torch.distributed
 from accelerate import PartialState
 from accelerate.utils import gather_object, parse_flag_from_env
@@ -17,6 +19,7 @@ from transformers.utils import logging as hf_logging
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 _TOLD = "_hf_unlearn_told"
 
 
@@ -31,13 +34,11 @@ def num_processes() -> int:
 
 
 def join_processes() -> None:
-    """Under `torchrun`, form the process group that everything here looks for; otherwise nothing.
-
-    For programs that are ours from the start; in somebody else's, Accelerate or the Trainer has formed it. On a machine without an
-    accelerator that needs `ACCELERATE_USE_CPU=1`, as everywhere in Accelerate.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _distributed():
-        PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    """Under `torchrun` or `accelerate launch`, form the process group that everything here looks for; otherwise, and where there is one,
+    nothing."""
+    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1 and {"RANK", "LOCAL_RANK", "MASTER_ADDR"} <= set(os.environ)
+    if launched and not _distributed():
+        PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available())
 
 
 def leave_processes() -> None:
@@ -57,6 +58,31 @@ def my_share(items: Sequence[Item], *, label: str, progress: bool = True) -> Ite
     share = items[process_rank() :: num_processes()]
     hidden = not progress or not is_main_process() or not share
     yield from hf_logging.tqdm(share, desc=label, disable=hidden, leave=False)
+
+
+def dealt(items: Sequence[Item], work: Callable[[Item], Result]) -> dict[Item, Result]:
+    """What is done with each item, by one of the processes; on all of them, in the order of the items.
+
+    Args:
+        items: Equal on all processes, each once.
+        work: Gives the same wherever it is done.
+
+    Raises:
+        ValueError: On all processes, where `work` raises one on any: whoever goes on after it does so everywhere.
+    """
+    if num_processes() == 1:
+        return {item: work(item) for item in items}
+    mine = list[tuple[Item, Any, str | None]]()
+    for item in items[process_rank() :: num_processes()]:
+        try:
+            mine.append((item, work(item), None))
+        except ValueError as error:
+            mine.append((item, None, str(error)))
+    found = {item: (result, said) for item, result, said in gather(mine)}
+    for item in items:
+        if found[item][1] is not None:
+            raise ValueError(found[item][1])
+    return {item: found[item][0] for item in items}
 
 
 class OtherProcessError(RuntimeError):
@@ -116,6 +142,32 @@ def together(work: Callable[[], Result]) -> Result:
 def agreed(value: Result) -> Result:
     """The main process's value, on all processes: where it decides what happens next, they must not differ."""
     return gather([value])[0]
+
+
+def as_one(function: FunctionT) -> FunctionT:
+    """Decorator: under `torchrun` or `accelerate launch` the processes do it together, and where one of them fails, all do (`together`)."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        join_processes()
+        return together(lambda: function(*args, **kwargs))
+
+    return cast(FunctionT, run)
+
+
+def same_everywhere(what: str, value: Any) -> None:
+    """Refuse what is not equal on all processes: each would do its share of something else, and nobody would see it.
+
+    Raises:
+        ValueError: On every process.
+    """
+    found = gather([value])
+    strangers = [rank for rank, other in enumerate(found) if other != found[0]]
+    if strangers:
+        raise ValueError(
+            f"{what} on process {strangers[0]} is not that on process 0. All processes must be given the same models, data and options; "
+            "where they run on several machines, copy the files to each, or name a path or Hub id that is the same for all."
+        )
 
 
 def is_main_process() -> bool:

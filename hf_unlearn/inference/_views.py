@@ -65,9 +65,9 @@ Viewable: TypeAlias = ModelLike | View
 """A model, a path or an id, or a model in its role."""
 
 
-def open_view(model: Viewable, *, kind: str = "causal_lm") -> View:
-    """The model, opened if it is a path or an id, as it stands; a view stays as it is."""
-    return model if isinstance(model, View) else View(load_model(model, kind=kind))
+def open_view(model: Viewable, *, kind: str = "causal_lm", dtype: str = "auto", device_map: str | None = None) -> View:
+    """The model, opened as `load_model` does if it is a path or an id, as it stands; a view stays as it is."""
+    return model if isinstance(model, View) else View(load_model(model, kind=kind, dtype=dtype, device_map=device_map))
 
 
 def tell_apart(models: Mapping[str, Viewable]) -> dict[str, Viewable]:

@@ -53,7 +53,9 @@ def card_section(report: AuditReport, statement: Statement, repo_id: str, figure
             statement=statement,
             base_model=None if statement.base_model is None else _linked(statement.base_model),
             datasets=Safe(", ".join(markdown(_linked(name, "datasets/")) for name in statement.datasets)),
+            benchmark=report.provenance.settings.get("benchmark"),
             rows=rows,
+            blind=_blind(report),
             folded=len(rows) > _MANY,
             holdout=any(result.split == "holdout" for result in report.metrics.values()),
             models=models,
@@ -289,6 +291,12 @@ def _cited(report: AuditReport) -> list[str]:
         + (f" ([arXiv {number}](https://arxiv.org/abs/{number}))" if _ARXIV.fullmatch(number or "") else "")
         for title, number in sources
     ]
+
+
+def _blind(report: AuditReport) -> dict[str, str]:
+    """What metrics do not show, by title, where the report says."""
+    specs = [report.spec(name) for name in dict.fromkeys(result.name for result in report.metrics.values())]
+    return {spec.title: spec.does_not_show for spec in specs if spec.does_not_show}
 
 
 def _template() -> jinja2.Template:

@@ -32,6 +32,8 @@ from hf_unlearn.publishing._statement import Statement
 logger = logging.getLogger(__name__)
 KEY_FILE = "data_key.txt"
 KEY_BYTES = 32
+HASHES = {"sha256": "salted_sha256", "examples_sha256": "salted_examples_sha256"}
+"""Of data and of in-context examples: what they are called in a report, and in a published one."""
 UPLOAD = "hf_unlearn_upload"
 """Under the folder of a publication; made anew each time."""
 EVAL_RESULTS = ".eval_results/hf_unlearn.yaml"
@@ -131,11 +133,9 @@ def public_report(report: AuditReport, key: bytes) -> AuditReport:
         models[role] = {**described, "name": name}
     data = {
         split: {
-            **{name: value for name, value in described.items() if name != "sha256"},
-            "salted_sha256": salted(str(described["sha256"]), key),
+            HASHES.get(name, name): salted(str(value), key) if name in HASHES else value
+            for name, value in described.items()
         }
-        if "sha256" in described
-        else described
         for split, described in report.provenance.data.items()
     }
     provenance = dataclasses.replace(report.provenance, models=models, data=data)

@@ -32,7 +32,7 @@ from hf_unlearn.publishing._hub import (
 )
 from hf_unlearn.publishing._public import EVAL_RESULTS, KEY_FILE, MANIFEST, Bundle, card_diff, figures_of, stage
 from hf_unlearn.publishing._statement import Setting, make_statement
-from hf_unlearn.publishing._weights import export_weights
+from hf_unlearn.publishing._weights import audited_dtype, export_weights
 
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,12 @@ def publish(
         assert weights is not None
         expected = report.provenance.models.get("candidate", {}).get("weights_sha256")
         export_weights(
-            weights, target, expected_sha256=expected, base_model=base_model, processing_class=processing_class
+            weights,
+            target,
+            expected_sha256=expected,
+            base_model=base_model,
+            processing_class=processing_class,
+            dtype=audited_dtype(report),
         )
 
     writer = None if weights is None else write_weights

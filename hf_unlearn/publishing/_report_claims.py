@@ -1,7 +1,7 @@
 """A whole published report beside the same one recomputed: settings, notes, reading, metrics. Runs no model."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from hf_unlearn.audit import AuditReport, MetricResult
@@ -26,7 +26,9 @@ def unchecked_report(report: AuditReport, reason: str) -> list[Check]:
 OLD = "written by schema 1, which computed intervals, relative and sentences otherwise"
 
 
-def check_report(published: AuditReport, again: AuditReport, lacking: Sequence[str]) -> list[Check]:
+def check_report(
+    published: AuditReport, again: AuditReport, lacking: Sequence[str], partial: Collection[str] = ()
+) -> list[Check]:
     """Compare all that a report says and that can be recomputed, both ways.
 
     Its date and the versions it names cannot be. Of a report of schema 1, values are compared, and not what it computed otherwise.
@@ -35,6 +37,7 @@ def check_report(published: AuditReport, again: AuditReport, lacking: Sequence[s
         published: As claimed.
         again: As recomputed, from no more models and sets than the report names.
         lacking: Models, sets, metrics and conditions that the report names and the verifier does not have.
+        partial: Metrics whose value is over several sets of which some are lacking.
 
     Returns:
         Settings, notes and reading first, then metrics in the report's order, then those that the report left out.
@@ -48,7 +51,7 @@ def check_report(published: AuditReport, again: AuditReport, lacking: Sequence[s
         for name, texts in words.items()
     ]
     for key, result in published.metrics.items():
-        if key in again.metrics:
+        if key in again.metrics and result.name not in partial:
             found = again.metrics[key]
             checks += _check_old(key, result, found) if old else check_metric(key, result, found, needed)
         elif needed:
@@ -61,7 +64,7 @@ def check_report(published: AuditReport, again: AuditReport, lacking: Sequence[s
     return checks + [
         Check(key, NOT_REPRODUCED, reason, recomputed=result.value)
         for key, result in left_out.items()
-        if not old or result.name in SCHEMA_1_METRICS
+        if result.name not in partial and (not old or result.name in SCHEMA_1_METRICS)
     ]
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from huggingface_hub import HfApi
 from transformers import PreTrainedTokenizerBase
 
-from hf_unlearn.audit import AuditReport, audit
-from hf_unlearn.audit._contracts import Condition
+from hf_unlearn.audit import AuditReport, AuditSet, audit
+from hf_unlearn.audit._contracts import Condition, MetricSpec
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._metric_result import result_key
 from hf_unlearn.audit._schema_1 import new_name
@@ -23,6 +23,7 @@ from hf_unlearn.audit.metrics import METRICS
 from hf_unlearn.config import STANDARD, AuditConfig, options_of
 from hf_unlearn.data import DataLike
 from hf_unlearn.inference import LoadedModel, ModelLike, load_model, load_processing_class, weights_fingerprint
+from hf_unlearn.publishing._audited_sets import audited_sets, spread_over
 from hf_unlearn.publishing._card import FOLDER, card_section, model_index_results, sections_of
 from hf_unlearn.publishing._claims import (
     NOT_CHECKABLE,
@@ -32,13 +33,16 @@ from hf_unlearn.publishing._claims import (
 )
 from hf_unlearn.publishing._front_matter import CardError, FrontMatter, is_ours
 from hf_unlearn.publishing._hub import explain, hub_cause, hub_client, patiently
-from hf_unlearn.publishing._public import finite_report, parse_key, salted
+from hf_unlearn.publishing._public import HASHES, finite_report, parse_key, salted
 from hf_unlearn.publishing._publish import CARD, list_files, read_text
 from hf_unlearn.publishing._read_back import Published, read_published
 from hf_unlearn.publishing._report_claims import check_report, unchecked_report
 from hf_unlearn.publishing._statement import is_repo_id
+from hf_unlearn.publishing._weights import audited_dtype
 
 
+ROLES = ("reference", "original", "twin")
+"""Those whose models a verifier may bring."""
 _MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 _LIMITS = {"num_samples": 1024, "max_new_tokens": 8192, "max_examples": 100_000, "num_resamples": 100_000}
 """More than this no report asks for in good faith."""
@@ -47,14 +51,17 @@ _LIMITS = {"num_samples": 1024, "max_new_tokens": 8192, "max_examples": 100_000,
 def verify(
     repo_id: str,
     *,
-    forget: DataLike | None = None,
-    retain: DataLike | None = None,
-    holdout: DataLike | None = None,
+    forget: DataLike | AuditSet | None = None,
+    retain: DataLike | AuditSet | None = None,
+    holdout: DataLike | AuditSet | None = None,
+    sets: Mapping[str, DataLike | AuditSet] | None = None,
     reference: ModelLike | None = None,
     original: ModelLike | None = None,
     twin: ModelLike | Sequence[ModelLike] | None = None,
     metrics: Sequence[BaseMetric] = (),
     conditions: Sequence[Condition] = (),
+    harness_tasks: Sequence[str] = (),
+    harness_include_path: str | os.PathLike | None = None,
     processing_class: PreTrainedTokenizerBase | str | None = None,
     data_key: str | os.PathLike | None = None,
     revision: str | None = None,
@@ -76,11 +83,15 @@ def verify(
         forget: Your copy of the forget set; without it no metric can be recomputed.
         retain: Of the retain set.
         holdout: Of the holdout set.
+        sets: Of further sets, by the names that the report has for them; role, metrics and template are the report's. Where it had in-context
+            examples, an `AuditSet` with yours.
         reference: The retrained model; default: the one the report names, where it is on the Hub. The same for the next two.
         original: The model before unlearning.
         twin: The second reference, or several.
         metrics: Of your own, that the report names and this library does not have.
         conditions: Under which the report has results; they cannot be taken from a report.
+        harness_tasks: Those that the report names, to ask them again: nothing is downloaded because a stranger's report names it.
+        harness_include_path: Folder with tasks of your own.
         processing_class: The tokenizer; default: the one published with the model.
         data_key: The publisher's `data_key.txt`, or its text: with it data can be compared with the audited data.
         revision: Branch, tag or commit.
@@ -101,21 +112,34 @@ def verify(
     published = read_published(api, repo_id, revision)
     report = published.report
     folder = _download(api, repo_id, published.commit)
-    candidate = None if folder is None else load_model(folder)
+    candidate = None if folder is None else load_model(folder, dtype=audited_dtype(report))
     checks = [_check_card(api, repo_id, published), _check_weights(candidate, report)]
     needed: dict[str, Any] = {"the model's weights": candidate, "a forget set": forget}
     given: dict[str, Any] = {"reference": reference, "original": original, "twin": twin}
     if None not in needed.values():
         given = {role: _named(api, role, report) if model is None else model for role, model in given.items()}
         needed["the reference"] = given["reference"]
-    given |= {"forget": forget, "retain": retain, "holdout": holdout}
     missing = [what for what, found in needed.items() if found is None]
     if missing or folder is None or candidate is None:
         return checks + unchecked_report(report, f"needs {' and '.join(missing)}")
-    used = {"reference", "forget", *report.provenance.models, *report.provenance.data}
-    options: dict[str, Any] = {name: found for name, found in given.items() if name in used}
     chosen, unknown = _metrics(report, metrics)
+    main = {"forget": forget, "retain": retain, "holdout": holdout}
+    specs = _specs(metrics)
+    mine, without = audited_sets(report, main, sets or {}, specs)
+    if "forget" not in mine:
+        return checks + unchecked_report(report, f"needs {without.get('forget', 'a forget set')}")
+    given |= main | dict(sets or {})
+    used = {"reference", *report.provenance.models, *report.provenance.data}
+    options: dict[str, Any] = {name: found for name, found in given.items() if name in ROLES and name in used}
+    options |= {name: found for name, found in mine.items() if name in main}
+    options |= {"sets": {name: found for name, found in mine.items() if name not in main}}
     options |= _settings(report) | {"metrics": chosen, "conditions": _conditions(report, conditions)}
+    named, options["harness_tasks"] = options["harness_tasks"], _harness(options["harness_tasks"], harness_tasks)
+    options["harness_include_path"] = harness_include_path
+    if named:
+        without.pop("harness", None)
+    if named and not options["harness_tasks"]:
+        without["harness"] = f"harness_tasks={list(named)}"
     tokenizer = processing_class or load_processing_class(folder)
     again = audit(candidate, processing_class=tokenizer, batch_size=batch_size, progress=progress, **options)
     checks += [_check_model(role, report, again) for role in again.provenance.models if role != "candidate"]
@@ -125,13 +149,15 @@ def verify(
         for name, found in given.items()
         if found is not None and name not in used
     ]
-    lacking = [f"the {name}" for name, found in given.items() if found is None and name in used]
+    lacking = [f"the {name}" for name, found in given.items() if found is None and name in ROLES and name in used]
+    lacking += without.values()
     under = {result.condition for result in report.metrics.values()} - {"", *CONDITIONS}
     under -= {found.name for found in conditions}
     lacking += [f"the metric {name!r}" for name in unknown] + [f"the condition {name!r}" for name in sorted(under)]
-    if unknown:  # its settings are known all the same
-        again.provenance.settings["metrics"] = report.provenance.settings["metrics"]
-    return checks + check_report(report, finite_report(again), lacking)
+    for name in (*(("metrics",) if unknown else ()), *(("harness_tasks",) if named else ())):
+        # Its settings are known all the same.
+        again.provenance.settings[name] = report.provenance.settings[name]
+    return checks + check_report(report, finite_report(again), lacking, spread_over(report, without, specs))
 
 
 def _download(api: HfApi, repo_id: str, commit: str | None) -> str | None:
@@ -161,14 +187,14 @@ def _download(api: HfApi, repo_id: str, commit: str | None) -> str | None:
 def _named(api: HfApi, role: str, report: AuditReport) -> ModelLike | list[ModelLike] | None:
     """The model that the report names, if it is on the Hub and can be had; several where there are several twins."""
     roles = [name for name in report.provenance.models if name == role or name.startswith(f"{role} ")]
-    found = [_hub_model(api, report.provenance.models[name]) for name in roles]
+    found = [_hub_model(api, report.provenance.models[name], audited_dtype(report)) for name in roles]
     models = [model for model in found if model is not None]
     if not models or len(models) < len(found):
         return None
     return models[0] if len(models) == 1 else models
 
 
-def _hub_model(api: HfApi, described: Mapping[str, str]) -> ModelLike | None:
+def _hub_model(api: HfApi, described: Mapping[str, str], dtype: str) -> ModelLike | None:
     name = described.get("name", "")
     if described.get("source") != "hub" or "/" not in name or not is_repo_id(name):
         return None
@@ -176,7 +202,7 @@ def _hub_model(api: HfApi, described: Mapping[str, str]) -> ModelLike | None:
         folder = _download(api, name, described.get("revision"))
     except OSError:
         return None
-    return None if folder is None else load_model(folder)
+    return None if folder is None else load_model(folder, dtype=dtype)
 
 
 def _metrics(report: AuditReport, own: Sequence[BaseMetric]) -> tuple[str | list[MetricLike], list[str]]:
@@ -188,6 +214,25 @@ def _metrics(report: AuditReport, own: Sequence[BaseMetric]) -> tuple[str | list
     here = {STANDARD, *METRICS, *objects}
     known: list[MetricLike] = [objects.get(name, name) for name in named if name in here]
     return known, [name for name in named if name not in here]
+
+
+def _harness(named: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
+    """Tasks to ask again: all that the report names, or none.
+
+    Raises:
+        ValueError: Others, or some of them.
+    """
+    if given and set(given) != set(named):
+        raise ValueError(
+            f"harness_tasks must be those of the report, {', '.join(named) or 'none'}; got {', '.join(given)}."
+        )
+    return tuple(named) if given else ()
+
+
+def _specs(own: Sequence[BaseMetric]) -> dict[str, MetricSpec]:
+    """Of all that can be measured here."""
+    known = {name: metric.from_settings({}).spec for name, metric in METRICS.items()}
+    return known | {metric.spec.name: metric.spec for metric in own}
 
 
 def _conditions(report: AuditReport, given: Sequence[Condition]) -> list[str | Condition]:
@@ -276,7 +321,8 @@ def _check_split(name: str, known: dict[str, Any], described: dict[str, Any], ke
         )
     if key is None:
         return Check(name, NOT_CHECKABLE, "published hashes are salted; ask the publisher for data_key.txt")
-    if salted(str(described["sha256"]), key) == known.get("salted_sha256"):
+    hashes = [(described.get(part), known.get(public)) for part, public in HASHES.items()]
+    if all(found is None if claimed is None else salted(str(found), key) == claimed for found, claimed in hashes):
         return Check(name, REPRODUCED, "the same rows as were audited")
     return Check(name, NOT_REPRODUCED, "other rows than were audited, or another key")
 

@@ -12,6 +12,8 @@ from typing import Any
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_unlearn.audit import AuditReport
+from hf_unlearn.config import DTYPES
 from hf_unlearn.inference import load_model, load_processing_class, weights_fingerprint
 
 
@@ -30,6 +32,7 @@ def export_weights(
     expected_sha256: str | None,
     base_model: str | None,
     processing_class: PreTrainedTokenizerBase | None = None,
+    dtype: str = "auto",
 ) -> None:
     """Save the audited model and its tokenizer into a folder, from which they are uploaded.
 
@@ -39,6 +42,7 @@ def export_weights(
         expected_sha256: `weights_sha256` of the audited candidate.
         base_model: Hub id that replaces a local base model in an adapter's configuration.
         processing_class: A tokenizer to go with the model; default: the one in the folder.
+        dtype: Precision in which the folder was audited, and in which it is saved.
 
     Raises:
         ValueError: Weights that are not those that were audited, no safetensors, or an adapter on a base that is not on the Hub.
@@ -46,7 +50,7 @@ def export_weights(
     source = Path(model) if isinstance(model, (str, os.PathLike)) else None
     if source is not None and not source.is_dir():
         raise ValueError(f"{str(source)!r} is no folder with weights; pass the folder that was audited.")
-    loaded = load_model(model, device="cpu" if source is not None else None)
+    loaded = load_model(model, device="cpu" if source is not None else None, dtype=dtype)
     if isinstance(loaded, PeftModel) and list(loaded.peft_config) != ["default"]:
         raise ValueError(
             f"the model has the adapters {', '.join(loaded.peft_config)}; a repository holds one, named default. Merge them, or save the one "
@@ -105,3 +109,9 @@ def _is_local(name: str) -> bool:
         or name.count("/") > 1
         or Path(name).exists()
     )
+
+
+def audited_dtype(report: AuditReport) -> str:
+    """The precision in which an audit opened its models; "auto" where its report names none that there is."""
+    found = report.provenance.settings.get("dtype")
+    return str(found) if found in DTYPES else "auto"

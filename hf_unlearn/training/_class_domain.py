@@ -143,7 +143,7 @@ class ClassesInTraining:
         """Nothing beside the tables."""
         return {}
 
-    def let_go(self, readings: Collection[str]) -> set[str]:
+    def let_go(self, readings: Collection[Reading]) -> set[str]:
         """Close all models but the one in training."""
         self.views, self.config = {}, dataclasses.replace(self.config, progress=False)
         return set()

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase, Trainer
 
 from hf_unlearn.audit._completion_reading import Sampling
-from hf_unlearn.audit._contracts import SubjectKey
+from hf_unlearn.audit._contracts import Reading, SubjectKey
 from hf_unlearn.audit._evidence import EvidenceStore
 from hf_unlearn.audit._subjects import LoadedSubject, common_stop_token_ids
 from hf_unlearn.audit.domains import CausalLM
@@ -73,19 +73,18 @@ class TextsInTraining(CausalLM):
         )
         check_comparable(everyone)
         self.views = _told_apart(self.models, trainer.model)
-        self.stops: tuple[int, ...] = ()
+        opened: dict[str, ModelLike] = {IN_TRAINING: trainer.model}
         if "reference" in self.views:
             reference = open_view(self.views["reference"])
             self.views["reference"] = reference
             _refuse_trained(reference.model, trainer.model)
-            self.stops = common_stop_token_ids(
-                {**self.models, "reference": reference.model, IN_TRAINING: trainer.model}, tokenizer
-            )
+            opened["reference"] = reference.model
+        self.stops = common_stop_token_ids({**self.models, **opened}, tokenizer)
         self._layers = LayerFacts(config.space, check_layers(everyone, None))
         assert config.max_new_tokens is not None
         self.sampling = Sampling(config.num_samples, config.max_new_tokens, config.seed)
         self.features = FeatureSettings(batch_size=config.batch_size, seed=config.seed)
-        self._readers, self._described = {}, {}
+        self._readers, self._described, self._without_gradients = {}, {}, {}
 
     def given(self, role: str) -> Any:
         """The model of a role; the candidate is what the Trainer has now."""
@@ -101,9 +100,10 @@ class TextsInTraining(CausalLM):
             basis.setdefault("candidate", basis.get("original", False))
         return subject
 
-    def let_go(self, readings: Collection[str]) -> set[str]:
+    def let_go(self, readings: Collection[Reading]) -> set[str]:
         """Close what no later measurement is made with; which roles stay."""
-        stay = {"reference", "original"} if "patching" in readings else {"reference"}
+        with_original = any(reading.name == "patching" or "original" in reading.parts for reading in readings)
+        stay = {"reference", "original"} if with_original else {"reference"}
         for kept in (self.views, self.models):
             for role in set(kept) - stay:
                 del kept[role]

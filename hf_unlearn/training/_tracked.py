@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hf_unlearn.audit._audit_set import AuditSet
 from hf_unlearn.audit._contracts import Reading, Subject, SubjectKey
 from hf_unlearn.audit._engine import Engine
 from hf_unlearn.audit._evidence import EvidenceStore
@@ -19,7 +20,7 @@ from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._role_checks import RoleChecks
 from hf_unlearn.audit._rows import Rows
-from hf_unlearn.audit._selection import STANDARD, MetricLike, choose_metrics, united_needs
+from hf_unlearn.audit._selection import STANDARD, MetricLike, choose_metrics, measured_on, united_needs
 from hf_unlearn.audit.metrics._answers import mean_log_probs
 from hf_unlearn.functional import Bootstrap
 from hf_unlearn.training._tracked_names import has_place, value_name, values_of
@@ -57,12 +58,12 @@ class TrackedMetrics(Engine):
         self.uncertainty = uncertainty
         self._attempt: Attempt | None = None
         sets = self.evidence.splits
-        self._pairs = [(metric, split) for metric in metrics for split in metric.spec.splits if split in sets]
+        self._pairs = [(metric, split) for metric in metrics for split in measured_on(metric, sets)]
         self.places = [(metric.spec, split) for metric, split in self._pairs]
         self.results: dict[str, MetricResult] = {}
         self._missing: set[str] = set()
         self.read([role for role in FIXED if domain.given(role) is not None])
-        stay = domain.let_go({reading for reading, _ in united_needs(metrics, sets)})
+        stay = domain.let_go(list(united_needs(metrics, sets).values()))
         self._open = {key: subject for key, subject in self._open.items() if key.role in stay}
 
     def __call__(self, attempt: Attempt) -> dict[str, float]:
@@ -105,7 +106,9 @@ class TrackedMetrics(Engine):
         return mean_log_probs(rows) if rows.has("answers") else None
 
     def _was_read(self, metric: BaseMetric, split: str) -> bool:
-        wanted = [(need.name, SubjectKey(CANDIDATE), need.split or split) for need in metric.spec.needs]
+        wanted = [
+            (need.name, SubjectKey(CANDIDATE), need.split or split) for need in metric.spec.needs if not need.optional
+        ]
         return all(place in self.evidence.tables for place in wanted)
 
     def _result(self, metric: BaseMetric, split: str) -> MetricResult | str:
@@ -155,7 +158,7 @@ def tracked_metrics(
         ValueError: An unknown name, or a metric that has no value here; says why.
     """
     chosen = choose_metrics(domain.default if given is None else given, settings)
-    present = {name for name, rows in sets.items() if rows is not None}
+    present = {name: AuditSet(rows, name) for name, rows in sets.items() if rows is not None}
     reasons = {metric.spec.name: _why_not(metric, domain, roles, present) for metric in chosen}
     if given is not None and given != STANDARD:
         for name, reason in reasons.items():
@@ -167,13 +170,13 @@ def tracked_metrics(
     )
 
 
-def _why_not(metric: BaseMetric, domain: Any, roles: Collection[str], sets: Collection[str]) -> str | None:
+def _why_not(metric: BaseMetric, domain: Any, roles: Collection[str], sets: Mapping[str, Any]) -> str | None:
     spec = metric.spec
     wanted = [*(["reference"] if spec.compares else []), *spec.requires]
     missing = [role for role in dict.fromkeys(wanted) if role not in roles]
     if missing:
         return f"it needs {' and '.join(missing)}"
-    unread = [need.name for need in spec.needs if need.name not in domain.versions]
+    unread = [need.name for need in spec.needs if need.name not in domain.versions and not need.optional]
     if unread:
         return f"there is no reading {unread[0]!r} of this kind of model"
     if not united_needs([metric], sets):

@@ -15,12 +15,12 @@ from small_audits import Noisy, arguments
 
 from hf_unlearn.audit import _completion_reading, audit
 from hf_unlearn.audit import _evidence as evidence_module
-from hf_unlearn.audit.domains import _causal_lm
+from hf_unlearn.audit.domains import _answer_reading, _causal_lm
 from hf_unlearn.inference import _rounds
 
 
 READINGS = (
-    (_causal_lm, "answer_tables"),
+    (_answer_reading, "answer_tables"),
     (_causal_lm, "patching_tables"),
     (_completion_reading, "sample_tables"),
     (_completion_reading, "score_tables"),

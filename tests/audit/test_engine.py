@@ -10,7 +10,7 @@ import pytest
 from small_audits import Noisy, arguments, numbers, relatives
 
 from hf_unlearn.audit import _completion_reading, audit
-from hf_unlearn.audit.domains import _causal_lm
+from hf_unlearn.audit.domains import _answer_reading, _causal_lm
 
 
 OF_OUTPUTS = ["probability", "fade", "exposure"]
@@ -29,7 +29,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return tables
 
     for module, names in (
-        (_causal_lm, ("answer_tables", "patching_tables")),
+        (_answer_reading, ("answer_tables",)),
+        (_causal_lm, ("patching_tables",)),
         (_completion_reading, ("sample_tables", "score_tables")),
     ):
         for name in names:
@@ -146,8 +147,8 @@ def test_at_most_three_models_are_in_memory(tmp_path: Path, monkeypatch: pytest.
     counts: list[int] = []
     real = _causal_lm.open_subject
 
-    def watched(key, model):
-        subject = real(key, model)
+    def watched(key, model, **settings):
+        subject = real(key, model, **settings)
         alive.append(weakref.ref(subject.model))
         gc.collect()
         counts.append(sum(found() is not None for found in alive))

@@ -25,6 +25,7 @@ from hf_unlearn.functional import (
     layer_metrics,
     linear_probe,
     mean_estimate,
+    privleak_estimate,
 )
 
 
@@ -60,6 +61,19 @@ def area(shift: float) -> Case:
         return bootstrap.interval(auc_estimate(generator.normal(shift, 1, n), generator.normal(0, 1, n)))
 
     return Case(float(norm.cdf(shift / sqrt(2))), interval)
+
+
+def leak(shift: float) -> Case:
+    """PrivLeak of n forget and n holdout texts, whose difficulty candidate and retrained model share."""
+
+    def interval(generator: np.random.Generator, n: int, bootstrap: Bootstrap) -> Interval:
+        hard = generator.normal(0, 1, 2 * n)
+        own, other = (hard + generator.normal(0, 0.5, 2 * n) for _ in range(2))
+        own[:n] += shift
+        areas = [auc_estimate(scores[:n], scores[n:]) for scores in (own, other)]
+        return bootstrap.interval(privleak_estimate(*areas, bootstrap))
+
+    return Case(100 * (1 - 2 * float(norm.cdf(shift / sqrt(2.5)))), interval)
 
 
 def asymmetry() -> Case:
@@ -130,6 +144,9 @@ def cases() -> dict[str, Case]:
         "difference of two sets": asymmetry(),
         "AUC .76": area(1.0),
         "AUC .96": area(2.5),
+        "PrivLeak 0": leak(0.0),
+        "PrivLeak −75": leak(1.8),
+        "PrivLeak +47": leak(-1.0),
         **{name: layer(name, population) for name in ("cka", "residual_ratio", "progress", "directional_agreement")},
         "relative .3": relative(0.3, uncertain_ideal=False),
         "relative 0": relative(0.0, uncertain_ideal=False),

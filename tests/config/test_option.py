@@ -75,6 +75,10 @@ def test_items_of_the_wrong_kind_are_refused_in_words():
 
 
 OTHERS = {
+    "harness_tasks": ["mmlu", "arc_easy"],
+    "harness_include_path": "tasks",
+    "harness_limit": 5,
+    "benchmark": "tofu:forget10@1",
     "domain": "image_classification",
     "metrics": ["fade", "cka"],
     "conditions": ["int8", "relearned"],
@@ -87,12 +91,15 @@ OTHERS = {
     "pooling": "last_token",
     "space": "gram",
     "cluster_column": "person",
+    "dtype": "bfloat16",
+    "device_map": "cuda:1",
     "confidence": 0.9,
     "num_resamples": 50,
     "seed": 4,
     "batch_size": 2,
     "evidence_dir": "elsewhere",
     "allow_overlap": True,
+    "compatible": True,
     "progress": False,
 }
 
@@ -101,7 +108,7 @@ OTHERS = {
 def test_a_report_gives_back_what_was_chosen(given: dict):
     """But for what cannot change a result: whoever verifies it chooses that anew."""
     free = {each.name: each.default for each in options_of(AuditConfig) if not each.recorded}
-    assert set(free) == {"batch_size", "evidence_dir", "progress"}
+    assert set(free) == {"batch_size", "device_map", "evidence_dir", "harness_include_path", "progress"}
     chosen = AuditConfig(**{**given, **free})
     settings = json.loads(json.dumps(chosen.plain()))
     assert all(value is None or isinstance(value, (str, int, float, bool)) for value in settings.values())
@@ -120,6 +127,13 @@ def test_every_option_of_an_audit_can_be_chosen():
 def test_what_a_report_claims_is_checked_like_an_argument(settings: dict, error: type[Exception]):
     with pytest.raises(error, match=next(iter(settings))):
         AuditConfig.read_back(settings)
+
+
+@pytest.mark.parametrize("where", ["nowhere at all", "meta", "cuda:one", ""])
+def test_a_place_is_a_word_for_all_devices_or_a_device(where: str):
+    assert [AuditConfig(device_map=each).device_map for each in ("auto", "cpu", "cuda:1")] == ["auto", "cpu", "cuda:1"]
+    with pytest.raises(ValueError, match="device_map must"):
+        AuditConfig(device_map=where)
 
 
 @pytest.mark.parametrize("one", ["standard", ["standard"], ("standard",)])

@@ -4,6 +4,7 @@ import pytest
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from toys import CHOICE_TEXTS, byte_level, marked_words
 from transformers import PreTrainedTokenizerFast
 
 from hf_unlearn.data import load_data, pocket_tokenizer, prompt_token_ids, tokenize_examples
@@ -136,6 +137,38 @@ def test_prompt_ids_are_a_prefix_and_labels_the_rest(pairs):
         assert row["input_ids"][: len(prompt)] == prompt
         assert row["labels"] == [IGNORE_INDEX] * len(prompt) + row["input_ids"][len(prompt) :]
         assert row["input_ids"][len(prompt) :] == [*SHARED(completion, add_special_tokens=False).input_ids, 2]
+
+
+@pytest.mark.parametrize("make", [byte_level, marked_words])
+@pytest.mark.parametrize(
+    "template", ["[INST] {question} [/INST]{answer}", "Question: {question} Answer:", "{question}{answer}"]
+)
+def test_an_answer_is_tokenized_in_its_place(make, template):
+    """Llama 2 was trained on "[/INST]A" as one text. By itself "A" would have a mark of a word's beginning in front, which the model never saw there."""
+    tokenizer = make(*CHOICE_TEXTS)
+    rows = [{"question": "Yes?", "answer": text} for text in ("A", "a dog", "no yes")]
+    filled = template if "{answer}" in template else template + " {answer}"
+    for row, found in zip(rows, read(rows, tokenizer, prompt_template=template), strict=True):
+        whole = tokenizer(filled.format(**row))["input_ids"]
+        assert found["input_ids"] == [*whole, tokenizer.eos_token_id]
+        assert answer_text(found, tokenizer).strip().removesuffix("</s>").strip() == row["answer"]
+
+
+MARKED, BYTES = marked_words(*CHOICE_TEXTS), byte_level(*CHOICE_TEXTS)
+
+
+@given(st.text("ab A?\n", min_size=1, max_size=8), st.text("ab A?\n", max_size=8).filter(str.strip))
+def test_one_text_where_the_prompts_tokens_begin_it_else_two(prompt, completion):
+    for tokenizer in (MARKED, BYTES):
+        start = [tokenizer.bos_token_id] if tokenizer is MARKED else []
+        before, after, whole = (
+            tokenizer(text, add_special_tokens=False)["input_ids"]
+            for text in (prompt, completion, prompt + completion)
+        )
+        one = whole[: len(before)] == before and len(whole) > len(before)
+        (row,) = read([{"prompt": prompt, "completion": completion}], tokenizer)
+        assert row["input_ids"] == [*start, *(whole if one else before + after), tokenizer.eos_token_id]
+        assert row["labels"][: len(start + before)] == [IGNORE_INDEX] * len(start + before)
 
 
 def test_too_long_names_row_and_lengths(tokenizer):

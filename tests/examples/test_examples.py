@@ -53,8 +53,15 @@ def test_tofu_runs_from_a_local_folder(shared_data: Path, tmp_path: Path):
     assert "probability/retain" in output
 
 
+@pytest.mark.shared_data
+def test_tofu_as_a_benchmark_runs_from_a_local_folder(shared_data: Path, tmp_path: Path):
+    output = run("tofu_benchmark.py", "--data", str(shared_data / "tofu"), cwd=tmp_path)
+    assert "real_authors: 100 rows, retain" in output and "no holdout: " in output
+    assert "forget_quality/forget: " in output and "model_utility/retain: " in output
+
+
 def test_every_example_is_tested():
-    assert set(SCRIPTS) == {*EXPECTED, "tofu.py"}
+    assert set(SCRIPTS) == {*EXPECTED, "tofu.py", "tofu_benchmark.py"}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -1,6 +1,7 @@
 """Studentised intervals: known answers, what they must not depend on, and that they hold what they say."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -176,3 +177,16 @@ def test_seeds_and_confidence_matter():
 def test_few_clusters_are_said(count, said):
     note = few_clusters_note(count)
     assert note is None if said is None else said in note
+
+
+def test_memory_does_not_grow_with_the_resamples():
+    """A million numbers at a time, of many clusters too: a thousand resamples of 20,000 clusters would be 160 MB at once."""
+    estimate = mean_estimate(np.random.default_rng(0).normal(size=20_000))
+    tracemalloc.start()
+    try:
+        interval = Bootstrap(num_resamples=1000).interval(estimate)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert interval is not None and interval[0] < estimate.value < interval[1]
+    assert peak < 130e6, "eight blocks are kept, and one is made"

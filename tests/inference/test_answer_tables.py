@@ -167,3 +167,22 @@ def test_padding_that_an_example_brings_is_not_read():
     }
     first, second = (score({"m": model}, [row], progress=False).column("log_prob")[0] for row in (plain, padded))
     assert first == second
+
+
+def test_items_without_statistics_have_the_same_log_probs_and_nothing_else():
+    """Also where an equal sequence is read in full."""
+    model, rows = world.build("llama"), texts()
+    rows.append(rows[2])
+    full = read(model, rows, batch_size=4)
+    for asked in ([2, 5], []):
+        for item, (found, whole) in enumerate(
+            zip(read(model, rows, batch_size=4, statistics=asked), full, strict=True)
+        ):
+            assert found["log_probs"] == pytest.approx(whole["log_probs"], abs=1e-6)
+            others = {name: found[name] for name in ("correct", "rank", "entropy", "vocab_mean", "vocab_std")}
+            if item in asked:
+                assert others["correct"] == whole["correct"] and others["rank"] == whole["rank"]
+                for name in ("entropy", "vocab_mean", "vocab_std"):
+                    assert others[name] == pytest.approx(whole[name], abs=1e-5)
+            else:
+                assert set(others.values()) == {None}

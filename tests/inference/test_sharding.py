@@ -32,4 +32,7 @@ def test_one_processes_error_ends_all_with_its_message(tmp_path: Path):
         assert found["both"] == "ValueError: both"
         own = "ValueError: between"
         assert found["nested"] == [own if rank == 1 else f"OtherProcessError: process 1: {own}", [0, 1, 0, 1]]
+        tens = {str(item): 10 * item for item in range(5)}
+        refused = "ValueError: invalid literal for int() with base 10: 'no number'"
+        assert found["dealt"] == [tens, refused, [0, 1, 0, 1]], "refused on both, and both go on together"
         assert found["whole"] == [0, 1, 0, 1] and found["agreed"] == 0

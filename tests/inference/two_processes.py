@@ -17,6 +17,8 @@ from hf_unlearn.inference import (
     _rounds,
     answer_tables,
     cross_score,
+    gradient_tables,
+    greedy_tables,
     patching_tables,
     sample_completions,
     sample_tables,
@@ -26,7 +28,7 @@ from hf_unlearn.inference import (
 
 def measure_tables(path: Path, models: dict, prompts: list, completions) -> None:
     """Every reading in small rounds; in the order of the items, since that of the tables is free."""
-    _rounds.ROUND = 20
+    _rounds.ROUND = 8
     examples = [
         {"input_ids": [*prompt, 3, 4], "labels": [-100] * len(prompt) + [3, 4]} for prompt in [*prompts, prompts[0]]
     ]
@@ -35,8 +37,10 @@ def measure_tables(path: Path, models: dict, prompts: list, completions) -> None
     found = {
         "answers": answer_tables(pair[0], examples, features=FeatureSettings(), lens=range(3), **options),
         "samples": sample_tables(pair[0], prompts, num_samples=2, max_new_tokens=6, stop_token_ids=[2], **options),
+        "greedy": greedy_tables(pair[0], [*prompts, prompts[0]], max_new_tokens=6, stop_token_ids=[2], **options),
         "scores": score_tables(completions, sampled_from="reference", models=models, **options),
         "patching": patching_tables(*pair, examples, **options),
+        "gradients": gradient_tables(pair[0], examples, progress=False),
     }
     tables = {name: list(parts) for name, parts in found.items()}
     counts = {name: len(parts) for name, parts in tables.items()}

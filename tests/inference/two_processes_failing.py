@@ -7,7 +7,7 @@ from pathlib import Path
 
 from launch import leave
 
-from hf_unlearn.inference import agreed, join_processes, together
+from hf_unlearn.inference import agreed, dealt, join_processes, together
 from hf_unlearn.inference._sharding import gather, process_rank
 
 
@@ -41,7 +41,12 @@ if __name__ == "__main__":
     join_processes()
     found = {f"{when} {rank}": told((rank,), when) for rank in (0, 1) for when in ("before", "between", "after")}
     nested = [told_by(lambda: together(lambda: work((1,), "between"))), told((), "never")]
+
+    def tenfold(refused: int) -> dict[int, int]:
+        return dealt(range(5), lambda item: 10 * item if item != refused else int("no number"))
+
     found |= {
+        "dealt": [told_by(lambda: tenfold(5)), told_by(lambda: tenfold(3)), told((), "never")],
         "nested": nested,
         "both": told((0, 1), "both"),
         "whole": told((), "never"),

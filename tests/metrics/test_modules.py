@@ -1,6 +1,7 @@
 """Every Evaluate module, enrolled by listing: it loads offline from checkout and wheel, holds no maths, and has a card."""
 
 import ast
+import doctest
 import re
 import subprocess
 import sys
@@ -18,10 +19,13 @@ from toys import tiny_llama, word_tokenizer
 import hf_unlearn
 from hf_unlearn.audit import measure_fade, measure_representation
 from hf_unlearn.inference import FeatureSettings
+from hf_unlearn.modules import MODULES, module_files
 
 
 METRICS = Path(__file__).resolve().parents[2] / "metrics"
 NAMES = sorted(path.name for path in METRICS.iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
+MODELS = ("fade", "representation_forgetting")
+"""Those that compare models."""
 SIDE = {"log_prob_own": [-1.0, -2.0], "log_prob_other": [-1.5, -2.5], "num_tokens": [3, 5]}
 FADE_KEYS = {
     "fade",
@@ -36,8 +40,46 @@ FADE_KEYS = {
 }
 
 
-def test_there_are_modules():
-    assert "fade" in NAMES
+def test_what_is_listed_is_what_there_is():
+    assert sorted(MODULES) == NAMES and set(MODELS) < set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_folder_is_what_its_spec_says(name: str):
+    """Written by `python -m hf_unlearn.modules`; nothing in it is made by hand."""
+    there = {path.name: path.read_text() for path in (METRICS / name).iterdir() if path.is_file()}
+    assert there == module_files(MODULES[name]), "run `make cards`"
+    assert not [line for line in there["README.md"].splitlines() if "hf_unlearn" in line and "pip" in line]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_card_says_what_every_card_must(name: str):
+    card, facts = (METRICS / name / "README.md").read_text(), MODULES[name].spec.facts
+    for fact in (facts.unit, facts.direction, facts.range, facts.without_knowledge, facts.does_not_show):
+        assert fact.strip() and f" {fact} |" in card
+    assert all(f"| `{each.name}` |" in card for each in (*MODULES[name].spec.inputs, *MODULES[name].spec.outputs))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_examples_of_a_card_run(name: str):
+    blocks = re.findall(r"```python\n(>>> .*?)```", (METRICS / name / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    for number, block in enumerate(blocks):
+        example = doctest.DocTestParser().get_doctest(block, {}, f"{name} {number}", None, None)
+        assert example.examples and not doctest.DocTestRunner().run(example).failed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_inputs_are_described_as_they_are(name: str):
+    """Every input has words and every option is an input; the docstrings have them too."""
+    spec = MODULES[name].spec
+    named = [each.name for each in spec.inputs]
+    assert sorted(named) == sorted({*spec.columns, *MODULES[name].defaults()})
+    loaded = evaluate.load(hf_unlearn.metric_path(name))
+    assert isinstance(loaded, MODULES[name]) and loaded.module_type == spec.kind
+    for word in named:
+        assert f"    {word}: " in loaded.inputs_description and f"    {word}: " in loaded.compute.__doc__
+    assert spec.description in MODULES[name].__doc__
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -189,7 +231,7 @@ def test_both_modules_combine():
     assert result == expected and {"fade", "cka"} <= set(result)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
@@ -203,14 +245,14 @@ def test_what_a_module_does_not_take_is_refused_in_words(name: str, inputs: dict
         module(name).compute(**inputs)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MODELS)
 def test_an_input_of_the_other_module_is_refused_where_nothing_is_combined(name: str):
     others = {"fade": "pooling", "representation_forgetting": "num_samples"}
     with pytest.raises(TypeError, match=f"takes no input '{others[name]}'"):
         module(name).compute(**{others[name]: 3})
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("way", ["add", "add_batch"])
 def test_batches_are_not_collected_in_vain(name: str, way: str):
     with pytest.raises(TypeError, match="compares models in one call"):
@@ -231,7 +273,7 @@ def test_representation_forgetting_takes_token_ids():
 TABLE = Dataset.from_dict({"question": ["a"] * 5, "answer": ["b"] * 5})
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(
     ("rows", "error", "message"),
     [
@@ -285,6 +327,9 @@ def test_fade_works_from_an_installed_wheel(tmp_path: Path):
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import evaluate, hf_unlearn\n"
+        f"for name in {NAMES}:\n"
+        "    path = hf_unlearn.metric_path(name)\n"
+        "    assert path.startswith(sys.argv[1]) and evaluate.load(path).name == name, path\n"
         "path = hf_unlearn.metric_path('fade')\n"
         "assert path.startswith(sys.argv[1]), path\n"
         f"print(evaluate.load(path).compute(from_reference={SIDE}, from_candidate={SIDE})['fade'])\n"

@@ -9,6 +9,7 @@ import yaml
 from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_reports import made, result, spec
 from reports import metric, report
 
 from hf_unlearn.audit import MetricResults
@@ -369,3 +370,18 @@ def test_what_is_not_headline_comes_last_and_into_no_index():
     assert 0 < section.index("| major |") < section.index("| minor |")
     types = [part["type"] for entry in model_index_results(found, REPO) for part in entry["metrics"]]
     assert types == ["major"]
+
+
+def test_the_card_says_what_its_metrics_do_not_show():
+    """Once for each metric, folded, escaped; a report that does not say has no such part."""
+    plain = made(result("gap", 4.0), result("gap", 1.0, split="retain"), result("recall", 0.4))
+    assert "do not show" not in card_section(plain, PLAIN, REPO)
+    told = made(
+        result("gap", 4.0),
+        result("gap", 1.0, split="retain"),
+        result("recall", 0.4),
+        gap=spec("gap between answers", does_not_show="Whether <!-- it --> is | gone."),
+    )
+    section = card_section(told, PLAIN, REPO)
+    assert section.count("What these numbers do not show") == 1
+    assert section.count("* **gap between answers**: Whether &lt;!-- it --&gt; is &#124; gone.") == 1

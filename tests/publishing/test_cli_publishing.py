@@ -63,3 +63,9 @@ def test_push_metrics(cli, hub: LoopbackHub):
     done = cli("push-metrics", "--org", "me", "--metric", "fade")
     assert done.exit_code == 0 and f"{hub.endpoint}/me/fade" in done.output
     assert hub.repository("me/fade", "space").sdk == "gradio"
+
+
+@pytest.mark.parametrize("given", [("facts",), ("=x.json",), ("facts=",), ("facts=a.json", "facts=b.json")])
+def test_a_set_to_verify_that_cannot_be_read(cli, hub: LoopbackHub, given: tuple[str, ...]):
+    failed = cli("verify", "me/model", *(part for one in given for part in ("--set", one)))
+    assert failed.exit_code == 1 and ("NAME=DATA" in failed.output or "twice" in failed.output)

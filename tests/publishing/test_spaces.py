@@ -18,23 +18,28 @@ from loopback_hub import LoopbackHub
 from reports import report
 
 from hf_unlearn import metric_path
+from hf_unlearn.modules import MODULES
 from hf_unlearn.publishing import PublicationError, publish, push_metrics
 from hf_unlearn.publishing._wheel import build_wheel
 
 
 WHEEL = f"hf_unlearn-{version('hf-unlearn')}-py3-none-any.whl"
-NAMES = ("fade", "representation_forgetting")
+NAMES = ("fade", "representation_forgetting", "truth_ratio")
+"""Of those whose Spaces are looked at one by one: models, and plain values."""
 PROGRAM = """
 import evaluate
 fade = evaluate.load("me/fade")
 side = {"log_prob_own": [-1.0, -2.0], "log_prob_other": [-1.5, -2.5], "num_tokens": [3, 5]}
 print(fade.compute(from_reference=side, from_candidate=side)["fade"])
+ratio = evaluate.load("me/truth_ratio")
+ratio.add_batch(paraphrased=[-1.0], perturbed=[[-1.0, -1.0]])
+print(ratio.compute()["truth_ratio"])
 """
 
 
 def test_a_metric_is_loaded_from_its_space(hub: LoopbackHub, there: dict, tmp_path: Path):
     urls = push_metrics("me", **there)
-    assert set(urls) == set(NAMES)
+    assert set(urls) == set(MODULES) >= set(NAMES)
     space = hub.repository("me/fade", "space")
     files = {"README.md", "app.py", "fade.py", "requirements.txt"}
     assert space.sdk == "gradio" and set(space.files()) == {*files, WHEEL}
@@ -51,7 +56,7 @@ def test_a_metric_is_loaded_from_its_space(hub: LoopbackHub, there: dict, tmp_pa
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=200, check=False
     )
-    assert done.returncode == 0 and float(done.stdout) == 1.0, done.stderr[-2000:]
+    assert done.returncode == 0 and done.stdout.split() == ["1.0", "1.0"], done.stderr[-2000:]
 
 
 def test_a_space_installs_the_library_from_itself(hub: LoopbackHub, there: dict, tmp_path: Path):
@@ -114,7 +119,7 @@ def test_nothing_that_is_published_names_the_bare_package(hub: LoopbackHub, ther
     push_metrics("me", **there)
     publish(report(), "me/model", **there)
     texts = {}
-    for kind, name in (("space", "me/fade"), ("space", "me/representation_forgetting"), ("model", "me/model")):
+    for kind, name in (*(("space", f"me/{name}") for name in MODULES), ("model", "me/model")):
         texts |= {f"{name}/{path}": data for path, data in hub.repository(name, kind).files().items()}
     with zipfile.ZipFile(build_wheel(hub.root)) as archive:
         texts |= {path: archive.read(path) for path in archive.namelist()}
@@ -122,7 +127,7 @@ def test_nothing_that_is_published_names_the_bare_package(hub: LoopbackHub, ther
     required = re.compile(rb"^hf[-_]unlearn\b(?! @ http)", re.MULTILINE)
     assert installed.search(b"$ pip install -U 'hf-unlearn'") and required.search(b"evaluate\nhf-unlearn>=0.1\n")
     requirements = [path for path in texts if path.endswith("requirements.txt")]
-    assert len(requirements) == 4 and "me/model/README.md" in texts
+    assert len(requirements) == 2 * len(MODULES) and "me/model/README.md" in texts
     assert not [path for path, data in texts.items() if installed.search(data)]
     assert not [path for path in requirements if required.search(texts[path])]
 
@@ -205,7 +210,7 @@ def test_the_page_of_a_metric_in_a_browser(served: tuple[str, str], browser):
     editors = browser.locator(".cm-content")
     editors.first.wait_for(timeout=60_000)
     browser.get_by_role("button", name="Submit").click()
-    key = {"fade": '"fade": 1.0', "representation_forgetting": '"progress"'}[name]
+    key = {"fade": '"fade": 1.0', "representation_forgetting": '"progress"', "truth_ratio": '"truth_ratio": 0.'}[name]
     browser.get_by_text(key).first.wait_for(timeout=60_000)
     editors.first.click()
     browser.keyboard.press("Control+A")

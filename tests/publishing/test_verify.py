@@ -358,6 +358,20 @@ def test_an_adapter_is_published_as_adapter(hub: LoopbackHub, there: dict, pocke
     assert b"library_name: peft" in files["README.md"]
 
 
+def test_what_was_audited_in_another_precision_is_published_and_verified_in_it(
+    hub: LoopbackHub, there: dict, pocket: Pocket, folder: Path, data: dict
+):
+    """The folder holds float32; audited, published and recomputed is what it gives in bfloat16."""
+    quick = {"num_samples": 1, "max_examples": 3, "metrics": ["fade", "probability"], "progress": False}
+    result = audit(str(folder), reference=pocket.reference().bfloat16(), dtype="bfloat16", processing_class=pocket.tokenizer, **quick, **data)  # fmt: skip
+    publish(result, REPO, weights=folder, base_model="me/original", **there)
+    checks = verify(REPO, reference=pocket.reference().bfloat16(), progress=False, **data, **there)
+    found = outcomes(checks)
+    assert all(found[name] == "reproduced" for name in ("weights", "settings", "fade/forget", "probability/retain")), (
+        found
+    )
+
+
 PROGRAM = """
 import sys
 sys.path[:0] = sys.argv[2:]

@@ -7,7 +7,7 @@ import pytest
 
 from hf_unlearn.audit import AuditReport, Provenance
 from hf_unlearn.config import AuditConfig, options_of
-from hf_unlearn.publishing._verify import _conditions, _metrics, _settings
+from hf_unlearn.publishing._verify import _conditions, _harness, _metrics, _settings
 
 
 def report(**settings: Any) -> AuditReport:
@@ -17,7 +17,7 @@ def report(**settings: Any) -> AuditReport:
 CHOSEN = AuditConfig(
     metrics=["fade", "probability"], prompt_template="Q: {question}, please", num_samples=3, max_new_tokens=9, max_examples=7,
     estimator="sampled", layers=[3, 7], pooling="last_token", space="gram", cluster_column="person", confidence=0.9, num_resamples=50, seed=4,
-    allow_overlap=True,
+    allow_overlap=True, harness_tasks=["mmlu", "arc_easy"], harness_limit=5,
 )  # fmt: skip
 
 
@@ -61,3 +61,11 @@ def test_what_is_not_known_here_does_not_keep_the_rest_from_being_verified():
 def test_options_that_no_audit_has_are_refused_before_anything_is_opened(settings: dict, message: str):
     with pytest.raises(ValueError, match=message):
         _settings(report(**settings))
+
+
+def test_harness_tasks_of_a_stranger_are_asked_only_where_the_verifier_names_them():
+    assert _harness(("mmlu", "arc_easy"), ()) == () == _harness((), ())
+    assert _harness(("mmlu", "arc_easy"), ["arc_easy", "mmlu"]) == ("mmlu", "arc_easy")
+    for given in (["mmlu"], ["mmlu", "arc_easy", "gsm8k"]):
+        with pytest.raises(ValueError, match="must be those of the report, mmlu, arc_easy; got mmlu"):
+            _harness(("mmlu", "arc_easy"), given)

@@ -51,6 +51,13 @@ def test_the_numbers_are_the_audits(tmp_path: Path):
     metrics = [
         "probability",
         "truth_ratio",
+        "truth_ratio_true_better",
+        "normalized_probability",
+        "forget_quality",
+        "model_utility",
+        "relative_exposure",
+        "rouge_l",
+        "generation_perplexity",
         "fade",
         "exposure",
         "residual_ratio",
@@ -72,6 +79,8 @@ def test_the_numbers_are_the_audits(tmp_path: Path):
     named = {
         "forget_probability": "probability/forget", "retain_probability": "probability/retain", "forget_truth_ratio": "truth_ratio/forget",
         "fade": "fade/forget", "retain_fade": "fade/retain", "exposure_mean": "exposure/forget", "residual_ratio": "residual_ratio/forget",
+        "retain_normalized_probability": "normalized_probability/retain", "forget_quality": "forget_quality/forget",
+        "retain_model_utility": "model_utility/retain", "retain_relative_exposure": "relative_exposure/retain",
         "retain_cka": "cka/retain", "pca_shift": "pca_shift/forget", "unlearning_depth_score": "unlearning_depth_score/forget",
     }  # fmt: skip
     for name, key in named.items():

@@ -1,29 +1,37 @@
 """Causal language models: questions and answers, sampled completions, hidden states, patching."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from hf_unlearn.audit._checked import check_roles
+from hf_unlearn.audit._checked import check_precision, check_roles
 from hf_unlearn.audit._completion_reading import CompletionReader, Sampling
 from hf_unlearn.audit._contracts import Reading, SubjectKey, Task
 from hf_unlearn.audit._evidence import EvidenceStore
+from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._provenance import describe_model, notes_on_equals
 from hf_unlearn.audit._subjects import LoadedSubject, common_stop_token_ids, common_tokenizer, open_subject
-from hf_unlearn.audit.domains._layers import LayerFacts, check_layers
+from hf_unlearn.audit.domains._answer_reading import AnswerReader, count_tokens
+from hf_unlearn.audit.domains._choice_reading import READINGS as CHOICES
+from hf_unlearn.audit.domains._choice_reading import choices_task
+from hf_unlearn.audit.domains._generation_reading import Decoder, Judge, OwnGenerator, generation_task
+from hf_unlearn.audit.domains._harness_set import NAME, HarnessSet, harness_notes, harness_task, open_harness
+from hf_unlearn.audit.domains._layers import PATCHED, LayerFacts, check_layers
 from hf_unlearn.audit.domains._prompt_format import other_format
 from hf_unlearn.audit.domains._text_splits import Split, load_splits, longest_answer
-from hf_unlearn.data import DataLike, data_fingerprint
+from hf_unlearn.data import DataLike
 from hf_unlearn.functional import resolution_of
 from hf_unlearn.inference import (
     FeatureSettings,
     ModelLike,
-    NoHiddenStatesError,
-    answer_tables,
+    NoGradientsError,
     check_comparable,
+    check_gradients,
+    gradient_tables,
     patching_tables,
     shortest_context,
     tell_apart,
@@ -33,8 +41,6 @@ from hf_unlearn.inference import (
 logger = logging.getLogger(__name__)
 SHOWN = 300
 """Characters of a prompt in the log."""
-PATCHED = 64
-"""Forget examples for patching and lens, which cost a forward pass, or vocabulary work, per layer."""
 
 
 class CausalLM:
@@ -52,7 +58,13 @@ class CausalLM:
     """
 
     name = "causal_lm"
-    versions: Mapping[str, int] = {"answers": 1, "variants": 1, "completions": 1, "patching": 1}
+    versions: Mapping[str, int] = {
+        **dict.fromkeys(
+            ("answers", "variants", *CHOICES, "generations", "gradients", "completions", "patching", NAME), 1
+        ),
+        "variants": 2,
+    }
+    own_metrics: Sequence[BaseMetric] = ()
 
     def __init__(
         self,
@@ -64,13 +76,14 @@ class CausalLM:
     ):
         self.config, self.store = config, store
         self.models = check_roles(models, processing_class)
+        check_precision(self.models, config.dtype)
         tokenizer = common_tokenizer(self.models, processing_class, needed=True)
         assert tokenizer is not None
         self.tokenizer = tokenizer
         check_comparable(self.models, processing_class=tokenizer)
         self.views = tell_apart(self.models)
         self._layers = LayerFacts(config.space, check_layers(self.models, config.layers))
-        self._splits = load_splits(
+        self._splits: dict[str, Any] = load_splits(
             data,
             tokenizer,
             config.max_examples,
@@ -91,10 +104,14 @@ class CausalLM:
         self.stops = common_stop_token_ids(self.models, tokenizer)
         self._readers: dict[tuple[SubjectKey, str], CompletionReader] = {}
         self._described: dict[str, dict[str, str]] = {}
+        self._without_gradients: dict[str, str] = {}
+        if config.harness_tasks:
+            self.own_metrics, asked = open_harness(config, self._splits)
+            self._splits = {**self._splits, NAME: asked}
 
     def open(self, key: SubjectKey, model: Any) -> LoadedSubject:
         """Open a model in its role, and take its fingerprint."""
-        subject = open_subject(key, model)
+        subject = open_subject(key, model, dtype=self.config.dtype, device_map=self.config.device_map)
         if not key.condition:
             given = self.models.get(key.role, subject.model)
             self._described[key.role] = describe_model(given, subject)
@@ -104,7 +121,7 @@ class CausalLM:
         """The model of a role, told apart from those that share its weights; None where there is none."""
         return self.views.get(role)
 
-    def splits(self) -> Mapping[str, Split]:
+    def splits(self) -> Mapping[str, Any]:
         """The sets, loaded and checked."""
         return self._splits
 
@@ -112,7 +129,7 @@ class CausalLM:
         """What was decided while data and models were looked at."""
         return {
             "max_new_tokens": self.sampling.max_new_tokens,
-            "chat_template": bool(self.tokenizer.chat_template) and self.config.prompt_template is None,
+            "chat_template": self._uses_chat_template,
             "space": self._layers.space,
             "max_width": self.features.max_width,
         }
@@ -121,61 +138,91 @@ class CausalLM:
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
     ) -> Task | None:
         """How to take a reading; None where there is nothing to take."""
-        if reading.name == "answers":
-            return self._answers(reading, subject, split)
-        if reading.name == "variants":
-            return self._variants(subject, split)
-        if reading.name == "completions":
-            return None if subject is others["reference"] else self._reader(split, others["reference"]).task(subject)
-        if reading.name == "patching":
-            return self._patching(subject, split, others.get("original"))
-        raise ValueError(f"the domain {self.name} has no reading {reading.name!r}; it has {', '.join(self.versions)}.")
-
-    def _answers(self, reading: Reading, subject: LoadedSubject, split: Split) -> Task:
-        wants_features = "features" in reading.parts and self._layers.follow(subject)
-        lens = range(min(PATCHED, len(split))) if "lens" in reading.parts and wants_features else range(0)
-
-        def compute(items: Sequence[int]) -> Iterable[pa.Table]:
-            settings = {"batch_size": self.config.batch_size, "progress": self.config.progress}
-            label = f"answers {split.name} {subject.key}"
-            try:
-                yield from answer_tables(
-                    subject.view,
-                    split.examples,
-                    items=items,
-                    features=self.features if wants_features else None,
-                    lens=lens,
-                    label=label,
-                    **settings,
-                )
-            except NoHiddenStatesError as error:
-                self._layers.skip(str(error).removesuffix("."))
-                yield from answer_tables(subject.view, split.examples, items=items, label=label, **settings)
-
-        key = (split.examples, self.features if wants_features else None, list(lens))
-        return Task((subject.fingerprint, *key), len(split), compute, cost=_tokens(split.examples))
-
-    def _variants(self, subject: LoadedSubject, split: Split) -> Task | None:
-        if not split.variants:
-            return None
-        examples = [variant.tokens for variant in split.variants]
-
-        def compute(items: Sequence[int]) -> Iterable[pa.Table]:
-            tables = answer_tables(
-                subject.view,
-                examples,
-                items=items,
-                batch_size=self.config.batch_size,
-                progress=self.config.progress,
-                label=f"other answers {split.name} {subject.key}",
+        take = self._readings.get(reading.name)
+        if take is None:
+            raise ValueError(
+                f"the domain {self.name} has no reading {reading.name!r}; it has {', '.join(self.versions)}."
             )
-            for table in tables:
-                chosen = [split.variants[item] for item in table.column("item").to_pylist()]
-                table = table.append_column("example", pa.array([v.example for v in chosen], pa.int64()))
-                yield table.append_column("is_wrong", pa.array([v.is_wrong for v in chosen], pa.bool_()))
+        if isinstance(split, HarnessSet) is not (reading.name == NAME):
+            return None
+        return take(reading, subject, split, others)
 
-        places = [(variant.example, variant.is_wrong) for variant in split.variants]
-        return Task((subject.fingerprint, examples, places), len(examples), compute, cost=_tokens(examples))
+    @property
+    def _readings(
+        self,
+    ) -> dict[str, Callable[[Reading, LoadedSubject, Any, Mapping[str, LoadedSubject]], Task | None]]:
+        """How each is taken, in the order of `versions`."""
+        return {
+            "answers": self._answers,
+            "variants": self._variants,
+            **dict.fromkeys(CHOICES, self._choices),
+            "gradients": self._gradients,
+            "generations": self._generations,
+            "completions": self._completions,
+            "patching": self._patching,
+            NAME: lambda _, subject, split, others: harness_task(
+                split, subject, self.tokenizer, self.config, self._uses_chat_template
+            ),
+        }
+
+    @cached_property
+    def _answer_reader(self) -> AnswerReader:
+        return AnswerReader(self._layers, self.features, self.store)
+
+    def _answers(
+        self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task:
+        return self._answer_reader.answers(reading, subject, split, self.config)
+
+    def _variants(
+        self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task | None:
+        return self._answer_reader.variants(reading, subject, split, self.config)
+
+    def _choices(
+        self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task | None:
+        settings = {"batch_size": self.config.batch_size, "progress": self.config.progress}
+        return choices_task(reading.name, subject, split, self.tokenizer, **settings)
+
+    def _gradients(
+        self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task | None:
+        try:
+            check_gradients(subject.view, split.examples[0])
+        except NoGradientsError as error:
+            self._without_gradients[str(subject.key)] = str(error).removesuffix(".")
+            return None
+
+        def compute(items: Sequence[int]) -> Iterable[pa.Table]:
+            label = f"gradients {split.name} {subject.key}"
+            return gradient_tables(
+                subject.view, split.examples, items=items, progress=self.config.progress, label=label
+            )
+
+        cost = 3 * count_tokens(split.examples)  # backward is twice forward
+        return Task((subject.fingerprint, split.examples), len(split), compute, cost=cost)
+
+    def _generations(
+        self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task:
+        known = partial(self._answer_reader.said, subject, split)
+        own = OwnGenerator(self.config.batch_size, self.config.progress, known)
+        original, judge = others.get("original"), None
+        if "original" in reading.parts and original is not None:
+            judge = Judge(original, self.config.batch_size, self.config.progress)
+        options: dict[str, Any] = {"max_new_tokens": self.sampling.max_new_tokens, "stops": self.stops}
+        return generation_task(subject, split, own, self._decoder, judge=judge, **options)
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        return Decoder(self.tokenizer)
+
+    def _completions(
+        self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task | None:
+        reference = others["reference"]
+        return None if subject is reference else self._reader(split, reference).task(subject)
 
     def _reader(self, split: Split, reference: LoadedSubject) -> CompletionReader:
         place = (reference.key, split.name)
@@ -192,7 +239,10 @@ class CausalLM:
             )
         return self._readers[place]
 
-    def _patching(self, donor: LoadedSubject, split: Split, original: LoadedSubject | None) -> Task | None:
+    def _patching(
+        self, reading: Reading, donor: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
+    ) -> Task | None:
+        original = others.get("original")
         if original is None or donor is original or not self._layers.can_patch(original, donor):
             return None
         examples = split.examples[:PATCHED]
@@ -209,8 +259,12 @@ class CausalLM:
             )
 
         return Task(
-            (original.fingerprint, donor.fingerprint, examples), len(examples), compute, cost=_tokens(examples)
+            (original.fingerprint, donor.fingerprint, examples), len(examples), compute, cost=count_tokens(examples)
         )
+
+    @property
+    def _uses_chat_template(self) -> bool:
+        return bool(self.tokenizer.chat_template) and self.config.prompt_template is None
 
     def describe(self) -> dict[str, dict[str, str]]:
         """Of each role, for the provenance."""
@@ -219,7 +273,7 @@ class CausalLM:
     def describe_data(self) -> dict[str, dict[str, str | int]]:
         """Of each split, for the provenance."""
         return {
-            name: {"sha256": data_fingerprint(split.dataset), "rows": len(split), "of": split.total}
+            name: {"sha256": split.fingerprint, "rows": len(split), "of": split.total, **split.asked}
             for name, split in self._splits.items()
         }
 
@@ -230,7 +284,9 @@ class CausalLM:
 
     def looks_odd(self, subject: LoadedSubject, split: Split) -> list[str]:
         """Whether the original knows the forget answers clearly better when the questions are put another way."""
-        return other_format(subject.view, split, self.tokenizer, self.config.prompt_template, self.config.batch_size)
+        if split.has_examples:  # the note would quote them
+            return []
+        return other_format(subject.view, split, self.tokenizer, split.prompt_template, self.config.batch_size)
 
     def example(self, split: Split) -> str:
         """The end of the first prompt, special tokens included."""
@@ -251,7 +307,8 @@ class CausalLM:
             for split in self._splits.values()
             if split.clusters.max() + 1 < len(split)
         ]
-        return found + self._layers.notes(self.features)
+        found += [f"The {who} has no gradients: {why}." for who, why in self._without_gradients.items()]
+        return found + harness_notes(self._splits) + self._layers.notes(self.features)
 
 
 def _unlike_precision(described: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -263,7 +320,3 @@ def _unlike_precision(described: Mapping[str, Mapping[str, str]]) -> list[str]:
     return [
         f"The models differ in precision ({listed}), which is part of every distance between them; compare them in one."
     ]
-
-
-def _tokens(examples: Sequence[Mapping[str, Sequence[int]]]) -> int:
-    return sum(len(example["input_ids"]) for example in examples)

@@ -8,6 +8,8 @@ from hf_unlearn.inference import FeatureSettings, LoadedModel, ModelLike, model_
 
 
 logger = logging.getLogger(__name__)
+PATCHED = 64
+"""Forget examples for patching and lens, which cost a forward pass, or vocabulary work, per layer."""
 
 
 def check_layers(models: Mapping[str, ModelLike], layers: tuple[int, ...] | None) -> str | None:

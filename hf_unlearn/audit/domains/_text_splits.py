@@ -1,23 +1,29 @@
 """Sets of prompts and answers: opened, checked against each other, cut to size, tokenized; which rows belong together."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from hf_unlearn.audit._audit_set import AuditSet, as_set
+from hf_unlearn.audit._contracts import SPLITS
+from hf_unlearn.audit.domains._variants import Variant, load_variants
 from hf_unlearn.data import (
     CHUNK_TOKENS,
+    QUESTION_TEMPLATE,
     DataLike,
     about,
     check_disjoint,
     chunk_texts,
+    data_fingerprint,
     load_data,
     prompt_token_ids,
     tokenize_examples,
+    with_examples,
 )
 from hf_unlearn.data._columns import check_template, column_format
 from hf_unlearn.functional import IGNORE_INDEX
@@ -28,22 +34,6 @@ MAX_NEW_TOKENS = 128
 """No default is longer than this, whatever the answers."""
 CLUSTER_COLUMNS = ("person_id", "subject", "cluster_id")
 """Columns that say which rows are about the same, in the order in which they are looked for."""
-_VARIANT_COLUMNS = {"question", "paraphrased_answer", "perturbed_answer"}
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Another answer to an example's question.
-
-    Attributes:
-        example: Number of the example.
-        is_wrong: Whether it is a wrong answer; else the true one in other words.
-        tokens: `input_ids` and `labels`.
-    """
-
-    example: int
-    is_wrong: bool
-    tokens: dict[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +41,7 @@ class Split:
     """One set as the audit uses it.
 
     Attributes:
-        name: "forget", "retain" or "holdout".
+        name: "forget", "retain", "holdout", or a name of its own.
         dataset: The rows that are used.
         total: How many examples there were.
         examples: `input_ids` and `labels` of each.
@@ -59,7 +49,14 @@ class Split:
         texts: Of running text, the one that each example is a chunk of.
         subjects: Of each example, whom or what it is about, by the cluster column; None where there is none.
         cluster_column: That column.
-        variants: Paraphrased and wrong answers, where the columns are.
+        variants: Paraphrased and wrong answers, where the columns are; without paraphrases, where the true answers stand for them, wrong ones alone.
+        role: What the set is for: "forget", "retain" or "holdout".
+        metrics: Names of those that are measured on it; None = all that are measured on its role.
+        prompt_template: How its questions are put, in-context examples included; None = by chat template or `data.QUESTION_TEMPLATE`.
+        has_examples: Whether there are any.
+        asked: What a report says of it beside its rows: role, metrics and template where they were given, hash and number of examples.
+        answer_texts: The answers as text; None where rows are tokenized and there is no tokenizer.
+        question_texts: What is asked, the same way, without template and in-context examples where the rows have it so.
     """
 
     name: str
@@ -71,9 +68,21 @@ class Split:
     subjects: tuple[str, ...] | None = None
     cluster_column: str | None = None
     variants: tuple[Variant, ...] = ()
+    role: str = ""
+    metrics: tuple[str, ...] | None = None
+    prompt_template: str | None = None
+    has_examples: bool = False
+    asked: Mapping[str, str | int] = field(default_factory=dict)
+    answer_texts: tuple[str, ...] | None = None
+    question_texts: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the rows, for the provenance."""
+        return data_fingerprint(self.dataset)
 
     @property
     def kind(self) -> str:
@@ -100,7 +109,7 @@ def _numbered(items: Sequence) -> np.ndarray:
 
 
 def load_splits(
-    data: Mapping[str, DataLike | None],
+    data: Mapping[str, DataLike | AuditSet | None],
     tokenizer: PreTrainedTokenizerBase,
     max_examples: int,
     seed: int,
@@ -116,31 +125,112 @@ def load_splits(
     Raises:
         ValueError: Sets that cannot be read or overlap, or a set without the cluster column that was named.
     """
+    sets = {name: as_set(name, value) for name, value in data.items() if value is not None}
     datasets = {}
-    for name, value in data.items():
-        if value is not None:
-            with about(name):
-                datasets[name] = load_data(value)
-    for other in ("retain", "holdout"):
-        if other in datasets:
-            check_disjoint(datasets["forget"], datasets[other], allow_overlap=allow_overlap, name=other)
+    for name, found in sets.items():
+        with about(name):
+            datasets[name] = load_data(found.data)
+    _check_disjoint(sets, datasets, allow_overlap)
     splits = {}
     for name, dataset in datasets.items():
+        shots = _examples(name, dataset, sets[name].examples)
+        template = _template(sets[name].prompt_template or prompt_template, shots)
         if column_format(dataset.column_names) == "text":
             with about(name):
-                check_template("text", prompt_template)
-                splits[name] = _chunked(name, dataset, tokenizer, max_examples, seed, context, cluster_column)
-            continue
-        total = len(dataset)
-        if total > max_examples:
-            dataset = dataset.select(_drawn(name, total, max_examples, seed))
-        with about(name):
-            examples = tokenize_examples(dataset, tokenizer, prompt_template=prompt_template).to_list()
-            prompts = tuple(map(tuple, prompt_token_ids(dataset, tokenizer, prompt_template=prompt_template)))
-            subjects = _subjects(dataset, cluster_column)
-            variants = _variants(dataset, tokenizer, prompt_template)
-        splits[name] = Split(name, dataset, total, examples, prompts, None, *subjects, variants)
+                check_template("text", template)
+                split = _chunked(name, dataset, tokenizer, max_examples, seed, context, cluster_column)
+        else:
+            total = len(dataset)
+            if total > max_examples:
+                dataset = dataset.select(_drawn(name, total, max_examples, seed))
+            with about(name):
+                examples = tokenize_examples(dataset, tokenizer, prompt_template=template).to_list()
+                prompts = tuple(map(tuple, prompt_token_ids(dataset, tokenizer, prompt_template=template)))
+                subjects = _subjects(dataset, cluster_column)
+                variants = load_variants(dataset, tokenizer, template)
+            split = Split(name, dataset, total, examples, prompts, None, *subjects, variants)
+        splits[name] = replace(
+            split,
+            role=sets[name].role,
+            metrics=_names(sets[name].metrics),
+            prompt_template=template,
+            has_examples=shots is not None,
+            asked=_asked(name, sets[name], shots),
+            answer_texts=_as_text(split, tokenizer, "answer"),
+            question_texts=_as_text(split, tokenizer, "question"),
+        )
     return splits
+
+
+def _check_disjoint(sets: Mapping[str, AuditSet], datasets: Mapping[str, Dataset], allow_overlap: bool) -> None:
+    """Nothing that had to go is in a set that had not."""
+    must_go = [name for name, found in sets.items() if found.role == "forget"]
+    for gone in must_go:
+        for other in datasets:
+            if other not in must_go:
+                label = other if gone == "forget" else f"{other} (against {gone})"
+                check_disjoint(datasets[gone], datasets[other], allow_overlap=allow_overlap, name=label)
+
+
+def _examples(name: str, dataset: Dataset, given: DataLike | None) -> Dataset | None:
+    """In-context examples, opened and checked.
+
+    Raises:
+        ValueError: They are no questions with answers, or questions of the set itself.
+    """
+    if given is None:
+        return None
+    with about(f"{name}, in-context examples"):
+        shots = load_data(given)
+        for place, rows in (("they", shots), ("the rows that they are for", dataset)):
+            if column_format(rows.column_names) != "question":
+                raise ValueError(f"{place} have no question + answer, got {', '.join(rows.column_names)}.")
+        own = set(dataset["question"]) & set(shots["question"])
+        if own:
+            raise ValueError(
+                f"{len(own)} of them are questions of the set itself, whose answers the prompt would give away."
+            )
+    return shots
+
+
+def _template(template: str | None, shots: Dataset | None) -> str | None:
+    if shots is None:
+        return template
+    return with_examples(template or QUESTION_TEMPLATE, zip(shots["question"], shots["answer"], strict=True))
+
+
+def _asked(name: str, given: AuditSet, shots: Dataset | None) -> dict[str, str | int]:
+    found: dict[str, str | int] = {} if name in SPLITS else {"role": given.role}
+    if given.metrics is not None:
+        found["metrics"] = ",".join(given.metrics)
+    if given.prompt_template is not None:
+        found["prompt_template"] = given.prompt_template
+    if shots is not None:
+        found |= {"examples": len(shots), "examples_sha256": data_fingerprint(shots)}
+    return found
+
+
+def _names(metrics: Collection[str] | None) -> tuple[str, ...] | None:
+    return None if metrics is None else tuple(metrics)
+
+
+_TEXT_COLUMNS = {
+    "answer": {"question": "answer", "completion": "completion"},
+    "question": {"question": "question", "completion": "prompt"},
+}
+"""Where the text of an answer and of a question is, by the format of the rows."""
+
+
+def _as_text(split: Split, tokenizer: PreTrainedTokenizerBase | None, what: str) -> tuple[str, ...] | None:
+    """As the rows have it; where they have token ids or messages, as the tokenizer decodes the answer or the prompt."""
+    column = _TEXT_COLUMNS[what].get(column_format(split.dataset.column_names))
+    if column is not None and all(isinstance(text, str) for text in split.dataset[column]):
+        return tuple(split.dataset[column])
+    if tokenizer is None:
+        return None
+    answers = [[label for label in example["labels"] if label != IGNORE_INDEX] for example in split.examples]
+    tokens = answers if what == "answer" else [list(prompt) for prompt in split.prompts]
+    return tuple(text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True))
 
 
 def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | None, str | None]:
@@ -151,7 +241,10 @@ def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | N
     """
     if wanted is not None and wanted not in dataset.column_names:
         raise ValueError(f"there is no cluster column {wanted!r}; the columns are {', '.join(dataset.column_names)}.")
-    column = wanted or next((name for name in CLUSTER_COLUMNS if name in dataset.column_names), None)
+    known = [name for name in CLUSTER_COLUMNS if name in dataset.column_names]
+    if column_format(dataset.column_names) == "choices":
+        known = [name for name in known if name != "subject"]  # what is taught, as in MMLU, not whom a row is about
+    column = wanted or next(iter(known), None)
     if column is None:
         return None, None
     values = tuple("" if value is None else str(value) for value in dataset[column])
@@ -160,25 +253,6 @@ def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | N
             raise ValueError(f"the cluster column {wanted!r} is empty in some rows.")
         return None, None
     return values, column
-
-
-def _variants(
-    dataset: Dataset, tokenizer: PreTrainedTokenizerBase, prompt_template: str | None
-) -> tuple[Variant, ...]:
-    """Paraphrased and wrong answers of the rows that have both."""
-    if not set(dataset.column_names) >= _VARIANT_COLUMNS:
-        return ()
-    found = []
-    for number, row in enumerate(dataset.select_columns(sorted(_VARIANT_COLUMNS))):
-        wrong = list(filter(None, row["perturbed_answer"] or ()))
-        if row["paraphrased_answer"] and wrong:
-            found += [(number, False, row["question"], row["paraphrased_answer"])]
-            found += [(number, True, row["question"], text) for text in wrong]
-    if not found:
-        return ()
-    rows = Dataset.from_list([{"question": question, "answer": text} for _, _, question, text in found])
-    tokens = tokenize_examples(rows, tokenizer, prompt_template=prompt_template).to_list()
-    return tuple(Variant(number, wrong, row) for (number, wrong, _, _), row in zip(found, tokens, strict=True))
 
 
 def _drawn(name: str, total: int, max_examples: int, seed: int) -> list[int]:

@@ -9,6 +9,8 @@ from hf_unlearn.functional import RESOLUTION, Bootstrap, Estimate, LayerEstimate
 
 
 FEATURES = Reading("answers", frozenset({"features"}))
+HIDDEN_OPTIONS = ("layers", "pooling")
+COMPARED_OPTIONS = (*HIDDEN_OPTIONS, "space")
 OURS = Citation("Residues in hidden states", "2606.25001", "our reading; its formulas could not be read")
 REVERSIBILITY = Citation("Unlearning is not deletion: principal directions", "2505.16831")
 
@@ -23,6 +25,8 @@ def layer_spec(
     short: str = "",
     headline: bool = False,
     citation: Citation = OURS,
+    without_knowledge: str,
+    does_not_show: str,
 ) -> MetricSpec:
     """The spec of a metric on hidden states by layer."""
     return MetricSpec(
@@ -39,6 +43,9 @@ def layer_spec(
         citation=citation,
         by_layer=True,
         compares=True,
+        without_knowledge=without_knowledge,
+        does_not_show=does_not_show,
+        options=COMPARED_OPTIONS,
     )
 
 

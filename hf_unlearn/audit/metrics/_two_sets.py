@@ -3,7 +3,7 @@
 from hf_unlearn.audit._contracts import Citation, MetricSpec, Reading
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._rows import Rows
-from hf_unlearn.audit.metrics._hidden import OURS
+from hf_unlearn.audit.metrics._hidden import COMPARED_OPTIONS, OURS
 
 
 BOTH = (Reading("answers", frozenset({"features"})), Reading("answers", frozenset({"features"}), split="retain"))
@@ -17,6 +17,9 @@ def both_spec(
     bounds: tuple[float | None, float | None],
     citation: Citation = OURS,
     better: str | None = None,
+    *,
+    without_knowledge: str,
+    does_not_show: str,
 ) -> MetricSpec:
     """The spec of a metric of forget and retain together, by layer."""
     return MetricSpec(
@@ -32,6 +35,9 @@ def both_spec(
         by_layer=True,
         compares=True,
         better=better,
+        without_knowledge=without_knowledge,
+        does_not_show=does_not_show,
+        options=COMPARED_OPTIONS,
     )
 
 

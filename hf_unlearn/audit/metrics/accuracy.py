@@ -25,6 +25,8 @@ class Accuracy(BaseMetric):
         needs=(Reading("answers"),),
         standard=False,
         citation=Citation("Share of right answers"),
+        without_knowledge="the reference's own value: near 0 for long answers, near chance for a few classes",
+        does_not_show="How near a wrong answer was, and any knowledge that does not make every token of the true answer the first choice.",
     )
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:

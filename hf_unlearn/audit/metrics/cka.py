@@ -13,4 +13,6 @@ class CKA(LayerMetric):
         1.0,
         (None, 1.0),
         short="CKA",
+        without_knowledge="below 1: another retrained model's geometry differs a little, too",
+        does_not_show="Knowledge: a model can keep its geometry and lose what it knew, or the other way round.",
     )

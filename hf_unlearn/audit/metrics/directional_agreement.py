@@ -15,6 +15,8 @@ class DirectionalAgreement(LayerMetric):
         "cosine of what unlearning and what retraining changed",
         1.0,
         (-1.0, 1.0),
+        without_knowledge="below 1: another retrained model changed in a partly different direction",
+        does_not_show="How far the candidate went: the smallest step in the right direction scores 1.",
     )
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:

@@ -3,7 +3,7 @@
 from hf_unlearn.audit._contracts import MetricSpec, Undefined
 from hf_unlearn.audit._metric import BaseMetric, require_examples
 from hf_unlearn.audit._rows import Rows
-from hf_unlearn.audit.metrics._hidden import FEATURES, OURS
+from hf_unlearn.audit.metrics._hidden import COMPARED_OPTIONS, FEATURES, OURS
 from hf_unlearn.functional import Bootstrap, Estimate, PairedMoments, excess_over_twins
 
 
@@ -23,6 +23,9 @@ class ExcessOverTwins(BaseMetric):
         by_layer=True,
         compares=True,
         better="lower",
+        options=COMPARED_OPTIONS,
+        without_knowledge="about 0, by chance above or below",
+        does_not_show="Its own uncertainty: it has no interval, and from one twin the noise of retraining is known by a single pair.",
     )
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:

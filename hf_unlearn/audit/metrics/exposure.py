@@ -23,6 +23,8 @@ class Exposure(BaseMetric):
         needs=(Reading("answers"),),
         citation=Citation("Generalized exposure", "2411.04388", "our reading"),
         compares=True,
+        without_knowledge="about 0: another retrained model lies above the reference on some answers and below it on others",
+        does_not_show="Whether the answer can be drawn from the model: small probabilities count like large ones. The mean hides the most exposed example, which is in `max`.",
     )
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:
@@ -30,5 +32,7 @@ class Exposure(BaseMetric):
         return mean_of(generalized_exposure(log_probs(rows), log_probs(rows.of("reference"))), rows)
 
     def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
-        """The most exposed example decides."""
-        return {"max": float(generalized_exposure(log_probs(rows), log_probs(rows.of("reference"))).max())}
+        """The most exposed example decides; and bits over all tokens of all answers."""
+        bits = generalized_exposure(log_probs(rows), log_probs(rows.of("reference")))
+        tokens = rows.per_token("answers", "log_probs")[1].sum()
+        return {"max": float(bits.max()), "per_token": float(bits.sum() / tokens)}

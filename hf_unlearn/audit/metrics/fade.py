@@ -53,6 +53,9 @@ class Fade(BaseMetric):
             sentence=_sentence,
             compares=True,
             better="lower",
+            options=("estimator", "num_samples", "max_new_tokens"),
+            without_knowledge="what two retrained models differ by, which is above 0: the floor, from a twin",
+            does_not_show="What other prompts than these bring out, and what hidden states keep; one number does not say whether too little or too much was forgotten.",
         )
 
     @classmethod

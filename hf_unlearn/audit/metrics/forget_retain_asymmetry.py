@@ -15,6 +15,8 @@ class ForgetRetainAsymmetry(TwoSetMetric):
         "residual_ratio on retain minus on forget",
         None,
         (None, None),
+        without_knowledge="about 0 for another retrained model, whose noise is the same on both sets",
+        does_not_show="Whether either residue is small: two sets spoilt alike are even.",
     )
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:

@@ -22,6 +22,8 @@ class LogitLensErasure(ShareMetric):
         citation=Citation("Logit lens", None, "our reading; no paper's formula"),
         compares=True,
         requires=("original",),
+        without_knowledge="near 1, what another retrained model scores",
+        does_not_show="What other readers than the model's own output layer find: a probe may read what the lens does not.",
     )
 
     def effects(self, rows: Rows) -> np.ndarray:

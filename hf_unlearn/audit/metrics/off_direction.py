@@ -12,4 +12,6 @@ class OffDirection(LayerMetric):
         "part of the change beside retraining's direction, in units of retraining's change",
         0.0,
         (0.0, None),
+        without_knowledge="above 0: what another retrained model changed in its own way lies beside the direction, too",
+        does_not_show="Whether that part is damage, noise of training or another way of forgetting.",
     )

@@ -13,4 +13,6 @@ class PCAShift(LayerMetric):
         0.0,
         (0.0, None),
         citation=REVERSIBILITY,
+        without_knowledge="above 0: another retrained model's mean lies elsewhere, too",
+        does_not_show="How single examples moved, and anything beside one direction. It is in the model's own units and cannot be compared between models or layers.",
     )

@@ -13,4 +13,6 @@ class PCASimilarity(LayerMetric):
         1.0,
         (0.0, 1.0),
         citation=REVERSIBILITY,
+        without_knowledge="below 1: another retrained model's first direction differs a little, too",
+        does_not_show="Anything beside one direction: a change that leaves it alone is not seen, and where two directions are about equally strong they trade places by chance.",
     )

@@ -24,6 +24,8 @@ class Probability(BaseMetric):
         needs=(Reading("answers"),),
         headline=True,
         citation=Citation("TOFU", "2401.06121"),
+        without_knowledge="the reference's own value, not 0: a fluent model finds any plausible answer likely to some degree",
+        does_not_show="Whether the fact is gone: other wordings, other questions and a little training are not tried, and a model that was destroyed scores low too.",
     )
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:

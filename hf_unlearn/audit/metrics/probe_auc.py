@@ -8,6 +8,7 @@ from hf_unlearn.audit._contracts import Citation, MetricSpec, Reading, Undefined
 from hf_unlearn.audit._metric import MIN_EXAMPLES, BaseMetric
 from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._rows import Rows
+from hf_unlearn.audit.metrics._hidden import FEATURES, HIDDEN_OPTIONS
 from hf_unlearn.functional import Bootstrap, Estimate, ProbeResult, average, linear_probe
 
 
@@ -33,13 +34,16 @@ class ProbeAUC(BaseMetric):
         family="hidden states",
         splits=("forget",),
         needs=(
-            Reading("answers", frozenset({"features"})),
+            FEATURES,
             Reading("answers", frozenset({"features"}), split="holdout"),
         ),
         citation=Citation("Alain & Bengio 2016", "1610.01644"),
         sentence=_sentence,
         by_layer=True,
         headline=True,
+        options=HIDDEN_OPTIONS,
+        without_knowledge="the reference's own value, not 0.5: forget and holdout texts may differ in kind, which a probe reads without any memory",
+        does_not_show="Whether the model uses what the probe reads, and what a stronger probe would read.",
     )
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:

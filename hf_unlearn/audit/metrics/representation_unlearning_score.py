@@ -18,6 +18,8 @@ class RepresentationUnlearningScore(TwoSetMetric):
         1.0,
         (None, None),  # debiased CKA may be below 0, and the change then above 1
         better="higher",
+        without_knowledge="what another retrained model scores, as a rule below 1: its states of the forget set still resemble the original's",
+        does_not_show="Which way the states of the forget set went: noise counts as change like forgetting does.",
     )
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:

@@ -14,6 +14,8 @@ class ResidualConcentration(LayerMetric):
         "share of the residue in the principal subspace of retraining's change",
         0.0,
         (0.0, 1.0),
+        without_knowledge="what a residue without direction has, subspace dimension / width (`diffuse`), or more: not 0",
+        does_not_show="How much is left: the smallest residue can be concentrated. Read it beside the residual ratio.",
     )
 
     def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:

@@ -14,4 +14,6 @@ class ResidualRatio(LayerMetric):
         (0.0, None),
         short="residual",
         headline=True,
+        without_knowledge="above 0: another retrained model keeps a distance from the reference, too",
+        does_not_show="Whether what is left holds anything of the forget data, or is noise of training.",
     )

@@ -22,6 +22,8 @@ class UnlearningDepthScore(ShareMetric):
         citation=Citation("Unlearning depth by activation patching", "2605.24614", "our reading"),
         compares=True,
         requires=("original",),
+        without_knowledge="near 1, what another retrained model scores",
+        does_not_show="What several layers hold together, since one is patched at a time, and what only other prompts bring out.",
     )
 
     def effects(self, rows: Rows) -> np.ndarray:
