@@ -1,6 +1,7 @@
 """Metrics from other answers to the same questions, on readings made by hand: each number follows from the docstring's arithmetic."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -67,15 +68,18 @@ def evidence(
 
 
 def value(
-    name: str, tables: dict[tuple[str, str, str], pa.Table], split: str = "forget", **settings: object
+    name: str,
+    tables: dict[tuple[str, str, str], pa.Table],
+    split: str = "forget",
+    people: tuple[int, ...] = (),
+    **settings: object,
 ) -> MetricResult | str:
-    people = settings.pop("people", ())
-    made = evidence(tables, people, **settings)  # type: ignore[arg-type]
+    made = evidence(tables, people, **settings)
     return measure(METRICS[name].from_settings(dict(settings)), made, split, "", Bootstrap(num_resamples=50))
 
 
-def result(*args: object, **settings: object) -> MetricResult:
-    found = value(*args, **settings)  # type: ignore[arg-type]
+def result(*args: Any, **settings: Any) -> MetricResult:
+    found = value(*args, **settings)
     assert isinstance(found, MetricResult), found
     return found
 

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from hf_unlearn.audit._contracts import Reading, Undefined
 from hf_unlearn.audit._metric import BaseMetric, mean_of
 from hf_unlearn.audit._rows import Rows
+from hf_unlearn.audit.metrics._answers import is_compatible
 from hf_unlearn.functional import Bootstrap, Estimate, Rouge, rouge_1, rouge_l
 
 
@@ -36,14 +37,14 @@ def rouge_1_recall_per_example(rows: Rows) -> np.ndarray:
 
 
 def per_example(
-    rows: Rows, name: str, compare: Callable[[str, str], float], truths: Sequence[str] | None = None
+    rows: Rows, name: str, compare: Callable[[str, str], float | None], truths: Sequence[str] | None = None
 ) -> np.ndarray:
-    """A number for each example's true and greedy answer, shape `(examples,)`.
+    """A number for each example's true and greedy answer, shape `(examples,)`; NaN where there is none.
 
     Args:
         rows: Of the subject.
         name: Under which it is remembered.
-        compare: Of the true and the given text.
+        compare: Of the true and the given text; None where they have no number.
         truths: What is true; default: the whole true answers.
     """
 
@@ -52,7 +53,7 @@ def per_example(
         pairs = list(zip(truths or rows.texts, generated_texts(rows), strict=True))
         for pair in pairs:
             if pair not in known:
-                known[pair] = compare(*pair)
+                known[pair] = or_nan(compare(*pair))
         return np.array([known[pair] for pair in pairs], np.float64)
 
     return rows.memo(("per example", name), compute)
@@ -78,11 +79,6 @@ def judged(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
     log_probs, lengths = rows.per_token("generations", "original_log_probs")
     starts = np.cumsum(lengths) - lengths
     return -np.add.reduceat(log_probs.astype(np.float64), starts), lengths.astype(np.float64)
-
-
-def is_compatible(rows: Rows) -> bool:
-    """Whether numbers are to be those of the field's common implementation."""
-    return bool(rows.settings.get("compatible", False))
 
 
 class GenerationMetric(BaseMetric):

@@ -1,6 +1,8 @@
 """Membership attacks: are forget texts still told from texts that no model has seen?"""
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -113,6 +115,26 @@ class MembershipMetric(BaseMetric):
         return found
 
 
+class LowestShareMetric(MembershipMetric):
+    """An attack by the share of an answer's tokens that score lowest.
+
+    Args:
+        k: The share, in (0, 1].
+    """
+
+    def __init__(self, k: float = 0.2):
+        self.k = k
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "LowestShareMetric":
+        """With the field's share where its numbers are wanted."""
+        return cls(MUSES_K) if settings.get("compatible") else cls()
+
+    def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
+        """The share of the tokens, and hits at 1 % of false alarms."""
+        return {"k": self.k, **super().details(rows, uncertainty)}
+
+
 def per_answer(rows: Rows, *names: str) -> list[tuple[np.ndarray, ...]]:
     """Numbers per token of each answer, of each of these columns of `answers`.
 
@@ -128,11 +150,6 @@ def per_answer(rows: Rows, *names: str) -> list[tuple[np.ndarray, ...]]:
             raise Undefined(f"the {rows.subject} gives NaN in {broken} of {len(parts)} {rows.split} answers")
         columns.append(parts)
     return list(zip(*columns, strict=True))
-
-
-def is_compatible(rows: Rows) -> bool:
-    """Whether numbers are wanted as the common implementation has them."""
-    return bool(rows.settings.get("compatible", False))
 
 
 def without_last(columns: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:

@@ -1,10 +1,13 @@
 """Whether the model answers questions about the texts."""
 
+from functools import partial
+
 import numpy as np
 
 from hf_unlearn.audit._contracts import Citation, MetricSpec
 from hf_unlearn.audit._rows import Rows
-from hf_unlearn.audit.metrics._generations import GENERATIONS, GenerationMetric, is_compatible, or_nan, per_example
+from hf_unlearn.audit.metrics._answers import is_compatible
+from hf_unlearn.audit.metrics._generations import GENERATIONS, GenerationMetric, per_example
 from hf_unlearn.functional import knowledge_memorization
 
 
@@ -38,9 +41,5 @@ class KnowledgeMemorization(GenerationMetric):
 
     def values(self, rows: Rows) -> np.ndarray:
         """Of each answer."""
-        compatible = is_compatible(rows)
-
-        def compare(truth: str, given: str) -> float:
-            return or_nan(knowledge_memorization(truth, given, compatible=compatible))
-
+        compare = partial(knowledge_memorization, compatible=is_compatible(rows))
         return per_example(rows, self.spec.name, compare)

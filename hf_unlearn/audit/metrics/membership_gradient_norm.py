@@ -4,7 +4,8 @@ import numpy as np
 
 from hf_unlearn.audit._contracts import Citation
 from hf_unlearn.audit._rows import Rows
-from hf_unlearn.audit.metrics._membership import MembershipMetric, is_compatible, membership_spec
+from hf_unlearn.audit.metrics._answers import is_compatible
+from hf_unlearn.audit.metrics._membership import MembershipMetric, membership_spec
 from hf_unlearn.functional import gradient_norm_score
 
 

@@ -1,24 +1,20 @@
 """Are forget texts told from unseen ones by their least likely tokens?"""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from hf_unlearn.audit._contracts import Citation
 from hf_unlearn.audit._rows import Rows
+from hf_unlearn.audit.metrics._answers import is_compatible
 from hf_unlearn.audit.metrics._membership import (
-    MUSES_K,
-    MembershipMetric,
-    is_compatible,
+    LowestShareMetric,
     membership_spec,
     per_answer,
     without_last,
 )
-from hf_unlearn.functional import Bootstrap, min_k_score
+from hf_unlearn.functional import min_k_score
 
 
-class MembershipMinK(MembershipMetric):
+class MembershipMinK(LowestShareMetric):
     """AUC of Min-K% (mean log-probability of the least likely tokens), forget against holdout, in [0, 1].
 
     With `compatible=True` as open-unlearning has it: 40 % of the tokens, the last left out; an answer of one token scores 0, the most there is.
@@ -34,18 +30,6 @@ class MembershipMinK(MembershipMetric):
         Citation("Min-K%", "2310.16789"),
         options=("compatible",),
     )
-
-    def __init__(self, k: float = 0.2):
-        self.k = k
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> "MembershipMinK":
-        """With the field's share where its numbers are wanted."""
-        return cls(MUSES_K) if settings.get("compatible") else cls()
-
-    def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
-        """The share of the tokens, and hits at 1 % of false alarms."""
-        return {"k": self.k, **super().details(rows, uncertainty)}
 
     def scores(self, rows: Rows) -> np.ndarray:
         """Mean of the share k of the log-probabilities that are lowest."""

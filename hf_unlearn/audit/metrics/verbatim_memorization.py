@@ -1,10 +1,13 @@
 """Whether the model goes on with the texts word by word."""
 
+from functools import partial
+
 import numpy as np
 
 from hf_unlearn.audit._contracts import Citation, MetricSpec
 from hf_unlearn.audit._rows import Rows
-from hf_unlearn.audit.metrics._generations import GENERATIONS, GenerationMetric, is_compatible, or_nan, per_example
+from hf_unlearn.audit.metrics._answers import is_compatible
+from hf_unlearn.audit.metrics._generations import GENERATIONS, GenerationMetric, per_example
 from hf_unlearn.functional import verbatim_memorization
 
 
@@ -38,9 +41,5 @@ class VerbatimMemorization(GenerationMetric):
 
     def values(self, rows: Rows) -> np.ndarray:
         """Of each continuation."""
-        compatible = is_compatible(rows)
-
-        def compare(truth: str, given: str) -> float:
-            return or_nan(verbatim_memorization(truth, given, compatible=compatible))
-
+        compare = partial(verbatim_memorization, compatible=is_compatible(rows))
         return per_example(rows, self.spec.name, compare, truths=list(rows.column("generations", "truth")))
