@@ -127,8 +127,11 @@ def _panel(axes: Axes, split: str, results: list[MetricResult], spec: ShownSpec)
         error = [[max(0.0, value - low)], [max(0.0, high - value)]]
         axes.bar(place, value, width=0.62, color=COLOURS[kind], yerr=error, capsize=6, ecolor="black", zorder=2)
         above = (place, max(value, high))
+        beyond = [f"{end:.3g}" for end in interval or () if abs(end) > room]
+        # What is cut must not look as if it ended there.
+        number = f"{value:.3g}" + (f"\n(interval to {' and '.join(beyond)})" if beyond else "")
         axes.annotate(
-            f"{value:.3g}", above, xytext=(0, 4), textcoords="offset points", ha="center", zorder=5, bbox=_BACKGROUND
+            number, above, xytext=(0, 4), textcoords="offset points", ha="center", zorder=5, bbox=_BACKGROUND
         )
         bottom, top = min(bottom, value, low), max(top, value, high)
     axes.set_xticks(range(len(shown)), [label for _, label, _, _ in shown], fontsize=9)
@@ -141,7 +144,7 @@ def _panel(axes: Axes, split: str, results: list[MetricResult], spec: ShownSpec)
     relative = shown_relative(plain)
     where = f"{split} set" + ("" if relative is None else f": relative {relative:.2f}")
     axes.set_title(_plain(where, 40))
-    margin = 0.12 * (top - bottom) or 1.0
+    margin = 0.16 * (top - bottom) or 1.0
     axes.set_ylim(bottom - (margin if bottom < 0 else 0), top + margin)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -105,6 +105,9 @@ def test_an_interval_without_end_hides_no_bar(drawn):
     """Three clusters may leave a bound of 1e300."""
     (axes,) = drawn(made(result("gap", 4.0, start_confidence_interval=(1.0, 1e304))))["gap.png"].axes
     assert 10 < axes.get_ylim()[1] < 50
+    assert sum("(interval to 1e+304)" in text.get_text() for text in axes.texts) == 1, (
+        "it does not end where it is cut"
+    )
 
 
 def test_what_is_not_there_is_not_drawn(drawn):
