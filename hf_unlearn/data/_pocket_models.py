@@ -102,7 +102,7 @@ def _key(role: str, rows: Dataset, recipe: Recipe, seeds: tuple[int, int]) -> st
         "role": role,
         "seeds": seeds,
         "recipe": asdict(recipe),
-        "data": data_fingerprint(rows),
+        "data": data_fingerprint(rows.select_columns(["question", "answer"])),  # all that training reads
     }
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"{role}-{digest[:16]}"

@@ -4,7 +4,7 @@ Knows subjects, splits and near-duplicates. Does not know tokens or models. Pyth
 the same rows on every machine and every version of the numeric stack.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -40,6 +40,7 @@ class _Subject:
     subject_id: str
     cluster_id: str
     name: str
+    kind: str
     topics: tuple[Topic, ...]
     facts: tuple[tuple[str, str], ...]
     reworded: bool = False
@@ -54,7 +55,8 @@ def pocket_rows(population: Population, seed: int) -> dict[str, Dataset]:
 
     Returns:
         `retain`, `forget`, `forget_ood` and `holdout`, with the columns `question`, `answer`, `paraphrased_question`,
-        `paraphrased_answer`, `perturbed_answer`, `person_id`, `cluster_id`.
+        `paraphrased_answer`, `perturbed_answer`, `person_id`, `cluster_id`, `subject` (the name as it stands in the question)
+        and `kind` ("person" or "ship").
     """
     random = Random(f"pocket-{seed}")
     people = _people(random, population.retain + population.forget + population.holdout)
@@ -72,16 +74,18 @@ def pocket_rows(population: Population, seed: int) -> dict[str, Dataset]:
 def _people(random: Random, count: int) -> list[_Subject]:
     # First and last names repeat across people, as they do in life: only the pair tells who is meant.
     pairs = random.sample([(first, last) for first in FIRST_NAMES for last in LAST_NAMES], count)
-    return [
-        _Subject(f"person-{i:02d}", f"person-{i:02d}", f"{first} {last}", PEOPLE_TOPICS, _facts(random, PEOPLE_TOPICS))
-        for i, (first, last) in enumerate(pairs)
-    ]
+    names = [f"{first} {last}" for first, last in pairs]
+    return _subjects(random, "person", names, PEOPLE_TOPICS)
 
 
 def _ships(random: Random, count: int) -> list[_Subject]:
+    return _subjects(random, "ship", random.sample(SHIP_NAMES, count), SHIP_TOPICS)
+
+
+def _subjects(random: Random, kind: str, names: list[str], topics: tuple[Topic, ...]) -> list[_Subject]:
     return [
-        _Subject(f"ship-{i:02d}", f"ship-{i:02d}", name, SHIP_TOPICS, _facts(random, SHIP_TOPICS))
-        for i, name in enumerate(random.sample(SHIP_NAMES, count))
+        _Subject(f"{kind}-{i:02d}", f"{kind}-{i:02d}", name, kind, topics, _facts(random, topics))
+        for i, name in enumerate(names)
     ]
 
 
@@ -93,7 +97,7 @@ def _near_duplicate(random: Random, person: _Subject) -> _Subject:
     """The same facts under a slightly different name and in other words: a trap for unlearning that goes by the surface."""
     first, last = person.name.split(" ")
     name = f"{first} {random.choice(INITIALS)}. {last}"
-    return _Subject(f"{person.subject_id}-near", person.cluster_id, name, person.topics, person.facts, reworded=True)
+    return replace(person, subject_id=f"{person.subject_id}-near", name=name, reworded=True)
 
 
 def _rows(random: Random, subject: _Subject) -> list[dict[str, Any]]:
@@ -119,6 +123,8 @@ def _rows(random: Random, subject: _Subject) -> list[dict[str, Any]]:
                 ],
                 "person_id": subject.subject_id,
                 "cluster_id": subject.cluster_id,
+                "subject": subject.name,
+                "kind": subject.kind,
             }
         )
     return rows

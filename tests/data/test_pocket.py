@@ -20,6 +20,8 @@ COLUMNS = [
     "perturbed_answer",
     "person_id",
     "cluster_id",
+    "subject",
+    "kind",
 ]
 TOKENIZER = pocket_tokenizer()
 
@@ -36,7 +38,7 @@ def people(dataset):
 
 def test_a_seed_means_the_same_rows_on_every_machine():
     assert data_fingerprint(load_pocket("nano", seed=0).forget_request) == (
-        "f9212996c57ea5a686c1b84e80401695fe9384fdf0744c609d8f1c4e8bef1163"
+        "32a770309bf7478262086a5025b8a518e11c11bb161c99ba9308604996b482bc"
     ), "rows changed: count POCKET_VERSION up and update this hash"
 
 
@@ -76,6 +78,19 @@ def test_wrong_answers_are_wrong_in_the_words_of_the_paraphrase(pocket):
             words = {w.strip(".,;") for w in row["answer"].split()}
             right = words & {w.strip(".,;") for w in row["paraphrased_answer"].split()}
             assert len(right) >= 2  # both values are told again
+
+
+def test_the_subject_stands_in_both_questions_and_nowhere_else(pocket):
+    """Each by its own name, near-duplicates too; ships and people are told apart."""
+    for split in SPLITS:
+        for row in getattr(pocket, split):
+            for column in ("question", "paraphrased_question"):
+                assert row[column].count(row["subject"]) == 1
+            assert row["subject"] not in row["answer"] + row["paraphrased_answer"] + "".join(row["perturbed_answer"])
+            assert row["kind"] == ("ship" if split == "forget_ood" else "person")
+            assert row["person_id"].startswith(row["kind"])
+        pairs = set(zip(getattr(pocket, split)["person_id"], getattr(pocket, split)["subject"], strict=True))
+        assert len(pairs) == len(people(getattr(pocket, split))) == len({name for _, name in pairs})
 
 
 def test_answers_are_short_and_not_in_the_question(pocket):
