@@ -63,7 +63,7 @@ CASES = {
         "hf_unlearn.audit",
         AuditConfig,
         {name: name for name in REQUIRED["audit"]}
-        | {name: name for name in ("retain", "holdout", "sets", "original", "twin")}
+        | {name: name for name in ("retain", "holdout", "sets", "original", "twin", "continued")}
         | {"processing_class": "tokenizer"},
         {"benchmark": "benchmark"},
         {
@@ -72,7 +72,7 @@ CASES = {
             "cluster_column": "person", "num_samples": 3, "max_new_tokens": 9, "max_examples": 7, "estimator": "sampled", "layers": [3, 7],
             "dtype": "bfloat16", "device_map": "cuda:1",
             "pooling": "last_token", "space": "gram", "confidence": 0.9, "num_resamples": 50, "seed": 4, "batch_size": 2, "evidence_dir": "there", "allow_overlap": True, "compatible": True,
-            "progress": False,
+            "num_counterfactuals": 3, "subject_column": "about", "progress": False,
         },
     ),
 }  # fmt: skip

@@ -45,13 +45,14 @@ from hf_unlearn.inference import ModelLike, as_one, is_main_process, same_everyw
 def audit(
     candidate: ModelLike,
     *,
-    reference: ModelLike,
+    reference: ModelLike | None = None,
     forget: DataLike | AuditSet,
     retain: DataLike | AuditSet | None = None,
     holdout: DataLike | AuditSet | None = None,
     sets: Mapping[str, DataLike | AuditSet] | None = None,
     original: ModelLike | None = None,
     twin: ModelLike | Sequence[ModelLike] | None = None,
+    continued: ModelLike | Sequence[ModelLike] | None = None,
     processing_class: PreTrainedTokenizerBase | str | None = None,
     output_dir: str | os.PathLike | None = None,
     domain: str | DomainFactory = "causal_lm",
@@ -73,6 +74,8 @@ def audit(
     device_map: str | None = None,
     batch_size: int = 64,
     evidence_dir: str | os.PathLike | None = None,
+    num_counterfactuals: int = 8,
+    subject_column: str | None = None,
     allow_overlap: bool = False,
     compatible: bool = False,
     benchmark: str | None = None,
@@ -90,7 +93,7 @@ def audit(
 
     Args:
         candidate: The unlearned model: loaded, path or Hub id.
-        reference: Trained the same way without the forget set.
+        reference: Trained the same way without the forget set. Without one, the counterfactual metrics take its place; they need `original`.
         forget: What had to go: dataset, `load_dataset` spec or file. Running text (`text`) is cut into chunks of at most 256 tokens, whose
             first half is the prompt and whose second half is the answer, see `data.chunk_texts`; `max_examples` counts chunks, and
             intervals are over texts.
@@ -100,6 +103,8 @@ def audit(
             then `rouge_l/real_authors`. Data without an `AuditSet` is what had to stay.
         original: The model before unlearning; gives `start`.
         twin: A second reference with another seed, or several; gives `floor`. Without both there is no `relative`.
+        continued: Models that the original became when it was trained on for a while on retain data, see `training.continued`: they estimate
+            retraining noise, and give counterfactual metrics their floor.
         processing_class: The tokenizer; default: the one saved with the models.
         output_dir: Where `report.json`, the figures and `evidence/` go; an interrupted audit resumes from there. None keeps
             nothing.
@@ -120,6 +125,11 @@ def audit(
         ReportNotSavedError: All is computed but the report could not be written; it is in the exception.
     """
     given("forget", forget, "the data that had to go")
+    if reference is None and original is None:
+        raise ValueError(
+            "an audit needs a model to compare with: reference= (trained the same way without the forget set), or original= (the model before "
+            "unlearning), for counterfactual metrics."
+        )
     kept = None if evidence_dir is None else os.fspath(evidence_dir)
     named = {
         "evidence_dir": kept,
@@ -131,14 +141,15 @@ def audit(
     }
     config = AuditConfig.of(locals() | named)
     settings = config.plain()
-    chosen = choose_metrics(metrics, settings)
+    chosen = choose_metrics(metrics, settings, has_reference=reference is not None)
     attacks = choose_conditions(conditions, [metric.spec.name for metric in chosen])
     make = choose_domain(domain)
     folder = None if output_dir is None else folder_path("output_dir", output_dir)
     if folder is not None and is_main_process():
         check_writable(folder)
     store = EvidenceStore(kept or (folder and folder / "evidence"))
-    roles = {"reference": reference, "candidate": candidate, "original": original, **_twins(twin)}
+    roles = {"reference": reference, "candidate": candidate, "original": original}
+    roles |= {**_numbered("twin", twin), **_numbered("continued", continued)}
     main = {"forget": forget, "retain": retain, "holdout": holdout}
     data = all_sets(main, sets, [metric.spec.name for metric in chosen])
     opened = make(roles, data, processing_class, config, store)
@@ -179,11 +190,11 @@ def audit(
     return report
 
 
-def _twins(twin: ModelLike | Sequence[ModelLike] | None) -> dict[str, ModelLike | None]:
-    """Roles of one or several twins."""
-    if not isinstance(twin, (list, tuple)):
-        return {"twin": twin}
-    return {"twin" if not number else f"twin {number + 1}": model for number, model in enumerate(twin)}
+def _numbered(kind: str, models: ModelLike | Sequence[ModelLike] | None) -> dict[str, ModelLike | None]:
+    """Roles of one or several models of a kind: "twin", "twin 2", …."""
+    if not isinstance(models, (list, tuple)):
+        return {kind: models}
+    return {kind if not number else f"{kind} {number + 1}": model for number, model in enumerate(models)}
 
 
 def _measured(engine: Engine, evidence: Evidence, uncertainty: Bootstrap) -> tuple[MetricResults, dict[str, str]]:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hf_unlearn.audit._contracts import Condition, Domain, Reading, Subject, SubjectKey
+from hf_unlearn.audit._contracts import Condition, Domain, Reading, Subject, SubjectKey, derived_from
 from hf_unlearn.audit._evidence import EvidenceStore, content_key
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._role_checks import RoleChecks
@@ -87,6 +87,7 @@ class Engine:
             self.checks.opened(subjects[key])
             if key.role in STAYS_OPEN:
                 self._open[key] = subjects[key]
+            subjects |= {other.key: other for other in derived_from(self.domain, subjects[key])}
         needs = united_needs(metrics, self.evidence.splits)
         for name in self.domain.versions:
             for key, subject in subjects.items():

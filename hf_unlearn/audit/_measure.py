@@ -151,9 +151,9 @@ def _result(
     mine = estimates[CANDIDATE]
     ideal = _ideal(spec, rows, metric, estimates, uncertainty)
     read = {role: estimate for role, estimate in estimates.items() if role != REFERENCE}
-    found = compare(distances or read, ideal=0.0 if distances else ideal, bootstrap=uncertainty)
+    found = compare(_compared(spec, distances or read), ideal=0.0 if distances else ideal, bootstrap=uncertainty)
     others = {} if spec.compares else {role: e.value for role, e in estimates.items() if role != CANDIDATE}
-    twins = [estimate for role, estimate in estimates.items() if role.startswith(TWIN)]
+    floor_of, twins = _floor(spec, estimates)
     floor, start = average(twins) if twins else None, estimates.get(ORIGINAL)
     shown = [mine, floor, start]
     present = [estimate for estimate in shown if estimate is not None]
@@ -173,7 +173,7 @@ def _result(
         relative=found.relative,
         relative_confidence_interval=found.relative_interval,
         relative_reason=_reason(found, values, spec),
-        others=others if spec.ideal == "reference" else {},
+        others=others if spec.ideal == "reference" or spec.assumes else {},
         details=metric.details(rows, uncertainty)
         if parts is None
         else metric.details_over_layers(
@@ -189,7 +189,24 @@ def _result(
         start_over_floor_interval=cut(found.start_over_floor),
         nearer_floor_interval=cut(found.nearer_floor, times=2),
         over_start_interval=cut(found.over_start),
+        assumes=spec.assumes,
+        floor_of="" if floor_of == TWIN else floor_of,
     )
+
+
+def _floor(spec: MetricSpec, estimates: Mapping[str, Estimate]) -> tuple[str, list[Estimate]]:
+    """Whose values are the floor, and these; "" where there are none."""
+    for kind in spec.floor_roles:
+        found = [estimate for role, estimate in estimates.items() if role.startswith(kind)]
+        if found:
+            return kind, found
+    return "", []
+
+
+def _compared(spec: MetricSpec, estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Candidate, original, and as twins whatever is the floor of this metric."""
+    ends = {role: estimates[role] for role in (CANDIDATE, ORIGINAL) if role in estimates}
+    return ends | {f"{TWIN} {number}": estimate for number, estimate in enumerate(_floor(spec, estimates)[1])}
 
 
 def _distance(estimate: Estimate, ideal: float | Estimate | None) -> Estimate:
@@ -234,7 +251,7 @@ def _ideal(
 def _reason(found: Comparison, values: _Values, spec: MetricSpec) -> str | None:
     if found.reason is None or spec.ideal is None:
         return found.reason
-    for role, name in ((TWIN, "floor"), (ORIGINAL, "start")):
+    for role, name in ((spec.floor_roles[-1], "floor"), (ORIGINAL, "start")):
         if role not in values.estimates and role in values.reasons:
             return f"{name} is not defined: {values.reasons[role]}"
     return found.reason

@@ -66,6 +66,7 @@ class ShownSpec:
         arxiv: Number of the paper.
         without_knowledge: What a model scores that never saw the data, in words; "" in reports that do not say.
         does_not_show: What must not be read into it; "" likewise.
+        assumes: "" or "counterfactual": what its values rest on.
     """
 
     title: str
@@ -79,6 +80,7 @@ class ShownSpec:
     arxiv: str | None = None
     without_knowledge: str = ""
     does_not_show: str = ""
+    assumes: str = ""
 
 
 def shown(spec: MetricSpec) -> ShownSpec:
@@ -95,6 +97,7 @@ def shown(spec: MetricSpec) -> ShownSpec:
         arxiv=spec.citation.arxiv,
         without_knowledge=spec.without_knowledge,
         does_not_show=spec.does_not_show,
+        assumes=spec.assumes,
     )
 
 

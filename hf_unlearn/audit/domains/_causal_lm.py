@@ -75,7 +75,7 @@ class CausalLM:
         store: EvidenceStore,
     ):
         self.config, self.store = config, store
-        self.models = check_roles(models, processing_class)
+        self.models = check_roles(models, processing_class, needs_reference=False)
         check_precision(self.models, config.dtype)
         tokenizer = common_tokenizer(self.models, processing_class, needed=True)
         assert tokenizer is not None
@@ -221,8 +221,8 @@ class CausalLM:
     def _completions(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
     ) -> Task | None:
-        reference = others["reference"]
-        return None if subject is reference else self._reader(split, reference).task(subject)
+        reference = others.get("reference")
+        return None if reference is None or subject is reference else self._reader(split, reference).task(subject)
 
     def _reader(self, split: Split, reference: LoadedSubject) -> CompletionReader:
         place = (reference.key, split.name)
