@@ -54,7 +54,7 @@ CASES = {
         },
         {
             "objective": "simnpo", "objective_options": {"beta": 0.5}, "retain_term": "kl", "forget_weight": 2.0, "retain_weight": 0.5, "saliency": 0.5,
-            "fila": True, "prompt_template": "Q: {question}, please", "max_length": 9, "num_train_epochs": 2.5, "learning_rate": 1e-3,
+            "fila": True, "prompt_template": "Q: {question}, please", "max_length": 9, "num_train_epochs": 2.5, "max_steps": 11, "learning_rate": 1e-3,
             "per_device_train_batch_size": 3, "gradient_accumulation_steps": 4, "forget_batch_size": 5, "bf16": True, "save_steps": 6,
             "allow_overlap": True, "stop_on_collapse": True, "seed": 7, "trust_remote_code": True,
         },
