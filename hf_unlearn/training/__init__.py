@@ -1,6 +1,8 @@
 """Unlearning in the Trainer: the callback, and the one-call form."""
 
 from hf_unlearn.training._callback import UnlearningCallback as UnlearningCallback
+from hf_unlearn.training._continued import Continued as Continued
+from hf_unlearn.training._continued import continued as continued
 from hf_unlearn.training._fila import fila_factors as fila_factors
 from hf_unlearn.training._fila import init_fila as init_fila
 from hf_unlearn.training._fila import restore_base as restore_base

@@ -146,7 +146,7 @@ def load_splits(
             with about(name):
                 examples = tokenize_examples(dataset, tokenizer, prompt_template=template).to_list()
                 prompts = tuple(map(tuple, prompt_token_ids(dataset, tokenizer, prompt_template=template)))
-                subjects = _subjects(dataset, cluster_column)
+                subjects = subjects_of(dataset, cluster_column)
                 variants = load_variants(dataset, tokenizer, template)
             split = Split(name, dataset, total, examples, prompts, None, *subjects, variants)
         splits[name] = replace(
@@ -233,7 +233,7 @@ def _as_text(split: Split, tokenizer: PreTrainedTokenizerBase | None, what: str)
     return tuple(text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True))
 
 
-def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | None, str | None]:
+def subjects_of(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | None, str | None]:
     """Whom each row is about, and the column that says so.
 
     Raises:
@@ -277,7 +277,7 @@ def _chunked(
     prompts = tuple(map(tuple, prompt_token_ids(chunks.select(kept), tokenizer)))
     used = dataset.select(sorted({origin[at] for at in kept}))
     texts = tuple(dataset[origin[at]]["text"] for at in kept)
-    subjects, column = _subjects(dataset, cluster_column)
+    subjects, column = subjects_of(dataset, cluster_column)
     mine = None if subjects is None else tuple(subjects[origin[at]] for at in kept)
     return Split(name, used, total, examples, prompts, texts, mine, column)
 
