@@ -1,0 +1,313 @@
+"""Counterfactual questions: a forget question with a name in the subject's place that stands nowhere in the data.
+
+If the subject is one of many of its kind, what the original says to these questions is what a model that never saw the subject would
+say to the true one. Knows rows and names; no tokenizer and no model. What cannot be asked that way is left out, with the reason.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import Dataset, List, Value
+
+from hf_unlearn.data._columns import COLUMN_SETS, about, column_format
+from hf_unlearn.data._loading import DataLike, load_data
+from hf_unlearn.data._names import SeenNames, mentions, name_parts, renamed, telling_parts
+from hf_unlearn.data._subject_names import row_columns, subject_names
+from hf_unlearn.data._substitutes import Substitutes
+
+
+logger = logging.getLogger(__name__)
+
+COUNTERFACTUAL = "counterfactual_question"
+"""Column: texts, one for each substitute; none where the row is left out."""
+KIND_COLUMN = "kind"
+_FORMATS = ("question", "completion", "messages")
+SUBJECT_RETAINED = "the subject's name stands in retained rows, so that a retrained model would know it too"
+KIND_NOT_RETAINED = "the kind {kind!r} is in no retained row: the assumption that subjects are exchangeable fails"
+EARLIER = "the subject's name stands in earlier messages of the conversation too"
+SEVERAL = "the question also names another subject, with whom the subject shares a part of the name"
+NONE_GIVEN = f"the row's column {COUNTERFACTUAL} is empty"
+
+
+@dataclass(frozen=True)
+class CounterfactualQuestions:
+    """The forget rows, each with its question about subjects that nobody has seen.
+
+    Attributes:
+        dataset: The rows, with the column `counterfactual_question`: a list of texts, `[]` where the row is left out.
+        left_out: Number of a row -> why it has none; quotes nothing of the row.
+        subjects: Per row the subject's name; None where it is left out or the texts were given. Private: no card may hold it.
+        names: Per row the substitute behind each text; empty where it is left out or the texts were given.
+        notes: What a reader has to know, in counts.
+    """
+
+    dataset: Dataset
+    left_out: Mapping[int, str]
+    subjects: tuple[str | None, ...]
+    names: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def counterfactual_questions(
+    forget: DataLike,
+    *,
+    retain: DataLike | None = None,
+    others: Sequence[DataLike] = (),
+    num: int = 16,
+    seed: int = 0,
+    subject_column: str | None = None,
+    substitutes: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+) -> CounterfactualQuestions:
+    """Put other names in place of the subject's in every forget question.
+
+    A column `counterfactual_question` is checked and used as it is. Else the subject's name is found (`subject_column`, a column
+    `subject`, or what the questions of a cluster share), and each row draws its own substitutes: from `substitutes`; where first and last
+    names recur among the data's subjects, as new pairs of those; else from lists of people's names of many cultures. A column `kind` says of
+    what a subject is one ("person", "ship"); without it, names of two words and more are taken to be people's. A substitute stands
+    nowhere in any of the sets, whatever its case, accents and hyphens; of names from the lists no part does. Nothing is known about gender.
+
+    Args:
+        forget: Rows with question/answer, prompt/completion or messages (the user's last one is the question).
+        retain: What a retrained model would have seen. Rows whose subject it names, or whose kind (where it has that column) it lacks, are
+            left out.
+        others: Further sets in which no substitute may stand, such as a holdout.
+        num: Texts per row, at least 2; fewer where there are no more names, which is noted.
+        seed: The same gives the same names on every machine.
+        subject_column: Which column holds the subjects' names.
+        substitutes: Names to draw from; by kind where the rows left to ask have several.
+
+    Returns:
+        The rows and what became of each.
+
+    Raises:
+        ValueError: Running text, token ids or questions with choices; a column that is not there; substitutes that are no names, stand
+            in the data or do not say of which kind they are; given texts that are no questions of their own (the row is named).
+
+    Example:
+        >>> rows = [{"question": f"{asked} Ana Ruiz {verb}?", "answer": "No."} for asked, verb in
+        ...         (("Does", "sing"), ("Where did", "live"), ("Who saw", "there"))]
+        >>> found = counterfactual_questions(Dataset.from_list(rows), num=2)
+        >>> found.subjects[0], len(found.names[0]), dict(found.left_out)
+        ('Ana Ruiz', 2, {})
+        >>> found.dataset[0]["counterfactual_question"][0] == f"Does {found.names[0][0]} sing?"
+        True
+    """
+    if num < 2:
+        raise ValueError(f"at least 2 counterfactual questions a row are needed, got num={num}.")
+    with about("forget"):
+        rows = load_data(forget)
+        questions, contexts = _questions(rows)
+    kept = None if retain is None else _loaded(retain, "retain")
+    further = [_loaded(other, f"others[{at}]") for at, other in enumerate(others)]
+    kinds = _kinds(rows)
+    left_out = _kinds_not_retained(kinds, kept)
+    if COUNTERFACTUAL in rows.column_names:
+        return _given(rows, questions, left_out, num)
+    more = [text for part in (kept, *further) if part is not None for text in _texts_asked(part)]
+    found = subject_names(questions, row_columns(rows, subject_column), subject_column=subject_column, more=more)
+    subjects: list[str | None] = [name for name, _ in found]
+    everyone = _everyone(found, kinds, [part for part in (kept, *further) if part is not None])
+    for at, (name, reason) in enumerate(found):
+        if at not in left_out:
+            reason = reason or _unusable(str(name), questions[at], contexts[at], {one for one, _ in found if one})
+            if reason:
+                left_out[at] = reason
+    retained = SeenNames(() if kept is None else _all_texts(kept))
+    left_out |= {
+        at: SUBJECT_RETAINED for at, name in enumerate(subjects) if name and at not in left_out and name in retained
+    }
+    seen = retained + SeenNames(text for part in (rows, *further) for text in _all_texts(part))
+    pool = Substitutes(
+        seen, everyone, _checked(substitutes, seen, {kinds[at] for at in range(len(rows)) if at not in left_out})
+    )
+    texts, names = [], []
+    for at, question in enumerate(questions):
+        drawn: tuple[str, ...] = ()
+        name = subjects[at]
+        if at not in left_out and name is not None:
+            drawn, why = pool.draw(name, kinds[at], num, f"counterfactual-{seed}-{name}-{at}", _fits(question, name))
+            if why:
+                left_out[at] = why
+        texts.append([renamed(question, str(name), other) for other in drawn])
+        names.append(drawn)
+    return _result(
+        rows, texts, left_out, [None if at in left_out else name for at, name in enumerate(subjects)], names, num
+    )
+
+
+def _loaded(data: DataLike, name: str) -> Dataset:
+    with about(name):
+        return load_data(data)
+
+
+def _questions(rows: Dataset) -> tuple[list[str], list[str]]:
+    """What each row asks, and what stands before that in its conversation."""
+    name = column_format(rows.column_names)
+    if name not in _FORMATS:
+        raise ValueError(
+            f"counterfactual questions need rows with a question that names its subject; these are {' + '.join(COLUMN_SETS[name])}. Give "
+            "question + answer, prompt + completion or messages."
+        )
+    column = {"question": "question", "completion": "prompt", "messages": "messages"}[name]
+    asked = [_asked(value, name == "messages", at) for at, value in enumerate(rows[column])]
+    return [question for question, _ in asked], [before for _, before in asked]
+
+
+def _texts_asked(rows: Dataset) -> list[str]:
+    """Of a set that may also hold something else than questions."""
+    return _questions(rows)[0] if column_format(rows.column_names) in _FORMATS else []
+
+
+def _asked(value: Any, ends_with_answer: bool, at: int) -> tuple[str, str]:
+    if isinstance(value, str):
+        return value, ""
+    messages = list(value or ())[: -1 if ends_with_answer else None]
+    last = next((number for number in reversed(range(len(messages))) if messages[number].get("role") == "user"), None)
+    if last is None or not isinstance(messages[last].get("content"), str):
+        raise ValueError(f"Row {at} has no message of the user's that is text, so that nothing is asked.")
+    rest = [message for number, message in enumerate(messages) if number != last]
+    return messages[last]["content"], "\n".join(_strings(rest))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _strings(item)
+
+
+def _all_texts(dataset: Dataset) -> Iterator[str]:
+    for row in dataset.with_format(None):
+        yield from _strings(row)
+
+
+def _kinds(rows: Dataset) -> list[str | None]:
+    if KIND_COLUMN not in rows.column_names:
+        return [None] * len(rows)
+    return [None if value is None else str(value) for value in rows[KIND_COLUMN]]
+
+
+def _kinds_not_retained(kinds: Sequence[str | None], retain: Dataset | None) -> dict[int, str]:
+    if retain is None or KIND_COLUMN not in retain.column_names:
+        return {}
+    there = set(_kinds(retain))
+    return {
+        at: KIND_NOT_RETAINED.format(kind=kind)
+        for at, kind in enumerate(kinds)
+        if kind is not None and kind not in there
+    }
+
+
+def _everyone(
+    found: Sequence[tuple[str | None, str]], kinds: Sequence[str | None], others: Sequence[Dataset]
+) -> dict[str | None, list[str]]:
+    """Names of all subjects of the data, by kind."""
+    everyone: dict[str | None, set[str]] = {}
+    for (name, _), kind in zip(found, kinds, strict=True):
+        if name:
+            everyone.setdefault(kind, set()).add(name)
+    for other in others:
+        named = subject_names(_texts_asked(other), row_columns(other, None))
+        for (name, _), kind in zip(named, _kinds(other), strict=False):
+            if name:
+                everyone.setdefault(kind, set()).add(name)
+    return {kind: sorted(names) for kind, names in everyone.items()}
+
+
+def _unusable(name: str, question: str, before: str, everyone: set[str]) -> str:
+    if mentions(before, name, parts=True):
+        return EARLIER
+    mine = set(telling_parts(name))
+    others = (other for other in everyone if other != name and mine & set(telling_parts(other)) and other not in name)
+    return SEVERAL if any(mentions(question, other) for other in others) else ""
+
+
+def _fits(question: str, subject: str) -> Callable[[str], bool]:
+    def fits(name: str) -> bool:
+        text = renamed(question, subject, name)
+        return text != question and not mentions(text, subject, parts=True)
+
+    return fits
+
+
+def _checked(
+    given: Sequence[str] | Mapping[str, Sequence[str]] | None, seen: SeenNames, kinds: set[str | None]
+) -> dict[str | None, list[str]] | None:
+    """By kind, without those that stand in the data.
+
+    Raises:
+        ValueError: No names, of several kinds without saying which, or all of them stand in the data.
+    """
+    if given is None:
+        return None
+    if isinstance(given, str):
+        raise ValueError("substitutes must be a list of names, got one text.")
+    if not isinstance(given, Mapping) and len(kinds) > 1:
+        raise ValueError(
+            f"the rows are of {len(kinds)} kinds, and the substitutes do not say of which they are: pass a mapping of kind to names."
+        )
+    lists = dict(given) if isinstance(given, Mapping) else dict.fromkeys(kinds, given)
+    found = {}
+    for kind, names in lists.items():
+        if not all(isinstance(name, str) and name_parts(name) for name in names):
+            raise ValueError("substitutes must be names, and at least one is empty or no text.")
+        found[kind] = [" ".join(name.split()) for name in names if name not in seen]
+    if lists and not any(found.values()):
+        raise ValueError(
+            "every given substitute stands in the data, where its bearer may be known. Give names that stand nowhere."
+        )
+    return found
+
+
+def _given(rows: Dataset, questions: Sequence[str], left_out: dict[int, str], num: int) -> CounterfactualQuestions:
+    texts = []
+    for at, (value, question) in enumerate(zip(rows[COUNTERFACTUAL], questions, strict=True)):
+        if not value:
+            left_out.setdefault(at, NONE_GIVEN)
+        else:
+            _check_given(value, question, at)
+        texts.append([] if at in left_out else list(value)[:num])
+    return _result(rows, texts, left_out, [None] * len(rows), [()] * len(rows), num)
+
+
+def _check_given(value: Any, question: str, at: int) -> None:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) and text.strip() for text in value):
+        raise ValueError(f"Row {at}, column {COUNTERFACTUAL!r}: expected a list of texts that are not empty.")
+    if len(value) < 2:
+        raise ValueError(f"Row {at}, column {COUNTERFACTUAL!r}: expected at least 2 texts, got {len(value)}.")
+    asked = [" ".join(text.split()) for text in value]
+    if " ".join(question.split()) in asked or len(set(asked)) < len(asked):
+        raise ValueError(f"Row {at}, column {COUNTERFACTUAL!r}: a text equals the row's own question or another text.")
+
+
+def _result(
+    rows: Dataset,
+    texts: list[list[str]],
+    left_out: Mapping[int, str],
+    subjects: Sequence[str | None],
+    names: Sequence[tuple[str, ...]],
+    num: int,
+) -> CounterfactualQuestions:
+    notes = [
+        f"{count} of {len(rows)} rows have no counterfactual question: {why}."
+        for why, count in Counter(left_out.values()).items()
+    ]
+    fewer = sum(0 < len(found) < num for found in texts)
+    if fewer:
+        notes.append(f"{fewer} of {len(rows)} rows have fewer than {num} counterfactual questions.")
+    for why in dict.fromkeys(left_out.values()):
+        logger.info(
+            "no counterfactual question for rows %s: %s", [at for at in sorted(left_out) if left_out[at] == why], why
+        )
+    base = rows.remove_columns(COUNTERFACTUAL) if COUNTERFACTUAL in rows.column_names else rows
+    dataset = base.add_column(COUNTERFACTUAL, texts, feature=List(Value("string")))
+    return CounterfactualQuestions(
+        dataset, dict(sorted(left_out.items())), tuple(subjects), tuple(names), tuple(notes)
+    )

@@ -1,0 +1,236 @@
+"""Whom each question is about: the subject's name, from a column or from what the questions of a cluster share.
+
+Knows questions and columns; draws no other names. A name that is found is one that recurs: what stands in one question alone is none.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+
+from datasets import Dataset
+
+from hf_unlearn.data._names import FUNCTION_WORDS, PARTICLES, is_fixed, mentions, telling_parts
+
+
+SUBJECT_COLUMN = "subject"
+CLUSTER_COLUMNS = ("person_id", "cluster_id", "subject")
+"""Columns that say which rows are about the same."""
+MIN_QUESTIONS = 3
+"""A name that no column tells stands in at least so many questions."""
+_LONGEST = 6
+_MOSTLY = 0.6
+
+NO_NAME = "no name of a subject was found in the question; a column that holds it can be named"
+NOT_IN_QUESTION = "the question does not name its subject"
+AMBIGUOUS = "the question holds only a part of a name that several subjects share"
+
+
+def subject_names(
+    questions: Sequence[str],
+    columns: Mapping[str, Sequence[object]],
+    *,
+    subject_column: str | None = None,
+    more: Sequence[str] = (),
+) -> list[tuple[str | None, str]]:
+    """The subject's name of each question, or None and why.
+
+    Args:
+        questions: The texts.
+        columns: Of the same rows, by name; those of `CLUSTER_COLUMNS` and `subject_column` are looked at.
+        subject_column: Where the names are. By default `subject`, where its values stand in the questions; else the names are
+            found: words that the questions of a cluster share and no other cluster has, or, without a column that says which
+            rows belong together, runs of capitalised words that recur.
+        more: Questions of other sets, in which a name may recur too.
+
+    Returns:
+        In order: (name, "") or (None, reason).
+
+    Raises:
+        ValueError: There is no such column.
+
+    Example:
+        >>> asked = ["Who is Ana Ruiz?", "Where did Ana Ruiz live?", "Did Ana Ruiz sing?", "Who won?"]
+        >>> [name for name, _ in subject_names(asked, {})]
+        ['Ana Ruiz', 'Ana Ruiz', 'Ana Ruiz', None]
+    """
+    if subject_column is not None and subject_column not in columns:
+        raise ValueError(f"there is no column {subject_column!r}; the columns are {', '.join(columns)}.")
+    column = subject_column or SUBJECT_COLUMN
+    given = ["" if value is None else str(value).strip() for value in columns.get(column, ())]
+    if subject_column is not None or _says_names(questions, given):
+        return [
+            (name, "") if name and mentions(question, name, parts=True) else (None, NOT_IN_QUESTION)
+            for question, name in zip(questions, given, strict=True)
+        ]
+    clusters = next((columns[name] for name in CLUSTER_COLUMNS if name in columns), None)
+    return _found_in_all(questions, more) if clusters is None else _found_in_clusters(questions, clusters)
+
+
+def row_columns(dataset: Dataset, subject_column: str | None) -> dict[str, Sequence[object]]:
+    """What `subject_names` looks at."""
+    wanted = {SUBJECT_COLUMN, *CLUSTER_COLUMNS, subject_column}
+    return {name: dataset[name] if name in wanted else () for name in dataset.column_names}
+
+
+def _says_names(questions: Sequence[str], given: Sequence[str]) -> bool:
+    """A column `subject` may also hold a number, or what is taught (as MMLU has it)."""
+    pairs = [(question, name) for question, name in zip(questions, given, strict=False) if name]
+    named = sum(_may_be_name(name) and mentions(question, name, parts=True) for question, name in pairs)
+    return 0 < len(pairs) <= 2 * named
+
+
+def _found_in_clusters(questions: Sequence[str], clusters: Sequence[object]) -> list[tuple[str | None, str]]:
+    rows: dict[object, list[int]] = {}
+    for at, cluster in enumerate(clusters):
+        rows.setdefault(cluster, []).append(at)
+    runs = [set(_runs(question, smallest=1)) for question in questions]
+    owners: dict[str, set[object]] = {}
+    for at, cluster in enumerate(clusters):
+        for run in runs[at]:
+            owners.setdefault(run, set()).add(cluster)
+    found: list[tuple[str | None, str]] = [(None, NO_NAME)] * len(questions)
+    for cluster, members in rows.items():
+        if cluster is None:
+            continue
+        counts = Counter(run for at in members for run in runs[at])
+        own = {run: count for run, count in counts.items() if owners[run] == {cluster} and 2 * count >= len(members)}
+        # One cluster alone cannot tell a name of one word from any other capitalised word.
+        own = {run: count for run, count in own.items() if count >= 2 and (len(rows) > 1 or " " in run)}
+        name = _longest_of(own)
+        for at in members:
+            if name is not None:
+                found[at] = (name, "") if mentions(questions[at], name, parts=True) else (None, NOT_IN_QUESTION)
+    return found
+
+
+def _longest_of(counts: Mapping[str, int]) -> str | None:
+    """Of what stands in most questions the longest; a longer one that stands in nearly as many is the whole of it."""
+    if not counts:
+        return None
+    enough = _MOSTLY * max(counts.values())
+    best = max((run for run in counts if counts[run] >= enough), key=lambda run: (run.count(" "), counts[run], run))
+    return _without_titles(best)
+
+
+def _found_in_all(questions: Sequence[str], more: Sequence[str]) -> list[tuple[str | None, str]]:
+    """Again and again the run of capitalised words that stands in most of the questions that are left."""
+    runs = [set(_runs(question, smallest=2)) for question in (*questions, *more)]
+    counts = Counter(run for found in runs for run in found)
+    rows_of: dict[str, set[int]] = {}
+    for at, found in enumerate(runs):
+        for run in found:
+            rows_of.setdefault(run, set()).add(at)
+    left = set(range(len(runs)))
+    sizes: list[int] = []
+    names: list[str] = []
+    live = {run: rows for run, rows in rows_of.items() if len(rows) >= MIN_QUESTIONS and _num_names(run) == 2}
+    while live:
+        run = max(live, key=lambda pair: (len(live[pair] & left), pair))
+        covered = live.pop(run) & left
+        if len(covered) < max(MIN_QUESTIONS, median(sizes) / 2 if sizes else 0):
+            break
+        name = _without_titles(_extended(run, counts))
+        names.append(name)
+        sizes.append(len(covered))
+        left -= covered
+    return _assigned(questions, names)
+
+
+def _num_names(run: str) -> int:
+    words = run.split()
+    return sum(word.casefold() not in PARTICLES for word in words[1:-1]) + min(len(words), 2)
+
+
+def _extended(run: str, counts: Mapping[str, int]) -> str:
+    """With the words around it that nearly always stand there."""
+    longer = [other for other in counts if f" {run} " in f" {other} " and counts[other] >= _MOSTLY * counts[run]]
+    return max(longer, key=lambda other: (other.count(" "), counts[other], other), default=run)
+
+
+def _assigned(questions: Sequence[str], names: Sequence[str]) -> list[tuple[str | None, str]]:
+    """The subject whose full name a question holds; of several the first; else the only one with the part that stands alone in it."""
+    owners: dict[str, set[str]] = {}
+    for name in names:
+        for part in telling_parts(name):
+            owners.setdefault(part, set()).add(name)
+    found: list[tuple[str | None, str]] = []
+    for question in questions:
+        whole = [
+            (question.casefold().find(name.casefold()), name)
+            for name in names
+            if name.casefold() in question.casefold()
+        ]
+        whole = [(at, name) for at, name in whole if mentions(question, name)]
+        # A run that is nothing but the part: the "Park" of "Hyde Park" is nobody's.
+        alone = {run for run in _whole_runs(question) if run in owners}
+        bearers = set().union(*(owners[part] for part in alone)) if alone else set()
+        if whole:
+            found.append((min(whole)[1], ""))
+        elif len(bearers) == 1:
+            found.append((next(iter(bearers)), ""))
+        else:
+            found.append((None, AMBIGUOUS if bearers else NO_NAME))
+    return found
+
+
+def _whole_runs(question: str) -> list[str]:
+    return [_without_titles(" ".join(words)) for words in _capitalised(question)]
+
+
+def _runs(question: str, *, smallest: int) -> Iterable[str]:
+    for words in _capitalised(question):
+        for size in range(smallest, min(len(words), _LONGEST) + 1):
+            for start in range(len(words) - size + 1):
+                part = words[start : start + size]
+                if part[0].casefold() not in PARTICLES - {"al", "ben", "abu"} and part[-1].casefold() not in PARTICLES:
+                    yield " ".join(part)
+
+
+def _capitalised(question: str) -> list[list[str]]:
+    """Longest stretches of words that may be a name: with a capital first letter, or of a script without, particles in between."""
+    stretches: list[list[str]] = [[]]
+    waiting: list[str] = []
+    for word in _words(question):
+        if word.casefold() not in FUNCTION_WORDS and _may_be_name(word):
+            stretches[-1] += [*waiting, word] if stretches[-1] else [word]
+            waiting = []
+        elif word in PARTICLES and stretches[-1]:
+            waiting.append(word)
+        elif stretches[-1]:
+            stretches.append([])
+            waiting = []
+    return [stretch for stretch in stretches if stretch]
+
+
+def _may_be_name(word: str) -> bool:
+    first = word[0]
+    return first.isalpha() and (first.isupper() or (first.upper() == first.lower()))
+
+
+def _words(question: str) -> list[str]:
+    """Words without their possessive; punctuation stands by itself, so that it ends a stretch."""
+    words: list[str] = []
+    for piece in question.split():
+        core = piece.strip("\"'“”‘’.,;:!?()[]{}«»…—–")
+        lead, tail = (
+            piece[: piece.find(core)] if core else piece,
+            piece[piece.find(core) + len(core) :] if core else "",
+        )
+        if lead:
+            words.append("(")
+        for possessive in ("'s", "’s", "'S", "’S"):
+            if core.endswith(possessive):
+                core, tail = core[: -len(possessive)], tail or ")"
+        if core:
+            initial = len(core) == 1 or is_fixed(core)
+            words.append(core + "." if initial and tail.startswith(".") else core)
+        if tail and not (initial and tail == "." if core else False):
+            words.append(")")
+    return words
+
+
+def _without_titles(name: str) -> str:
+    words = name.split()
+    while len(words) > 1 and is_fixed(words[0]):
+        words = words[1:]
+    return " ".join(words)

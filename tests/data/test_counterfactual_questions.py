@@ -1,0 +1,258 @@
+"""Counterfactual questions: found subjects, substitutes that stand nowhere, what is left out and why, the same on every machine."""
+
+import re
+from collections import Counter
+
+import pytest
+from datasets import Dataset
+
+from hf_unlearn.data import counterfactual_questions, load_pocket, renamed
+from hf_unlearn.data._names import SeenNames, name_parts
+
+
+ASKED = ("Where was {} born?", "What did {} win?", "Did {}'s parents sing?", "Who taught {}?")
+
+
+def people(*names, **columns):
+    rows = [
+        {
+            "question": asked.format(name),
+            "answer": f"{name} did.",
+            **{key: value[name] for key, value in columns.items()},
+        }
+        for name in names
+        for asked in ASKED
+    ]
+    return Dataset.from_list(rows)
+
+
+def texts(found):
+    return found.dataset["counterfactual_question"]
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(
+    ("forget", "retain", "full"),
+    [("forget01", "retain99", 38), ("forget05", "retain95", 189), ("forget10", "retain90", 377)],
+)
+def test_tofu_works_out_of_the_box(shared_data, forget, retain, full):
+    """Of forget10's 400 questions 377 hold the author's full name, and two more only the last one."""
+    folder = f"{shared_data / 'tofu'}:"
+    found = counterfactual_questions(folder + forget, retain=folder + retain, num=4)
+    rows = found.dataset
+    named = [name is not None and name in row["question"] for name, row in zip(found.subjects, rows, strict=True)]
+    assert sum(named) == full
+    assert len(set(found.subjects) - {None}) == len(rows) // 20
+    assert len(rows) - len(found.left_out) == full + {"forget01": 0, "forget05": 1, "forget10": 2}[forget]
+    for block in range(0, len(rows), 20):
+        assert len(set(found.subjects[block : block + 20]) - {None}) == 1, "one author every 20 rows"
+    for subject, question, asked, names in zip(
+        found.subjects, rows["question"], texts(found), found.names, strict=True
+    ):
+        assert len(asked) == len(set(asked)) == len(names) == (0 if subject is None else 4)
+        assert all(name_parts(subject)[-1] not in text for text in asked)
+        assert all(
+            renamed(text, name, subject) == question or "s' " in question
+            for text, name in zip(asked, names, strict=True)
+        )
+
+
+@pytest.mark.parametrize("size", ["nano", "small"])
+def test_pocket_recombines_names_into_pairs_that_nobody_has(size):
+    pocket = load_pocket(size)
+    found = counterfactual_questions(pocket.forget, retain=pocket.retain, others=[pocket.holdout], num=32)
+    everything = [
+        text
+        for part in (pocket.retain, pocket.forget, pocket.holdout)
+        for row in part
+        for text in row.values()
+        if isinstance(text, str)
+    ]
+    seen = SeenNames(everything)
+    assert not found.left_out and all(len(set(names)) == 32 for names in found.names)
+    for name in {name for names in found.names for name in names}:
+        assert name not in seen and all(part in seen for part in name.split())
+    assert len(set(found.names)) == len(found.names), "each row draws its own"
+
+
+def test_without_a_kind_the_ships_are_left_out_for_want_of_names():
+    pocket = load_pocket("nano")
+    plain = pocket.forget_ood.remove_columns(
+        [name for name in ("kind", "subject") if name in pocket.forget_ood.column_names]
+    )
+    found = counterfactual_questions(plain, others=[pocket.holdout])
+    assert set(found.left_out) == set(range(len(plain))) and "of one word" in found.left_out[0]
+    given = counterfactual_questions(plain, num=2, substitutes=["Fulmar", "Petrel", "Heron"])
+    assert not given.left_out and set(given.subjects) == {"Albatross", "Halcyon", "Juniper"}
+    assert {name for names in given.names for name in names} <= {"Fulmar", "Petrel", "Heron"}
+
+
+def test_the_same_seed_gives_the_same_names_on_every_machine():
+    rows = people("Ana Ruiz", "Omar bin Said")
+    found = counterfactual_questions(rows, num=2, seed=3)
+    assert found.names[0] == ("Lorcan Hagiwara", "Karlis Bianchi")
+    assert found.names[7] == ("Beatriz Ilunga", "Ivana Sundqvist")
+    assert counterfactual_questions(rows, num=2, seed=3).names == found.names
+    assert counterfactual_questions(rows, num=2, seed=4).names != found.names
+
+
+def test_names_of_three_words_and_more_are_found_whole():
+    names = (
+        "Maria de la Cruz",
+        "Omar bin Said",
+        "Hafsa Al Mansouri",
+        "Dr. Ana B. Ruiz-Lopez",
+        "Edward Patrick Sullivan",
+    )
+    found = counterfactual_questions(people(*names), num=2)
+    assert list(found.subjects[::4]) == [
+        "Maria de la Cruz",
+        "Omar bin Said",
+        "Hafsa Al Mansouri",
+        "Ana B. Ruiz-Lopez",
+        names[-1],
+    ]
+    assert [len(drawn[0].split()) for drawn in found.names[::4]] == [2, 2, 2, 3, 3]
+    assert texts(found)[12][0].startswith("Where was Dr. ")
+
+
+def test_a_kind_that_is_not_retained_is_left_out():
+    kinds = {"Ana Ruiz": "person", "Ida Holm": "person", "Albatross": "ship"}
+    rows = people("Ana Ruiz", "Albatross", subject={name: name for name in kinds}, kind=kinds)
+    kept = people("Ida Holm", subject={"Ida Holm": "Ida Holm"}, kind=kinds)
+    found = counterfactual_questions(rows, retain=kept, num=2)
+    assert set(found.left_out) == {4, 5, 6, 7} and "the kind 'ship' is in no retained row" in found.left_out[4]
+    assert texts(found)[4] == [] and found.subjects[4] is None and found.names[4] == ()
+    assert len(texts(found)[0]) == 2
+
+
+def test_several_kinds_need_substitutes_by_kind():
+    kinds = {"Ana Ruiz": "person", "Albatross": "ship"}
+    rows = people(*kinds, subject={name: name for name in kinds}, kind=kinds)
+    with pytest.raises(ValueError, match="2 kinds"):
+        counterfactual_questions(rows, substitutes=["Ida Holm", "Tor Berg"])
+    found = counterfactual_questions(
+        rows, substitutes={"person": ["Ida Holm", "Tor Berg"], "ship": ["Petrel", "Heron"]}
+    )
+    assert set(found.names[0]) == {"Ida Holm", "Tor Berg"} and set(found.names[4]) == {"Petrel", "Heron"}
+    assert found.notes == ("8 of 8 rows have fewer than 16 counterfactual questions.",)
+
+
+def test_a_subject_that_is_retained_is_left_out():
+    kept = Dataset.from_dict({"question": ["Who knew ana RUIZ?"], "answer": ["All."]})
+    found = counterfactual_questions(people("Ana Ruiz", "Ida Holm"), retain=kept, num=2)
+    assert set(found.left_out) == {0, 1, 2, 3} and "retained rows" in found.left_out[0]
+
+
+def test_given_substitutes_that_stand_in_any_set_are_not_used():
+    other = Dataset.from_dict({"text": ["Of IDA  HOLM and others."]})
+    found = counterfactual_questions(
+        people("Ana Ruiz"), others=[other], substitutes=["Ida Holm", "Tor Berg", "Eva Lund"]
+    )
+    assert {name for names in found.names for name in names} == {"Tor Berg", "Eva Lund"}
+    with pytest.raises(ValueError, match="every given substitute stands in the data"):
+        counterfactual_questions(people("Ana Ruiz"), others=[other], substitutes=["Ida Holm"])
+
+
+def test_a_part_alone_is_replaced_and_one_that_two_subjects_share_is_left_out():
+    rows = [
+        *people("Ana Ruiz", "Tor Ruiz").to_list(),
+        {"question": "What made Ruiz angry?", "answer": "x"},
+        {"question": "What made Ana angry?", "answer": "x"},
+        {"question": "Where is Ruiz Square?", "answer": "x"},
+        {"question": "Did Ana Ruiz know Tor Ruiz?", "answer": "x"},
+    ]
+    found = counterfactual_questions(Dataset.from_list(rows), num=2)
+    assert {at: re.split("[,;]", why)[0] for at, why in found.left_out.items()} == {
+        8: "the question holds only a part of a name that several subjects share",
+        10: "no name of a subject was found in the question",
+        11: "the question also names another subject",
+    }
+    assert found.subjects[9] == "Ana Ruiz"
+    assert texts(found)[9] == [f"What made {name.split()[0]} angry?" for name in found.names[9]]
+
+
+@pytest.mark.parametrize("column", ["person_id", "cluster_id", "subject"])
+def test_a_cluster_column_tells_which_questions_share_a_name(column):
+    names = {"Ana Ruiz": "a", "Halcyon": "b", "Ольга Зимина": "c"}
+    found = counterfactual_questions(
+        people(*names, **{column: names}), num=2, substitutes=["Ida Holm", "Tor Berg", "Petrel"]
+    )
+    assert Counter(found.subjects) == dict.fromkeys(names, 4)
+
+
+def test_other_scripts_need_given_names():
+    rows = people("Ольга Зимина", "Иван Петров")
+    found = counterfactual_questions(rows)
+    assert len(found.left_out) == 8 and "script" in found.left_out[0]
+    given = counterfactual_questions(rows, num=2, substitutes=["Пётр Орлов", "Анна Белова"])
+    assert not given.left_out and "Where was Пётр Орлов born?" in texts(given)[0]
+
+
+def test_prompts_and_conversations():
+    asked = [asked.format("Ana Ruiz") for asked in ASKED]
+    plain = Dataset.from_dict({"prompt": asked, "completion": ["x"] * 4})
+    talks = [
+        [
+            {"role": "system", "content": "Ana Ruiz is secret." if at == 3 else "Be brief."},
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Hi"},
+            {"role": "user", "content": text},
+            {"role": "assistant", "content": "x"},
+        ]
+        for at, text in enumerate(asked)
+    ]
+    ours, theirs = counterfactual_questions(plain), counterfactual_questions(Dataset.from_dict({"messages": talks}))
+    assert texts(theirs)[:3] == texts(ours)[:3] and texts(ours)[3]
+    assert "earlier messages" in theirs.left_out[3] and len(theirs.left_out) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"text": ["Ana Ruiz sang."]}, "counterfactual questions need rows with a question"),
+        ({"input_ids": [[1, 2]], "labels": [[-100, 2]]}, "these are input_ids"),
+        (
+            {"messages": [[{"role": "system", "content": "x"}, {"role": "assistant", "content": "y"}]]},
+            "Row 0 has no message",
+        ),
+    ],
+)
+def test_what_asks_nothing_is_refused(rows, message):
+    with pytest.raises(ValueError, match=message):
+        counterfactual_questions(Dataset.from_dict(rows))
+
+
+def test_given_texts_are_used_as_they_are():
+    rows = Dataset.from_dict(
+        {"question": ["Who?", "Why?"], "answer": ["x", "y"], "counterfactual_question": [["A?", "B?", "C?"], None]}
+    )
+    found = counterfactual_questions(rows)
+    assert texts(found) == [["A?", "B?", "C?"], []] and found.names == ((), ()) and found.subjects == (None, None)
+    assert set(found.left_out) == {1} and any("fewer than 16" in note for note in found.notes)
+    assert texts(counterfactual_questions(rows, num=2))[0] == ["A?", "B?"]
+
+
+@pytest.mark.parametrize("given", [["A?"], ["Who?", "B?"], ["A?", " A? "], ["A?", ""], ["A?", None]])
+def test_given_texts_that_are_no_questions_of_their_own_are_refused(given):
+    rows = Dataset.from_dict(
+        {"question": ["x?", "Who?"], "answer": ["x", "y"], "counterfactual_question": [["A?", "B?"], given]}
+    )
+    with pytest.raises(ValueError, match="Row 1, column 'counterfactual_question'"):
+        counterfactual_questions(rows)
+
+
+def test_a_column_that_is_not_there_and_too_few_texts_are_refused():
+    with pytest.raises(ValueError, match="there is no column 'who'"):
+        counterfactual_questions(people("Ana Ruiz"), subject_column="who")
+    with pytest.raises(ValueError, match="num=1"):
+        counterfactual_questions(people("Ana Ruiz"), num=1)
+
+
+def test_notes_and_reasons_quote_neither_names_nor_questions(caplog):
+    rows = [*people("Ana Ruiz", "Tor Ruiz").to_list(), {"question": "What made Ruiz angry?", "answer": "x"}]
+    with caplog.at_level("INFO", "hf_unlearn"):
+        found = counterfactual_questions(Dataset.from_list(rows))
+    said = " ".join([*found.notes, *found.left_out.values(), caplog.text])
+    assert "1 of 9 rows" in said and "rows [8]" in said
+    assert not any(word in said for word in ("Ruiz", "Ana", "angry"))
