@@ -1,5 +1,6 @@
 """Forget, retain and holdout sets: where they come from, and how they become token ids. Knows no metric and no objective."""
 
+from hf_unlearn.data._asked import asked_otherwise as asked_otherwise
 from hf_unlearn.data._choices import FORMS as FORMS
 from hf_unlearn.data._choices import Choice as Choice
 from hf_unlearn.data._choices import tokenize_choices as tokenize_choices
@@ -18,6 +19,7 @@ from hf_unlearn.data._formats import other_formats as other_formats
 from hf_unlearn.data._loading import DataLike as DataLike
 from hf_unlearn.data._loading import load_data as load_data
 from hf_unlearn.data._loading import open_data as open_data
+from hf_unlearn.data._names import mentions as mentions
 from hf_unlearn.data._names import renamed as renamed
 from hf_unlearn.data._overlap import check_disjoint as check_disjoint
 from hf_unlearn.data._pocket import POCKET_SIZES as POCKET_SIZES

@@ -5,14 +5,16 @@ say to the true one. Knows rows and names; no tokenizer and no model. What canno
 """
 
 import logging
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from datasets import Dataset, List, Value
+from datasets import Dataset, DatasetDict, List, Value
 
-from hf_unlearn.data._columns import COLUMN_SETS, about, column_format
+from hf_unlearn.data._asked import all_texts, asked_questions, texts_asked
+from hf_unlearn.data._columns import about
 from hf_unlearn.data._loading import DataLike, load_data
 from hf_unlearn.data._names import SeenNames, mentions, name_parts, renamed, telling_parts
 from hf_unlearn.data._subject_names import row_columns, subject_names
@@ -24,7 +26,6 @@ logger = logging.getLogger(__name__)
 COUNTERFACTUAL = "counterfactual_question"
 """Column: texts, one for each substitute; none where the row is left out."""
 KIND_COLUMN = "kind"
-_FORMATS = ("question", "completion", "messages")
 SUBJECT_RETAINED = "the subject's name stands in retained rows, so that a retrained model would know it too"
 KIND_NOT_RETAINED = "the kind {kind!r} is in no retained row: the assumption that subjects are exchangeable fails"
 EARLIER = "the subject's name stands in earlier messages of the conversation too"
@@ -54,7 +55,7 @@ class CounterfactualQuestions:
 def counterfactual_questions(
     forget: DataLike,
     *,
-    retain: DataLike | None = None,
+    retain: DataLike | Sequence[DataLike] | None = None,
     others: Sequence[DataLike] = (),
     num: int = 16,
     seed: int = 0,
@@ -71,7 +72,7 @@ def counterfactual_questions(
 
     Args:
         forget: Rows with question/answer, prompt/completion or messages (the user's last one is the question).
-        retain: What a retrained model would have seen. Rows whose subject it names, or whose kind (where it has that column) it lacks, are
+        retain: What a retrained model would have seen, one set or several. Rows whose subject it names, or whose kind (where it has that column) it lacks, are
             left out.
         others: Further sets in which no substitute may stand, such as a holdout.
         num: Texts per row, at least 2; fewer where there are no more names, which is noted.
@@ -99,27 +100,30 @@ def counterfactual_questions(
         raise ValueError(f"at least 2 counterfactual questions a row are needed, got num={num}.")
     with about("forget"):
         rows = load_data(forget)
-        questions, contexts = _questions(rows)
-    kept = None if retain is None else _loaded(retain, "retain")
-    further = [_loaded(other, f"others[{at}]") for at, other in enumerate(others)]
+        questions, contexts = asked_questions(rows)
+    kept = _loaded(
+        [retain] if isinstance(retain, (Dataset, DatasetDict, str, os.PathLike)) else retain or (), "retain"
+    )
+    further = _loaded(others, "others")
     kinds = _kinds(rows)
     left_out = _kinds_not_retained(kinds, kept)
     if COUNTERFACTUAL in rows.column_names:
         return _given(rows, questions, left_out, num)
-    more = [text for part in (kept, *further) if part is not None for text in _texts_asked(part)]
+    own = set(questions)
+    more = list(dict.fromkeys(text for part in (*kept, *further) for text in texts_asked(part) if text not in own))
     found = subject_names(questions, row_columns(rows, subject_column), subject_column=subject_column, more=more)
     subjects: list[str | None] = [name for name, _ in found]
-    everyone = _everyone(found, kinds, [part for part in (kept, *further) if part is not None])
+    everyone = _everyone(found, kinds, [*kept, *further])
     for at, (name, reason) in enumerate(found):
         if at not in left_out:
             reason = reason or _unusable(str(name), questions[at], contexts[at], {one for one, _ in found if one})
             if reason:
                 left_out[at] = reason
-    retained = SeenNames(() if kept is None else _all_texts(kept))
+    retained = SeenNames(text for part in kept for text in all_texts(part))
     left_out |= {
         at: SUBJECT_RETAINED for at, name in enumerate(subjects) if name and at not in left_out and name in retained
     }
-    seen = retained + SeenNames(text for part in (rows, *further) for text in _all_texts(part))
+    seen = retained + SeenNames(text for part in (rows, *further) for text in all_texts(part))
     pool = Substitutes(
         seen, everyone, _checked(substitutes, seen, {kinds[at] for at in range(len(rows)) if at not in left_out})
     )
@@ -138,54 +142,12 @@ def counterfactual_questions(
     )
 
 
-def _loaded(data: DataLike, name: str) -> Dataset:
-    with about(name):
-        return load_data(data)
-
-
-def _questions(rows: Dataset) -> tuple[list[str], list[str]]:
-    """What each row asks, and what stands before that in its conversation."""
-    name = column_format(rows.column_names)
-    if name not in _FORMATS:
-        raise ValueError(
-            f"counterfactual questions need rows with a question that names its subject; these are {' + '.join(COLUMN_SETS[name])}. Give "
-            "question + answer, prompt + completion or messages."
-        )
-    column = {"question": "question", "completion": "prompt", "messages": "messages"}[name]
-    asked = [_asked(value, name == "messages", at) for at, value in enumerate(rows[column])]
-    return [question for question, _ in asked], [before for _, before in asked]
-
-
-def _texts_asked(rows: Dataset) -> list[str]:
-    """Of a set that may also hold something else than questions."""
-    return _questions(rows)[0] if column_format(rows.column_names) in _FORMATS else []
-
-
-def _asked(value: Any, ends_with_answer: bool, at: int) -> tuple[str, str]:
-    if isinstance(value, str):
-        return value, ""
-    messages = list(value or ())[: -1 if ends_with_answer else None]
-    last = next((number for number in reversed(range(len(messages))) if messages[number].get("role") == "user"), None)
-    if last is None or not isinstance(messages[last].get("content"), str):
-        raise ValueError(f"Row {at} has no message of the user's that is text, so that nothing is asked.")
-    rest = [message for number, message in enumerate(messages) if number != last]
-    return messages[last]["content"], "\n".join(_strings(rest))
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _strings(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _strings(item)
-
-
-def _all_texts(dataset: Dataset) -> Iterator[str]:
-    for row in dataset.with_format(None):
-        yield from _strings(row)
+def _loaded(data: Sequence[DataLike], name: str) -> list[Dataset]:
+    found = []
+    for at, part in enumerate(data):
+        with about(name if len(data) == 1 else f"{name}[{at}]"):
+            found.append(load_data(part))
+    return found
 
 
 def _kinds(rows: Dataset) -> list[str | None]:
@@ -194,10 +156,11 @@ def _kinds(rows: Dataset) -> list[str | None]:
     return [None if value is None else str(value) for value in rows[KIND_COLUMN]]
 
 
-def _kinds_not_retained(kinds: Sequence[str | None], retain: Dataset | None) -> dict[int, str]:
-    if retain is None or KIND_COLUMN not in retain.column_names:
+def _kinds_not_retained(kinds: Sequence[str | None], retain: Sequence[Dataset]) -> dict[int, str]:
+    told = [part for part in retain if KIND_COLUMN in part.column_names]
+    there = {kind for part in told for kind in _kinds(part)}
+    if len(told) < len(retain) or not told:
         return {}
-    there = set(_kinds(retain))
     return {
         at: KIND_NOT_RETAINED.format(kind=kind)
         for at, kind in enumerate(kinds)
@@ -214,7 +177,7 @@ def _everyone(
         if name:
             everyone.setdefault(kind, set()).add(name)
     for other in others:
-        named = subject_names(_texts_asked(other), row_columns(other, None))
+        named = subject_names(texts_asked(other), row_columns(other, None))
         for (name, _), kind in zip(named, _kinds(other), strict=False):
             if name:
                 everyone.setdefault(kind, set()).add(name)

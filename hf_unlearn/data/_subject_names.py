@@ -63,7 +63,14 @@ def subject_names(
             for question, name in zip(questions, given, strict=True)
         ]
     clusters = next((columns[name] for name in CLUSTER_COLUMNS if name in columns), None)
-    return _found_in_all(questions, more) if clusters is None else _found_in_clusters(questions, clusters)
+    in_clusters: list[tuple[str | None, str]] = [(None, NO_NAME)] * len(questions)
+    if clusters is not None:
+        in_clusters = _found_in_clusters(questions, clusters)
+    if all(name for name, _ in in_clusters):
+        return in_clusters
+    # Of a cluster with one question nothing can be shared, but its name may recur elsewhere.
+    in_all = _found_in_all(questions, more)
+    return [mine if mine != (None, NO_NAME) else other for mine, other in zip(in_clusters, in_all, strict=True)]
 
 
 def row_columns(dataset: Dataset, subject_column: str | None) -> dict[str, Sequence[object]]:

@@ -43,6 +43,7 @@ class Split:
     Attributes:
         name: "forget", "retain", "holdout", or a name of its own.
         dataset: The rows that are used.
+        whole: All rows, of which those were drawn; None where a set was made otherwise.
         total: How many examples there were.
         examples: `input_ids` and `labels` of each.
         prompts: Token ids before each answer.
@@ -75,6 +76,7 @@ class Split:
     asked: Mapping[str, str | int] = field(default_factory=dict)
     answer_texts: tuple[str, ...] | None = None
     question_texts: tuple[str, ...] | None = None
+    whole: Dataset | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -158,6 +160,7 @@ def load_splits(
             asked=_asked(name, sets[name], shots),
             answer_texts=_as_text(split, tokenizer, "answer"),
             question_texts=_as_text(split, tokenizer, "question"),
+            whole=datasets[name],
         )
     return splits
 
