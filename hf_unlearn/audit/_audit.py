@@ -32,6 +32,7 @@ from hf_unlearn.audit._selection import (
     choose_metrics,
     measured_on,
     names_of,
+    without_reference,
     without_twins,
 )
 from hf_unlearn.config import AuditConfig, documented
@@ -130,6 +131,11 @@ def audit(
             "an audit needs a model to compare with: reference= (trained the same way without the forget set), or original= (the model before "
             "unlearning), for counterfactual metrics."
         )
+    if reference is None and twin not in (None, [], ()):
+        raise ValueError(
+            "a twin is a second reference, and there is no first one: give it as reference=. Models that the original became by further training on "
+            "retain data are continued=."
+        )
     kept = None if evidence_dir is None else os.fspath(evidence_dir)
     named = {
         "evidence_dir": kept,
@@ -156,17 +162,18 @@ def audit(
     if config.harness_tasks and not metrics_of(opened):
         raise ValueError(f"harness_tasks are for causal language models; the domain {opened.name} has none.")
     chosen = without_twins([*chosen, *metrics_of(opened)])
+    chosen, lacking = (chosen, []) if reference is not None else without_reference(chosen)
     same_everywhere(
         "what is audited", [settings, config.batch_size, dict(opened.settings()), dict(opened.describe_data())]
     )
-    checks = RoleChecks(config.confidence)
+    checks = RoleChecks(config.confidence, has_reference=reference is not None)
     engine = Engine(opened, chosen, attacks, settings, store, checks)
     present = [role for role, model in roles.items() if model is not None]
     evidence = engine.read(present)
     uncertainty = Bootstrap(config.confidence, config.num_resamples, config.seed)
     results, undefined = _measured(engine, evidence, uncertainty)
     asked = (config.metrics,) if isinstance(config.metrics, str) else config.metrics
-    notes = _notes(present, opened.splits(), undefined, asked)
+    notes = _notes(present, opened.splits(), undefined, asked, lacking)
     report = AuditReport(
         results,
         Provenance(
@@ -224,11 +231,31 @@ def _metric_notes(metrics: Sequence[BaseMetric], evidence: Evidence, results: Me
 
 
 def _notes(
-    roles: Sequence[str], splits: Mapping[str, Any], undefined: Mapping[str, str], asked: Sequence[str]
+    roles: Sequence[str],
+    splits: Mapping[str, Any],
+    undefined: Mapping[str, str],
+    asked: Sequence[str],
+    lacking: Sequence[str],
 ) -> list[str]:
-    """What a reader must know besides the numbers."""
+    """What a reader must know besides the numbers.
+
+    Args:
+        roles: Those that were given.
+        splits: The sets.
+        undefined: Why results are not there, by their keys.
+        asked: Names of metrics that were asked for.
+        lacking: Titles of metrics that compare with a reference, where there is none.
+    """
     notes = []
-    if not any(role.startswith("twin") for role in roles):
+    of_reference = "of the reference on"
+    if "reference" not in roles:
+        lacking = list(
+            dict.fromkeys([*lacking, *(key.split("/")[0] for key, why in undefined.items() if of_reference in why)])
+        )
+        undefined = {key: why for key, why in undefined.items() if of_reference not in why}
+        needing = f": {_listed(lacking)} need" if lacking else ", so that nothing was measured that needs"
+        notes.append(f"No reference was given{needing} a retrained model. No value here was compared with one.")
+    elif not any(role.startswith("twin") for role in roles):
         notes.append(
             "No twin was given: there is no noise floor, so small distances cannot be told from retraining noise."
         )
@@ -243,6 +270,15 @@ def _notes(
         if key.split("/")[0] in asked or not why.startswith(quiet):
             reasons.setdefault(why, []).append(key)
     return notes + [f"Not defined: {', '.join(keys)}: {why}." for why, keys in reasons.items()]
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    more = len(names) - most
+    return (
+        " and ".join(names)
+        if len(names) < 3
+        else f"{', '.join(names[:most])}" + (f" and {more} more" if more > 0 else "")
+    )
 
 
 def _save(report: AuditReport, folder: Path) -> None:

@@ -14,6 +14,12 @@ CAUSES = (
     "Usual causes: another chat template or prompt_template than in training, another tokenizer, rows that the original was not "
     "trained on, or a reference that was."
 )
+ALONE = {
+    "stand-in": "when the questions name a subject that it has never seen",
+    "holdout": "than the answers of the holdout set, which it has never seen",
+}
+"""What the original is compared with where there is no reference, by `Finding.other`."""
+_CAUSES_ALONE = "Usual causes: another chat template or prompt_template than in training, another tokenizer, or rows that the original was not trained on."
 KINDS = ("known before", "not known before", "known better after", "not checked", "not retrained", "equal")
 _EQUAL = {
     frozenset(("reference", "candidate")): "so the audit compares a model with itself",
@@ -32,7 +38,7 @@ class Finding:
             does not; "known better after": the reference knows them better; "not checked": nobody knows. "not retrained": the
             original knows the retain answers far better than `role`. "equal": `role` and `other` are one model.
         role: Whom it is about.
-        other: The second one of an equal pair.
+        other: The second one of an equal pair; of what the original knows, "" = compared with the reference, else a key of `ALONE`.
         value: Nats per token by which the original knows the answers better; None where it is not about that.
         interval: Of `value`.
         n: Independent rows behind it: people, prompts or texts.
@@ -79,6 +85,12 @@ class Finding:
             return (
                 f"the {self.role} is no model retrained on the retain set: the original knows the retain answers {value:.2f} nats per token "
                 f"better (interval {low:.2f} to {high:.2f}, n = {count}), so {void}."
+            )
+        if self.other in ALONE:
+            return (
+                "Nothing can be said about forgetting: the original does not clearly know the forget answers better "
+                f"{ALONE[self.other]} ({value:.2f} nats per token, interval {low:.2f} to {high:.2f}, n = {count}), so all distances here mean "
+                f"nothing. {_CAUSES_ALONE}"
             )
         if self.kind == "known better after":
             return (

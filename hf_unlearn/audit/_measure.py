@@ -251,7 +251,14 @@ def _ideal(
 def _reason(found: Comparison, values: _Values, spec: MetricSpec) -> str | None:
     if found.reason is None or spec.ideal is None:
         return found.reason
+    if spec.ideal == REFERENCE and REFERENCE not in values.estimates:
+        return f"the ideal is not defined: {values.reasons.get(REFERENCE, 'it needs the reference')}"
     for role, name in ((spec.floor_roles[-1], "floor"), (ORIGINAL, "start")):
         if role not in values.estimates and role in values.reasons:
             return f"{name} is not defined: {values.reasons[role]}"
+    if spec.assumes and ORIGINAL in values.estimates:
+        if not _floor(spec, values.estimates)[1]:
+            return "needs a floor: unseen names, or continued models"
+        if found.relative is None:
+            return "start is no further from the ideal than floor is: the original cannot be told from one that never saw these subjects"
     return found.reason

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hf_unlearn.audit._assumed import ASSUMPTIONS
+
 
 Interval = tuple[float, float]
 DIRECTIONS = ("lower", "higher", "reference", "none")
@@ -87,6 +89,8 @@ class MetricResult:
             raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, got {self.direction!r}.")
         if not math.isfinite(self.value):
             raise ValueError(f"a result must be a finite number, got {self.value}.")
+        if self.assumes not in ASSUMPTIONS:
+            raise ValueError(f"a result assumes one of {ASSUMPTIONS}, got {self.assumes!r}.")
 
     @property
     def key(self) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from hf_unlearn.audit._assumed import ASSUMPTIONS
 from hf_unlearn.audit._metric_result import MetricResult, one_line_text
 
 
 SPLITS = ("forget", "retain", "holdout")
-ASSUMPTIONS = ("", "counterfactual")
 FAMILIES = ("outputs", "hidden states", "memorization", "membership", "utility", "robustness")
 
 

@@ -69,6 +69,29 @@ def without_twins(metrics: list[BaseMetric]) -> list[BaseMetric]:
     return metrics
 
 
+def without_reference(metrics: Sequence[BaseMetric]) -> tuple[list[BaseMetric], list[str]]:
+    """The metrics that can have a value where there is no reference, and the titles of the others.
+
+    Raises:
+        ValueError: None can.
+    """
+    kept = [metric for metric in metrics if not needs_reference(metric.spec)]
+    others = [metric for metric in metrics if needs_reference(metric.spec)]
+    others.sort(key=lambda metric: not metric.spec.headline)
+    lacking = [metric.spec.title for metric in others]
+    if not kept:
+        raise ValueError(
+            f"{', '.join(metric.spec.name for metric in others)}: all of this compares with a retrained model, and no reference was given. Give one "
+            "(reference=), or ask for metrics='counterfactual', which does without."
+        )
+    return kept, lacking
+
+
+def needs_reference(spec: MetricSpec) -> bool:
+    """Whether it has no value at all without a reference."""
+    return not spec.assumes and (spec.compares or "reference" in spec.requires)
+
+
 def _named(part: str, has_reference: bool) -> list[str]:
     specs = {name: metric.from_settings({}).spec for name, metric in METRICS.items()}
     standard = [name for name, spec in specs.items() if spec.standard]

@@ -136,9 +136,11 @@ def _chosen(options: AuditConfig, context: typer.Context) -> dict[str, Any]:
 
 
 def _print_headline(loaded: "LoadedBenchmark", report: "AuditReport") -> None:
+    from hf_unlearn.audit._assumed import titled
+
     for key, result in loaded.headline(report).items():
         interval = "" if result.confidence_interval is None else f" ({bounds(result.confidence_interval)})"
-        title = report.spec(result.name).title
+        title = titled(report.spec(result.name))
         console.print(f"[bold]{escape(key)}[/bold]  {result.value:.4g}{interval}  {escape(title)}", highlight=False)
 
 

@@ -31,7 +31,7 @@ NUM_RESAMPLES = 200
 """Of the intervals of values that change with the next step."""
 NO_INTERVAL = Bootstrap(num_resamples=1)
 """For values whose interval nobody sees."""
-FIXED = ("reference", "original", "twin")
+FIXED = ("reference", "original", "twin", "continued")
 """Roles of models that do not change."""
 Attempt = Callable[[str, Callable[[], Any]], Any]
 """Does something under a name; None where it failed, now or before."""
@@ -133,6 +133,9 @@ class TrackedMetrics(Engine):
         take = super()._reading
         self._attempt(f"reading {reading.name} of {split}", lambda: take(reading, subject, split))
 
+    def _look_again(self, still: Collection[str]) -> None:
+        """Likewise."""
+
     def _look(self, key: SubjectKey, subject: Subject) -> None:
         """What the roles are to each other is asked before training, see `say_if_unknown`."""
 
@@ -172,7 +175,11 @@ def tracked_metrics(
 
 def _why_not(metric: BaseMetric, domain: Any, roles: Collection[str], sets: Mapping[str, Any]) -> str | None:
     spec = metric.spec
-    wanted = [*(["reference"] if spec.compares else []), *spec.requires]
+    wanted = [
+        *(["reference"] if spec.compares and not spec.assumes else []),
+        *spec.requires,
+        *(["original"] if spec.assumes else []),
+    ]
     missing = [role for role in dict.fromkeys(wanted) if role not in roles]
     if missing:
         return f"it needs {' and '.join(missing)}"

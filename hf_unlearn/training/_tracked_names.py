@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
+from hf_unlearn.audit._assumed import marked
 from hf_unlearn.audit._contracts import MetricSpec
 from hf_unlearn.audit._metric_result import MetricResult
 
@@ -24,7 +25,7 @@ _FIRST_NAMES: Mapping[str, str] = {"exposure": "exposure_mean"}
 
 
 def value_name(spec: MetricSpec, split: str) -> str:
-    """`forget_probability`, `retain_probability`; of what compares with the reference `fade`, `retain_fade`.
+    """`forget_probability`, `retain_probability`; of what compares with the reference, or with what stands in for it, `fade`, `retain_fade`.
 
     Args:
         spec: Of the metric.
@@ -34,7 +35,12 @@ def value_name(spec: MetricSpec, split: str) -> str:
 
 
 def _stem(spec: MetricSpec, split: str) -> str:
-    return spec.name if spec.compares and split == "forget" else f"{split}_{spec.name}"
+    return spec.name if _is_distance(spec) and split == "forget" else f"{split}_{spec.name}"
+
+
+def _is_distance(spec: MetricSpec) -> bool:
+    """Between the model and a reference, or what stands in for one."""
+    return spec.compares or bool(spec.assumes)
 
 
 def values_of(spec: MetricSpec, result: MetricResult) -> dict[str, float]:
@@ -59,8 +65,8 @@ def values_of(spec: MetricSpec, result: MetricResult) -> dict[str, float]:
 
 
 def has_place(spec: MetricSpec) -> bool:
-    """Whether interval and relative are tracked too: of headline metrics between model and reference, where no layers say more."""
-    return spec.headline and spec.compares and not spec.by_layer
+    """Whether interval and relative are tracked too: of headline metrics between model and reference (or stand-in), where no layers say more."""
+    return spec.headline and _is_distance(spec) and not spec.by_layer
 
 
 def names_of(spec: MetricSpec, split: str) -> list[str]:
@@ -104,5 +110,5 @@ def columns(places: Sequence[Place]) -> dict[str, str]:
 
 
 def _title(spec: MetricSpec, split: str) -> str:
-    short = spec.short or spec.title
-    return short if spec.compares and split == "forget" else f"{split} {short}"
+    short = marked(spec.short or spec.title, spec.assumes)
+    return short if _is_distance(spec) and split == "forget" else f"{split} {short}"

@@ -11,7 +11,8 @@ WORST = 1000.0
 
 @dataclass(frozen=True)
 class KeepThenForget:
-    """ "Retain probability at least 95 % of the start, then lowest FADE relative (or, where there is none, forget probability)."
+    """ "Retain probability at least 95 % of the start, then lowest FADE relative (or, where there is no reference, counterfactual FADE where it is
+    tracked, else forget probability)."
 
     Attributes:
         keep: Share of the retain probability at the start that must be kept.
@@ -19,7 +20,10 @@ class KeepThenForget:
     """
 
     keep: float = 0.95
-    metrics: tuple[str, ...] = ("fade_relative", "fade", "forget_probability")
+    metrics: tuple[str, ...] = (
+        *("fade_relative", "fade", "counterfactual_fade_relative", "counterfactual_fade"),
+        "forget_probability",
+    )
 
     def score(self, values: Mapping[str, float], start: Mapping[str, float]) -> float:
         """Lower is better; a checkpoint that kept too little is worse than any that did not, by how much it lacks.
