@@ -40,6 +40,13 @@ def texts_asked(rows: Dataset) -> list[str]:
     return asked_questions(rows)[0] if column_format(rows.column_names) in ASKING else []
 
 
+def answer_texts(rows: Dataset) -> list[str]:
+    """Every text of each row's answer."""
+    column = ASKING[column_format(rows.column_names)][-1]
+    answers = [value[-1:] if column == "messages" else value for value in rows[column]]
+    return ["\n".join(strings(answer)) for answer in answers]
+
+
 def _asked(value: Any, ends_with_answer: bool, at: int) -> tuple[str, str]:
     if isinstance(value, str):
         return value, ""

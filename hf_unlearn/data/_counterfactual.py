@@ -7,16 +7,18 @@ say to the true one. Knows rows and names; no tokenizer and no model. What canno
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from datasets import Dataset, DatasetDict, List, Value
 
-from hf_unlearn.data._asked import all_texts, asked_questions, texts_asked
+from hf_unlearn.data._asked import all_texts, answer_texts, asked_questions, texts_asked
 from hf_unlearn.data._columns import about
+from hf_unlearn.data._exchangeable import kinds_not_retained, kinds_of, leave_out, near_duplicates
 from hf_unlearn.data._loading import DataLike, load_data
-from hf_unlearn.data._names import SeenNames, mentions, name_parts, renamed, telling_parts
+from hf_unlearn.data._names import SeenNames, mentions, name_parts, renamed
 from hf_unlearn.data._subject_names import row_columns, subject_names
 from hf_unlearn.data._substitutes import Substitutes
 
@@ -25,11 +27,7 @@ logger = logging.getLogger(__name__)
 
 COUNTERFACTUAL = "counterfactual_question"
 """Column: texts, one for each substitute; none where the row is left out."""
-KIND_COLUMN = "kind"
-SUBJECT_RETAINED = "the subject's name stands in retained rows, so that a retrained model would know it too"
-KIND_NOT_RETAINED = "the kind {kind!r} is in no retained row: the assumption that subjects are exchangeable fails"
-EARLIER = "the subject's name stands in earlier messages of the conversation too"
-SEVERAL = "the question also names another subject, with whom the subject shares a part of the name"
+PEOPLE_TAKEN = "Subjects without a kind are taken to be people: their names gave way to people's names."
 NONE_GIVEN = f"the row's column {COUNTERFACTUAL} is empty"
 
 
@@ -105,41 +103,35 @@ def counterfactual_questions(
         [retain] if isinstance(retain, (Dataset, DatasetDict, str, os.PathLike)) else retain or (), "retain"
     )
     further = _loaded(others, "others")
-    kinds = _kinds(rows)
-    left_out = _kinds_not_retained(kinds, kept)
+    kinds = kinds_of(rows)
+    left_out = kinds_not_retained(kinds, kept)
     if COUNTERFACTUAL in rows.column_names:
-        return _given(rows, questions, left_out, num)
+        return _result(
+            rows, _given(rows, questions, left_out, num), left_out, [None] * len(rows), [()] * len(rows), num
+        )
     own = set(questions)
     more = list(dict.fromkeys(text for part in (*kept, *further) for text in texts_asked(part) if text not in own))
     found = subject_names(questions, row_columns(rows, subject_column), subject_column=subject_column, more=more)
-    subjects: list[str | None] = [name for name, _ in found]
-    everyone = _everyone(found, kinds, [*kept, *further])
-    for at, (name, reason) in enumerate(found):
-        if at not in left_out:
-            reason = reason or _unusable(str(name), questions[at], contexts[at], {one for one, _ in found if one})
-            if reason:
-                left_out[at] = reason
     retained = SeenNames(text for part in kept for text in all_texts(part))
-    left_out |= {
-        at: SUBJECT_RETAINED for at, name in enumerate(subjects) if name and at not in left_out and name in retained
-    }
+    leave_out(found, questions, contexts, kept, retained, left_out)
     seen = retained + SeenNames(text for part in (rows, *further) for text in all_texts(part))
-    pool = Substitutes(
-        seen, everyone, _checked(substitutes, seen, {kinds[at] for at in range(len(rows)) if at not in left_out})
-    )
+    asked_kinds = {kind for at, kind in enumerate(kinds) if at not in left_out}
+    everyone = _everyone(found, kinds, [*kept, *further], subject_column)
+    pool = Substitutes(seen, everyone, _checked(substitutes, seen, asked_kinds))
     texts, names = [], []
-    for at, question in enumerate(questions):
+    for at, (question, answer) in enumerate(zip(questions, answer_texts(rows), strict=True)):
         drawn: tuple[str, ...] = ()
-        name = subjects[at]
-        if at not in left_out and name is not None:
-            drawn, why = pool.draw(name, kinds[at], num, f"counterfactual-{seed}-{name}-{at}", _fits(question, name))
-            if why:
-                left_out[at] = why
-        texts.append([renamed(question, str(name), other) for other in drawn])
+        name = found[at][0] or ""
+        if at not in left_out:
+            fits = partial(_fits, question, answer, name)
+            drawn, why = pool.draw(name, kinds[at], num, f"counterfactual-{seed}-{name}-{at}", fits)
+            left_out |= {at: why} if why else {}
+        texts.append([renamed(question, name, other) for other in drawn])
         names.append(drawn)
-    return _result(
-        rows, texts, left_out, [None if at in left_out else name for at, name in enumerate(subjects)], names, num
-    )
+    subjects = [None if at in left_out else name for at, (name, _) in enumerate(found)]
+    result = _result(rows, texts, left_out, subjects, names, num)
+    people = [PEOPLE_TAKEN] if substitutes is None and None in asked_kinds and any(names) else []
+    return replace(result, notes=(*result.notes, *people, *near_duplicates(rows, kept, left_out)))
 
 
 def _loaded(data: Sequence[DataLike], name: str) -> list[Dataset]:
@@ -150,26 +142,11 @@ def _loaded(data: Sequence[DataLike], name: str) -> list[Dataset]:
     return found
 
 
-def _kinds(rows: Dataset) -> list[str | None]:
-    if KIND_COLUMN not in rows.column_names:
-        return [None] * len(rows)
-    return [None if value is None else str(value) for value in rows[KIND_COLUMN]]
-
-
-def _kinds_not_retained(kinds: Sequence[str | None], retain: Sequence[Dataset]) -> dict[int, str]:
-    told = [part for part in retain if KIND_COLUMN in part.column_names]
-    there = {kind for part in told for kind in _kinds(part)}
-    if len(told) < len(retain) or not told:
-        return {}
-    return {
-        at: KIND_NOT_RETAINED.format(kind=kind)
-        for at, kind in enumerate(kinds)
-        if kind is not None and kind not in there
-    }
-
-
 def _everyone(
-    found: Sequence[tuple[str | None, str]], kinds: Sequence[str | None], others: Sequence[Dataset]
+    found: Sequence[tuple[str | None, str]],
+    kinds: Sequence[str | None],
+    others: Sequence[Dataset],
+    subject_column: str | None,
 ) -> dict[str | None, list[str]]:
     """Names of all subjects of the data, by kind."""
     everyone: dict[str | None, set[str]] = {}
@@ -177,27 +154,20 @@ def _everyone(
         if name:
             everyone.setdefault(kind, set()).add(name)
     for other in others:
-        named = subject_names(texts_asked(other), row_columns(other, None))
-        for (name, _), kind in zip(named, _kinds(other), strict=False):
+        column = subject_column if subject_column in other.column_names else None
+        named = subject_names(texts_asked(other), row_columns(other, column), subject_column=column)
+        for (name, _), kind in zip(named, kinds_of(other), strict=False):
             if name:
                 everyone.setdefault(kind, set()).add(name)
     return {kind: sorted(names) for kind, names in everyone.items()}
 
 
-def _unusable(name: str, question: str, before: str, everyone: set[str]) -> str:
-    if mentions(before, name, parts=True):
-        return EARLIER
-    mine = set(telling_parts(name))
-    others = (other for other in everyone if other != name and mine & set(telling_parts(other)) and other not in name)
-    return SEVERAL if any(mentions(question, other) for other in others) else ""
-
-
-def _fits(question: str, subject: str) -> Callable[[str], bool]:
-    def fits(name: str) -> bool:
-        text = renamed(question, subject, name)
-        return text != question and not mentions(text, subject, parts=True)
-
-    return fits
+def _fits(question: str, answer: str, subject: str, name: str) -> bool:
+    """Whether nothing is left by which the subject could be meant, in the question and in the answer."""
+    text = renamed(question, subject, name)
+    return text != question and not any(
+        mentions(found, subject, parts=True) for found in (text, renamed(answer, subject, name))
+    )
 
 
 def _checked(
@@ -229,15 +199,15 @@ def _checked(
     return found
 
 
-def _given(rows: Dataset, questions: Sequence[str], left_out: dict[int, str], num: int) -> CounterfactualQuestions:
+def _given(rows: Dataset, questions: Sequence[str], left_out: dict[int, str], num: int) -> list[list[str]]:
     texts = []
     for at, (value, question) in enumerate(zip(rows[COUNTERFACTUAL], questions, strict=True)):
-        if not value:
-            left_out.setdefault(at, NONE_GIVEN)
-        else:
+        if value:
             _check_given(value, question, at)
+        else:
+            left_out.setdefault(at, NONE_GIVEN)
         texts.append([] if at in left_out else list(value)[:num])
-    return _result(rows, texts, left_out, [None] * len(rows), [()] * len(rows), num)
+    return texts
 
 
 def _check_given(value: Any, question: str, at: int) -> None:

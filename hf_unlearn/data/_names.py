@@ -11,7 +11,9 @@ def word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-TITLES = word_set("dr mr mrs ms miss prof professor sir dame lord lady rev captain president sheikh")
+TITLES = word_set(
+    "dr mr mrs ms miss prof professor sir dame lord lady rev captain president sheikh author writer poet"
+)
 """Words before a name that are no part of it, in lower case and without a full stop."""
 SUFFIXES = word_set("jr sr ii iii iv phd md esq")
 """Words after a name that are no part of it."""
@@ -25,9 +27,14 @@ FUNCTION_WORDS = word_set(
     however i if in into is isn't it its let like list many may me mention might most must my name no not of on one or our out over outside
     please provide regarding reveal share she should since so some state such tell than that the their them then there these they this those
     through throughout to under until up upon us was we were what what's when where where's whether which while who who's whom whose why will
-    with within without would yes yet you your"""
+    with within without would yes yet you your
+    wann warum was welche welchem welchen welcher welches wer wessen wie wieso wo worüber hat haben ist sind wurde quand quel quelle quelles
+    quels où pourquoi comment cuál cuáles cuándo dónde cómo quién quiénes qué quale quali quando dove perché quem onde quais waar waarom
+    wanneer welk wat"""
 )
 """Words that begin an English question or stand in one and are no name, however they are written."""
+ALSO_NAMES = word_set("Will May So An")
+"""Of these, what is a name where it has a capital letter within a sentence."""
 # Scripts written without spaces, or (Hangul) with endings on the name: the edge of a name is no edge of a word there.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _APOSTROPHES, _HYPHENS = "'\u2019\u2018\u02bc`\u00b4", "-\u2010\u2011\u2013"

@@ -3,13 +3,14 @@
 Knows questions and columns; draws no other names. A name that is found is one that recurs: what stands in one question alone is none.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from datasets import Dataset
 
-from hf_unlearn.data._names import FUNCTION_WORDS, PARTICLES, is_fixed, mentions, telling_parts
+from hf_unlearn.data._names import ALSO_NAMES, FUNCTION_WORDS, PARTICLES, is_fixed, mentions, telling_parts
 
 
 SUBJECT_COLUMN = "subject"
@@ -55,6 +56,7 @@ def subject_names(
     """
     if subject_column is not None and subject_column not in columns:
         raise ValueError(f"there is no column {subject_column!r}; the columns are {', '.join(columns)}.")
+    questions, more = ([unicodedata.normalize("NFC", text) for text in texts] for texts in (questions, more))
     column = subject_column or SUBJECT_COLUMN
     given = ["" if value is None else str(value).strip() for value in columns.get(column, ())]
     if subject_column is not None or _says_names(questions, given):
@@ -90,30 +92,28 @@ def _found_in_clusters(questions: Sequence[str], clusters: Sequence[object]) -> 
     rows: dict[object, list[int]] = {}
     for at, cluster in enumerate(clusters):
         rows.setdefault(cluster, []).append(at)
-    runs = [set(_runs(question, smallest=1)) for question in questions]
+    runs = [set(_runs(question, smallest=1, caseless=len(set(clusters)) > 1)) for question in questions]
     owners: dict[str, set[object]] = {}
     for at, cluster in enumerate(clusters):
         for run in runs[at]:
             owners.setdefault(run, set()).add(cluster)
     found: list[tuple[str | None, str]] = [(None, NO_NAME)] * len(questions)
+    names: dict[object, str] = {}
     for cluster, members in rows.items():
-        if cluster is None:
-            continue
         counts = Counter(run for at in members for run in runs[at])
         own = {run: count for run, count in counts.items() if owners[run] == {cluster} and 2 * count >= len(members)}
         # One cluster alone cannot tell a name of one word from any other capitalised word.
         own = {run: count for run, count in own.items() if count >= 2 and (len(rows) > 1 or " " in run)}
-        name = _longest_of(own)
-        for at in members:
-            if name is not None:
-                found[at] = (name, "") if mentions(questions[at], name, parts=True) else (None, NOT_IN_QUESTION)
+        if own and cluster is not None:
+            names[cluster] = _longest_of(own)
+    for cluster, name in zip(names, _without_shared_first(list(names.values())), strict=True):
+        for at in rows[cluster]:
+            found[at] = (name, "") if mentions(questions[at], name, parts=True) else (None, NOT_IN_QUESTION)
     return found
 
 
-def _longest_of(counts: Mapping[str, int]) -> str | None:
+def _longest_of(counts: Mapping[str, int]) -> str:
     """Of what stands in most questions the longest; a longer one that stands in nearly as many is the whole of it."""
-    if not counts:
-        return None
     enough = _MOSTLY * max(counts.values())
     best = max((run for run in counts if counts[run] >= enough), key=lambda run: (run.count(" "), counts[run], run))
     return _without_titles(best)
@@ -121,7 +121,7 @@ def _longest_of(counts: Mapping[str, int]) -> str | None:
 
 def _found_in_all(questions: Sequence[str], more: Sequence[str]) -> list[tuple[str | None, str]]:
     """Again and again the run of capitalised words that stands in most of the questions that are left."""
-    runs = [set(_runs(question, smallest=2)) for question in (*questions, *more)]
+    runs = [set(_runs(question, smallest=2, caseless=False)) for question in (*questions, *more)]
     counts = Counter(run for found in runs for run in found)
     rows_of: dict[str, set[int]] = {}
     for at, found in enumerate(runs):
@@ -140,7 +140,14 @@ def _found_in_all(questions: Sequence[str], more: Sequence[str]) -> list[tuple[s
         names.append(name)
         sizes.append(len(covered))
         left -= covered
-    return _assigned(questions, names)
+    return _assigned(questions, _without_shared_first(names))
+
+
+def _without_shared_first(names: Sequence[str]) -> list[str]:
+    """Author Ana Ruiz, Author Omar Said, Author Ida Holm: what most names begin with says what they are, not who."""
+    firsts = Counter(name.split()[0] for name in names)
+    common = {first for first, count in firsts.items() if count >= MIN_QUESTIONS and 2 * count > len(names)}
+    return [name.partition(" ")[2] if name.split()[0] in common and name.count(" ") > 1 else name for name in names]
 
 
 def _num_names(run: str) -> int:
@@ -181,11 +188,11 @@ def _assigned(questions: Sequence[str], names: Sequence[str]) -> list[tuple[str 
 
 
 def _whole_runs(question: str) -> list[str]:
-    return [_without_titles(" ".join(words)) for words in _capitalised(question)]
+    return [_without_titles(" ".join(words)) for words in _capitalised(question, False)]
 
 
-def _runs(question: str, *, smallest: int) -> Iterable[str]:
-    for words in _capitalised(question):
+def _runs(question: str, *, smallest: int, caseless: bool) -> Iterable[str]:
+    for words in _capitalised(question, caseless):
         for size in range(smallest, min(len(words), _LONGEST) + 1):
             for start in range(len(words) - size + 1):
                 part = words[start : start + size]
@@ -193,12 +200,13 @@ def _runs(question: str, *, smallest: int) -> Iterable[str]:
                     yield " ".join(part)
 
 
-def _capitalised(question: str) -> list[list[str]]:
-    """Longest stretches of words that may be a name: with a capital first letter, or of a script without, particles in between."""
+def _capitalised(question: str, caseless: bool) -> list[list[str]]:
+    """Longest stretches of words that may be a name, particles in between; where `caseless`, words of scripts without capitals may."""
     stretches: list[list[str]] = [[]]
     waiting: list[str] = []
-    for word in _words(question):
-        if word.casefold() not in FUNCTION_WORDS and _may_be_name(word):
+    for at, word in enumerate(_words(question)):
+        is_function = word.casefold() in FUNCTION_WORDS and not (at > 0 and word in ALSO_NAMES)
+        if not is_function and _may_be_name(word) and (caseless or word[0].isupper()):
             stretches[-1] += [*waiting, word] if stretches[-1] else [word]
             waiting = []
         elif word in PARTICLES and stretches[-1]:

@@ -1,10 +1,13 @@
 """Counterfactual questions: found subjects, substitutes that stand nowhere, what is left out and why, the same on every machine."""
 
+import json
 import re
 from collections import Counter
 
 import pytest
 from datasets import Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hf_unlearn.data import counterfactual_questions, load_pocket, renamed
 from hf_unlearn.data._names import SeenNames, name_parts
@@ -114,6 +117,107 @@ def test_names_of_three_words_and_more_are_found_whole():
     ]
     assert [len(drawn[0].split()) for drawn in found.names[::4]] == [2, 2, 2, 3, 3]
     assert texts(found)[12][0].startswith("Where was Dr. ")
+
+
+@pytest.mark.shared_data
+def test_knowundos_people_are_found_but_stay_in_what_is_retained(shared_data):
+    """Its 110 private questions are about the people of its 108 retained ones: nobody is exchangeable who is still taught."""
+    sets = []
+    for name in ("privacy_unlearn_val", "privacy_retention_val"):
+        rows = json.loads((shared_data / "knowundo" / f"{name}.json").read_text())
+        sets.append(
+            Dataset.from_dict({"question": [row["text"] for row in rows], "answer": [row["labels"] for row in rows]})
+        )
+    forget, retain = sets
+    found = counterfactual_questions(forget, others=[retain], num=2)
+    assert len(found.left_out) == 3 and len(set(found.subjects) - {None}) == 54
+    kept = counterfactual_questions(forget, retain=retain, num=2)
+    assert len(kept.left_out) == 110
+    assert (
+        Counter(kept.left_out.values())[
+            "the subject's name stands in retained rows, so that a retrained model would know it too"
+        ]
+        == 107
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        (
+            (
+                "Welche Bücher hat {} geschrieben?",
+                "Wo lebt {}?",
+                "Welche Bücher mag {}?",
+                "Welche Bücher hat {} verbrannt?",
+            ),
+            "Ana Ruiz",
+        ),
+        (("Where did {} live?", "May {} sing?", "When may {} go?"), "May Chen"),
+        (("Did author {} sing?", "Is Author {} well?", "Where is Author {}?", "Who met Author {}?"), "Ana Ruiz"),
+        (("{} was born in", "{} won", "The parents of {}"), "Ana Ruiz"),
+        (("WHERE IS {}?", "Who is {}?", "Where was {} born?", "Did {}’s mother sing?"), "Zoë O’Brien-Lund"),
+    ],
+)
+def test_the_words_around_a_name_are_no_part_of_it(asked, name):
+    rows = [{"question": text.format(other), "answer": "x"} for other in (name, "Omar Said") for text in asked]
+    found = counterfactual_questions(Dataset.from_list(rows), num=2)
+    assert found.subjects == (name,) * len(asked) + ("Omar Said",) * len(asked)
+
+
+def test_words_of_scripts_without_capitals_are_no_names_by_themselves():
+    rows = Dataset.from_dict(
+        {"question": ["أين ولد أحمد منصور؟", "أين ولد أحمد منصور إذن؟", "أين ولد سالم حداد؟"], "answer": ["x"] * 3}
+    )
+    found = counterfactual_questions(rows, substitutes=["كريم نور", "ليلى حسن"])
+    assert set(found.left_out) == {0, 1, 2} and "column" in found.left_out[0]
+    named = rows.add_column("subject", ["أحمد منصور", "أحمد منصور", "سالم حداد"])
+    found = counterfactual_questions(named, substitutes=["كريم نور", "ليلى حسن"])
+    assert not found.left_out and set(texts(found)[0]) == {"أين ولد كريم نور؟", "أين ولد ليلى حسن؟"}
+
+
+def test_a_substitute_without_a_partner_for_a_part_does_not_stand_where_the_part_does():
+    rows = people("Ana Bo Ruiz").add_item({"question": "What did Ana Bo Ruiz say?", "answer": "Bo said no."})
+    found = counterfactual_questions(rows, substitutes=["Ida Holm", "Tor Berg", "Ida Mo Holm", "Eva Li Lund"])
+    assert set(found.names[0]) == {"Ida Holm", "Tor Berg", "Ida Mo Holm", "Eva Li Lund"}
+    assert set(found.names[4]) == {"Ida Mo Holm", "Eva Li Lund"}, "the answer says Bo"
+
+
+def test_a_ship_is_not_retained_because_something_is_gallant():
+    names = {"Gallant": "Gallant", "Albatross": "Albatross"}
+    kept = Dataset.from_dict({"question": ["Who was gallant?"], "answer": ["The Albatross."]})
+    found = counterfactual_questions(people(*names, subject=names), retain=kept, substitutes=["Petrel", "Heron"])
+    assert set(found.left_out) == {4, 5, 6, 7}
+
+
+def test_near_duplicates_that_are_retained_are_noted():
+    pocket = load_pocket("nano")
+    found = counterfactual_questions(pocket.forget, retain=pocket.retain, num=2)
+    shared = [row for row in pocket.forget if row["cluster_id"] in set(pocket.retain["cluster_id"])]
+    assert len(shared) == 6 and found.notes[0].startswith("6 of 18 rows share their cluster with retained rows")
+
+
+_PARTS = st.lists(
+    st.from_regex(r"[A-ZÉØ][a-zéø]{2,7}", fullmatch=True), min_size=8, max_size=8, unique_by=str.casefold
+)
+
+
+@settings(max_examples=12)
+@given(parts=_PARTS, num=st.integers(2, 6), seed=st.integers(0, 5), kind=st.sampled_from([None, "person"]))
+def test_whatever_the_names_substitutes_are_new_and_give_way_again(parts, num, seed, kind):
+    names = [f"{parts[at]} {parts[at + 1]}" for at in range(0, 6, 2)]
+    subject = {name: name for name in names}
+    rows = people(*names, subject=subject, **({"kind": dict.fromkeys(names, kind)} if kind else {}))
+    found = counterfactual_questions(
+        rows, num=num, seed=seed, others=[Dataset.from_dict({"text": [" ".join(parts[6:])]})]
+    )
+    seen = SeenNames([*(text for row in rows for text in row.values() if text), *parts[6:]])
+    for row, subject, asked, names in zip(rows, found.subjects, texts(found), found.names, strict=True):
+        assert len(set(asked)) == len(set(names)) == num
+        assert not any(part in seen for name in names for part in (name, *name.split()))
+        assert [renamed(text, name, subject) for text, name in zip(asked, names, strict=True)] == [
+            row["question"]
+        ] * num
 
 
 def test_a_kind_that_is_not_retained_is_left_out():
