@@ -37,6 +37,7 @@ class Counterfactual:
         is_floor: Whether the name is the floor's, independent of the stand-in's; else it is the stand-in's.
         prompt: Token ids of the question, put as the set's questions are.
         tokens: `input_ids` and `labels`: that prompt and the example's true answer, with the other name where it holds the subject's.
+        subject: Whom the example is about, where the questions say; private.
     """
 
     example: int
@@ -44,6 +45,7 @@ class Counterfactual:
     is_floor: bool
     prompt: tuple[int, ...]
     tokens: dict[str, list[int]]
+    subject: str | None = None
 
 
 def load_counterfactuals(
@@ -128,7 +130,7 @@ def _put(
         prompts = prompt_token_ids(rows, tokenizer, prompt_template=split.prompt_template)
         examples = tokenize_examples(rows, tokenizer, prompt_template=split.prompt_template).to_list()
     return tuple(
-        Counterfactual(*place, tuple(prompt), tokens)
+        Counterfactual(*place, tuple(prompt), tokens, found.subjects[place[0]])
         for place, prompt, tokens in zip(places, prompts, examples, strict=True)
     )
 

@@ -38,12 +38,15 @@ class LayerFacts:
 
     Attributes:
         shares_basis: Per role, whether it shares its starting weights with the reference; where there is none, with the original.
+        shares_original: Per role, whether it shares them with the original.
     """
 
     def __init__(self, space: str, skipped: str | None):
         self._wanted, self.skipped = space, skipped
         self.shares_basis: dict[str, bool] = {}
+        self.shares_original: dict[str, bool] = {}
         self._first: LoadedSubject | None = None
+        self._original: LoadedModel | None = None
         self._widest = 0
 
     def follow(self, subject: LoadedSubject) -> bool:
@@ -57,7 +60,21 @@ class LayerFacts:
         if role not in self.shares_basis:
             first = self._first.model
             self.shares_basis[role] = subject.model is first or share_starting_weights(first, subject.model)
+            self._follow_from_original(subject, first)
         return True
+
+    def _follow_from_original(self, subject: LoadedSubject, first: LoadedModel) -> None:
+        role = subject.key.role
+        if role == "original":
+            self._original = subject.model
+            # Whoever came before it, the reference, shares with it what it shares with that one.
+            self.shares_original |= dict.fromkeys([*self.shares_original, role], self.shares_basis[role]) | {
+                role: True
+            }
+        elif self._original is None or self._original is first:
+            self.shares_original[role] = self.shares_basis[role]
+        else:
+            self.shares_original[role] = share_starting_weights(self._original, subject.model)
 
     def skip(self, reason: str) -> None:
         """From now on no hidden states are read."""
