@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from hf_unlearn.training import negate as negate
     from hf_unlearn.training import task_vector as task_vector
     from hf_unlearn.training import unlearn as unlearn
+    from hf_unlearn.tuning import tune as tune
 
 _PUBLIC = {
     "audit": "AuditReport audit metric_path",
@@ -53,6 +54,7 @@ _PUBLIC = {
     ),
     "publishing": "PublishAuditCallback load_audit",
     "training": "ForgettingTracker RequestLedger UnlearningCallback continued negate task_vector unlearn",
+    "tuning": "tune",
 }
 _HOMES = {name: home for home, names in _PUBLIC.items() for name in names.split()}
 _PACKAGES = (
@@ -65,6 +67,7 @@ _PACKAGES = (
     "objectives",
     "publishing",
     "training",
+    "tuning",
 )
 __all__ = sorted(_HOMES)
 

@@ -175,6 +175,11 @@ class UnlearningLoss:
 
     # Over several steps.
 
+    @property
+    def has_collapsed(self) -> bool:
+        """Whether the forget answers of a step were far less likely than guessing."""
+        return self._collapse.has_come_before
+
     def restart(self, model: LoadedModel, accelerator: Accelerator) -> None:
         """A training begins, perhaps after one that was broken off, with what the loop has made of model and accelerator by now."""
         self.compute.model, self.compute.accelerator = model, accelerator

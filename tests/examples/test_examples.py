@@ -37,6 +37,7 @@ EXPECTED = {
     "custom_objective.py": "last forget_loss",
     "plain_loop.py": "forget_loss",
     "watch_forgetting.py": "best checkpoint",
+    "tune.py": "| found | 1 | ",
     "publish.py": "after a later push: weights not reproduced",
 }
 
