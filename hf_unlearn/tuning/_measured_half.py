@@ -113,6 +113,10 @@ class MeasuredHalf:
         forget, retain = (self._metrics.results[name] for name in self._names)
         return score_of(forget, retain)
 
+    def release(self) -> None:
+        """Hold no model of a trial that is over."""
+        self._metrics.domain.trainer = None
+
 
 def _distances(metric: str, settings: Mapping[str, Any]) -> list[BaseMetric]:
     """The distance on the forget set, and FADE on the retain set."""

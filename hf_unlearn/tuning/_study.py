@@ -61,14 +61,17 @@ class Search:
     ):
         self.space, self.seed = space, seed
         optuna = self._optuna = optuna_or_error()
+        storage = f"sqlite:///{folder / FILE}"
+        chosen = _pruner(optuna, pruner, evaluations, len(space.objectives))
+        plain = json.loads(json.dumps(fingerprint, default=_plain))
         with _quiet_optuna(optuna):
-            self.study = optuna.create_study(
-                storage=f"sqlite:///{folder / FILE}",
-                study_name=NAME,
-                load_if_exists=True,
-                pruner=_pruner(optuna, pruner, evaluations, len(space.objectives)),
-            )
-        self._check(folder, json.loads(json.dumps(fingerprint, default=_plain)))
+            options = {"storage": storage, "study_name": NAME, "pruner": chosen, "load_if_exists": True}
+            self.study = optuna.create_study(**options)
+            if self.study.user_attrs.get("fingerprint") != plain and not self.done:
+                # Nothing was tried yet: what was refused before a first trial may be mended.
+                optuna.delete_study(study_name=NAME, storage=storage)
+                self.study = optuna.create_study(**options)
+        self._check(folder, plain)
         self._take_up()
         self._running: Any = None
         self._since = 0.0

@@ -100,6 +100,9 @@ class Trials:
                 )
         finally:
             del model
+            for half in self._measured or ():
+                if half is not None:
+                    half.release()
             gc.collect()  # Trainer and callback hold each other
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

@@ -89,6 +89,13 @@ def test_another_search_in_the_folder_is_refused(tmp_path: Path, other: dict):
     assert search(tmp_path, fingerprint=before).done == 1
 
 
+def test_a_folder_in_which_nothing_was_tried_holds_no_search(tmp_path: Path):
+    first = search(tmp_path, fingerprint={"data": "a mistake"})
+    first.ask()
+    first.interrupt()
+    assert asked(search(tmp_path), 2) == [SPACE.default("npo"), SPACE.default("simnpo")]
+
+
 def test_what_does_worse_on_its_way_is_pruned_and_defaults_never_are(tmp_path: Path):
     one = search(tmp_path)
     for value in (5.0, 0.5, 0.4, 0.3):
