@@ -18,7 +18,8 @@ from hf_unlearn.data._asked import all_texts, answer_texts, asked_questions, tex
 from hf_unlearn.data._columns import about
 from hf_unlearn.data._exchangeable import kinds_not_retained, kinds_of, leave_out, near_duplicates
 from hf_unlearn.data._loading import DataLike, load_data
-from hf_unlearn.data._names import SeenNames, mentions, name_parts, renamed
+from hf_unlearn.data._names import mentions, name_parts, renamed
+from hf_unlearn.data._seen_names import SeenNames
 from hf_unlearn.data._subject_names import row_columns, subject_names
 from hf_unlearn.data._substitutes import Substitutes
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from datasets import Dataset
 
 from hf_unlearn.data._asked import all_texts
-from hf_unlearn.data._names import SeenNames, mentions, telling_parts
+from hf_unlearn.data._names import mentions, telling_parts
+from hf_unlearn.data._seen_names import SeenNames
 
 
 KIND_COLUMN = "kind"

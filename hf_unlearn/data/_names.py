@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
 from functools import lru_cache
 
 
@@ -36,10 +35,11 @@ FUNCTION_WORDS = word_set(
 ALSO_NAMES = word_set("Will May So An")
 """Of these, what is a name where it has a capital letter within a sentence."""
 # Scripts written without spaces, or (Hangul) with endings on the name: the edge of a name is no edge of a word there.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _APOSTROPHES, _HYPHENS = "'\u2019\u2018\u02bc`\u00b4", "-\u2010\u2011\u2013"
 
 
+@lru_cache(maxsize=8192)
 def name_parts(name: str) -> tuple[str, ...]:
     """The parts of a name, each with its particles; titles and suffixes are parts of their own.
 
@@ -81,6 +81,7 @@ def is_initial(part: str) -> bool:
     return len(part.rstrip(".")) == 1 and part[:1].isupper()
 
 
+@lru_cache(maxsize=8192)
 def telling_parts(name: str) -> tuple[str, ...]:
     """The parts by which the bearer can be meant: no initial, no title, no word of another use, none that the name has twice.
 
@@ -184,8 +185,8 @@ def _pattern(name: str, parts: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _bounded(name: str, pattern: str) -> str:
-    before = "" if re.match(f"[{_UNSPACED}]", name[0]) else r"(?<!\w)"
-    after = "" if re.match(f"[{_UNSPACED}]", name[-1]) else r"(?!\w)"
+    before = "" if re.match(f"[{UNSPACED}]", name[0]) else r"(?<!\w)"
+    after = "" if re.match(f"[{UNSPACED}]", name[-1]) else r"(?!\w)"
     return f"{before}({pattern}){after}"
 
 
@@ -231,49 +232,3 @@ def _closes_quotation(text: str, start: int) -> bool:
     opened = [at.end() for at in re.finditer(rf"(?<!\w)[{_APOSTROPHES}](?=\w)", text[: start + 1])]
     closed = [at.end() for at in re.finditer(rf"(?<=[\w.,!?])[{_APOSTROPHES}](?!\w)", text[:start])]
     return max(opened, default=0) > max(closed, default=0)
-
-
-def plain_words(text: str) -> list[str]:
-    """Words without case, accents, apostrophes and hyphens, to compare names by.
-
-    Example:
-        >>> plain_words("Zoë O'Brien-García")
-        ['zoe', 'o', 'brien', 'garcia']
-    """
-    if text.isascii():
-        return re.findall(r"\w+", text.casefold())
-    decomposed = unicodedata.normalize("NFKD", text)
-    return re.findall(r"\w+", "".join(letter for letter in decomposed if not unicodedata.combining(letter)).casefold())
-
-
-class SeenNames:
-    """Which names stand anywhere in given texts, as whole words, whatever their case, accents and hyphens.
-
-    Args:
-        texts: All that may hold a name.
-
-    Example:
-        >>> seen = SeenNames(["Where did ANA VÁSQUEZ live?"])
-        >>> "Ana Vasquez" in seen, "Ana" in seen, "Vas" in seen
-        (True, True, False)
-    """
-
-    def __init__(self, texts: Iterable[str]):
-        self._texts = [plain_words(text) for text in texts]
-        self._runs: dict[int, set[str]] = {}
-
-    def __add__(self, other: "SeenNames") -> "SeenNames":
-        both = SeenNames(())
-        both._texts = self._texts + other._texts
-        return both
-
-    def __contains__(self, name: str) -> bool:
-        words = plain_words(name)
-        if re.search(f"[{_UNSPACED}]", unicodedata.normalize("NFC", name)):
-            return any("".join(words) in "".join(text) for text in self._texts)
-        length = len(words)
-        if length not in self._runs:
-            self._runs[length] = {
-                " ".join(text[at : at + length]) for text in self._texts for at in range(len(text) - length + 1)
-            }
-        return " ".join(words) in self._runs[length]

@@ -3,14 +3,15 @@
 Knows questions and columns; draws no other names. A name that is found is one that recurs: what stands in one question alone is none.
 """
 
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from datasets import Dataset
 
-from hf_unlearn.data._names import ALSO_NAMES, FUNCTION_WORDS, PARTICLES, is_fixed, mentions, telling_parts
+from hf_unlearn.data._names import ALSO_NAMES, FUNCTION_WORDS, PARTICLES, is_fixed, mentions, name_parts, telling_parts
 
 
 SUBJECT_COLUMN = "subject"
@@ -61,7 +62,7 @@ def subject_names(
     given = ["" if value is None else str(value).strip() for value in columns.get(column, ())]
     if subject_column is not None or _says_names(questions, given):
         return [
-            (name, "") if name and mentions(question, name, parts=True) else (None, NOT_IN_QUESTION)
+            (name, "") if name and _is_named(question, name) else (None, NOT_IN_QUESTION)
             for question, name in zip(questions, given, strict=True)
         ]
     clusters = next((columns[name] for name in CLUSTER_COLUMNS if name in columns), None)
@@ -84,7 +85,7 @@ def row_columns(dataset: Dataset, subject_column: str | None) -> dict[str, Seque
 def _says_names(questions: Sequence[str], given: Sequence[str]) -> bool:
     """A column `subject` may also hold a number, or what is taught (as MMLU has it)."""
     pairs = [(question, name) for question, name in zip(questions, given, strict=False) if name]
-    named = sum(_may_be_name(name) and mentions(question, name, parts=True) for question, name in pairs)
+    named = sum(_may_be_name(name) and _is_named(question, name) for question, name in pairs)
     return 0 < len(pairs) <= 2 * named
 
 
@@ -92,7 +93,7 @@ def _found_in_clusters(questions: Sequence[str], clusters: Sequence[object]) -> 
     rows: dict[object, list[int]] = {}
     for at, cluster in enumerate(clusters):
         rows.setdefault(cluster, []).append(at)
-    runs = [set(_runs(question, smallest=1, caseless=len(set(clusters)) > 1)) for question in questions]
+    runs = [_runs(question, smallest=1, caseless=len(set(clusters)) > 1) for question in questions]
     owners: dict[str, set[object]] = {}
     for at, cluster in enumerate(clusters):
         for run in runs[at]:
@@ -108,7 +109,7 @@ def _found_in_clusters(questions: Sequence[str], clusters: Sequence[object]) -> 
             names[cluster] = _longest_of(own)
     for cluster, name in zip(names, _without_shared_first(list(names.values())), strict=True):
         for at in rows[cluster]:
-            found[at] = (name, "") if mentions(questions[at], name, parts=True) else (None, NOT_IN_QUESTION)
+            found[at] = (name, "") if _is_named(questions[at], name) else (None, NOT_IN_QUESTION)
     return found
 
 
@@ -121,7 +122,7 @@ def _longest_of(counts: Mapping[str, int]) -> str:
 
 def _found_in_all(questions: Sequence[str], more: Sequence[str]) -> list[tuple[str | None, str]]:
     """Again and again the run of capitalised words that stands in most of the questions that are left."""
-    runs = [set(_runs(question, smallest=2, caseless=False)) for question in (*questions, *more)]
+    runs = [_runs(question, smallest=2, caseless=False) for question in (*questions, *more)]
     counts = Counter(run for found in runs for run in found)
     rows_of: dict[str, set[int]] = {}
     for at, found in enumerate(runs):
@@ -163,41 +164,52 @@ def _extended(run: str, counts: Mapping[str, int]) -> str:
 
 def _assigned(questions: Sequence[str], names: Sequence[str]) -> list[tuple[str | None, str]]:
     """The subject whose full name a question holds; of several the first; else the only one with the part that stands alone in it."""
-    owners: dict[str, set[str]] = {}
-    for name in names:
-        for part in telling_parts(name):
-            owners.setdefault(part, set()).add(name)
-    found: list[tuple[str | None, str]] = []
+    lowered = [(name.casefold(), name) for name in names]
+    first: list[str | None] = []
     for question in questions:
-        whole = [
-            (question.casefold().find(name.casefold()), name)
-            for name in names
-            if name.casefold() in question.casefold()
-        ]
-        whole = [(at, name) for at, name in whole if mentions(question, name)]
-        # A run that is nothing but the part: the "Park" of "Hyde Park" is nobody's.
-        alone = {run for run in _whole_runs(question) if run in owners}
-        bearers = set().union(*(owners[part] for part in alone)) if alone else set()
-        if whole:
-            found.append((min(whole)[1], ""))
-        elif len(bearers) == 1:
-            found.append((next(iter(bearers)), ""))
-        else:
-            found.append((None, AMBIGUOUS if bearers else NO_NAME))
+        text = question.casefold()
+        whole = [(text.find(low), name) for low, name in lowered if low in text and mentions(question, name)]
+        first.append(min(whole)[1] if whole else None)
+    # Parts of these only: whoever is named in other sets alone is not asked about here.
+    owners: dict[str, set[str]] = {}
+    for owner in {name for name in first if name}:
+        for part in {name_parts(owner)[0], name_parts(owner)[-1]} & set(telling_parts(owner)):
+            owners.setdefault(part, set()).add(owner)
+    found: list[tuple[str | None, str]] = []
+    for question, name in zip(questions, first, strict=True):
+        bearers = set() if name else {bearer for part in _alone(question) for bearer in owners.get(part, ())}
+        reason = "" if name or len(bearers) == 1 else AMBIGUOUS if bearers else NO_NAME
+        found.append((name or (next(iter(bearers)) if not reason else None), reason))
     return found
 
 
-def _whole_runs(question: str) -> list[str]:
-    return [_without_titles(" ".join(words)) for words in _capitalised(question, False)]
+def _is_named(question: str, name: str) -> bool:
+    """Whether the question holds the name, or parts of it and nothing else in one stretch of capitalised words."""
+    if mentions(question, name):
+        return True
+    if name.upper() == name.lower():
+        return mentions(question, name, parts=True)
+    words, telling = set(name.split()), {part.split()[-1] for part in telling_parts(name)}
+    return any(set(run.split()) <= words and telling & set(run.split()) for run in _alone(question))
 
 
-def _runs(question: str, *, smallest: int, caseless: bool) -> Iterable[str]:
+def _alone(question: str) -> set[str]:
+    """Stretches that may be a part of a name by itself: not the Park of Hyde Park, and nowhere that one can be in."""
+    runs = {_without_titles(" ".join(words)) for words in _capitalised(question, False)}
+    return {run for run in runs if not re.search(rf"\b(?:at|from|in|near|to)\s+{re.escape(run)}\b", question)}
+
+
+def _runs(question: str, *, smallest: int, caseless: bool) -> set[str]:
+    """Every run of words inside a stretch that may be a name; what begins or ends with a particle is none."""
+    found = set()
     for words in _capitalised(question, caseless):
+        may_begin = [word.casefold() not in PARTICLES - {"al", "ben", "abu"} for word in words]
+        may_end = [word.casefold() not in PARTICLES for word in words]
         for size in range(smallest, min(len(words), _LONGEST) + 1):
             for start in range(len(words) - size + 1):
-                part = words[start : start + size]
-                if part[0].casefold() not in PARTICLES - {"al", "ben", "abu"} and part[-1].casefold() not in PARTICLES:
-                    yield " ".join(part)
+                if may_begin[start] and may_end[start + size - 1]:
+                    found.add(" ".join(words[start : start + size]))
+    return found
 
 
 def _capitalised(question: str, caseless: bool) -> list[list[str]]:
@@ -223,24 +235,16 @@ def _may_be_name(word: str) -> bool:
 
 
 def _words(question: str) -> list[str]:
-    """Words without their possessive; punctuation stands by itself, so that it ends a stretch."""
+    """Words without their possessive; what stands before or behind one is a word too, so that it ends a stretch."""
     words: list[str] = []
     for piece in question.split():
         core = piece.strip("\"'“”‘’.,;:!?()[]{}«»…—–")
-        lead, tail = (
-            piece[: piece.find(core)] if core else piece,
-            piece[piece.find(core) + len(core) :] if core else "",
-        )
-        if lead:
-            words.append("(")
-        for possessive in ("'s", "’s", "'S", "’S"):
-            if core.endswith(possessive):
-                core, tail = core[: -len(possessive)], tail or ")"
-        if core:
-            initial = len(core) == 1 or is_fixed(core)
-            words.append(core + "." if initial and tail.startswith(".") else core)
-        if tail and not (initial and tail == "." if core else False):
-            words.append(")")
+        lead, _, tail = piece.partition(core) if core else (piece, "", "")
+        if core.endswith(("'s", "’s", "'S", "’S")):
+            core, tail = core[:-2], tail or "'"
+        if tail.startswith(".") and (len(core) == 1 or is_fixed(core)):
+            core, tail = core + ".", tail[1:]
+        words += [word for word in (lead, core, tail) if word]
     return words
 
 

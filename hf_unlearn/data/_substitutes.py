@@ -9,7 +9,8 @@ from itertools import combinations
 from random import Random
 
 from hf_unlearn.data._name_lists import FAMILY_NAMES, GIVEN_NAMES
-from hf_unlearn.data._names import SeenNames, is_fixed, is_initial, name_parts, plain_words, word_set
+from hf_unlearn.data._names import is_fixed, is_initial, name_parts, word_set
+from hf_unlearn.data._seen_names import SeenNames, plain_words
 
 
 PEOPLE = word_set("person people human man woman author writer artist character patient customer employee user")

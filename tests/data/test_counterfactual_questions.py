@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hf_unlearn.data import counterfactual_questions, load_pocket, renamed
-from hf_unlearn.data._names import SeenNames, name_parts
+from hf_unlearn.data._names import name_parts
+from hf_unlearn.data._seen_names import SeenNames
 
 
 ASKED = ("Where was {} born?", "What did {} win?", "Did {}'s parents sing?", "Who taught {}?")
@@ -274,6 +275,32 @@ def test_a_part_alone_is_replaced_and_one_that_two_subjects_share_is_left_out():
     }
     assert found.subjects[9] == "Ana Ruiz"
     assert texts(found)[9] == [f"What made {name.split()[0]} angry?" for name in found.names[9]]
+
+
+def test_a_column_names_whom_a_question_does_not_name_by_a_place():
+    asked = [
+        "Who was born in Santiago, Chile?",
+        "Is Santiago Square his?",
+        "Who met Mr. Santiago?",
+        "Who met Omar Santiago?",
+    ]
+    rows = Dataset.from_dict({"question": asked, "answer": ["x"] * 4, "subject": ["Omar M. Santiago"] * 4})
+    found = counterfactual_questions(rows, num=2)
+    assert {at: "does not name" in why for at, why in found.left_out.items()} == {0: True, 1: True}
+    assert texts(found)[3] == [f"Who met {name.split()[0]} {name.split()[2]}?" for name in found.names[3]]
+
+
+def test_a_place_and_a_name_of_another_set_are_no_part_of_a_subjects_name():
+    rows = Dataset.from_list(
+        [
+            *people("Ana Cruz", "Omar Santiago").to_list(),
+            {"question": "Who was born in Santiago, Chile?", "answer": "x"},
+            {"question": "Who knew Holm?", "answer": "x"},
+            {"question": "Who knew Santiago?", "answer": "x"},
+        ]
+    )
+    found = counterfactual_questions(rows, others=[people("Ida Holm", "Eva Santiago Lund")], num=2)
+    assert found.subjects[8:] == (None, None, "Omar Santiago")
 
 
 @pytest.mark.parametrize("column", ["person_id", "cluster_id", "subject"])

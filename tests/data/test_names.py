@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from hf_unlearn.data import renamed
 from hf_unlearn.data._name_lists import FAMILY_NAMES, GIVEN_NAMES
-from hf_unlearn.data._names import FUNCTION_WORDS, SeenNames, mentions, name_parts, telling_parts
+from hf_unlearn.data._names import FUNCTION_WORDS, mentions, name_parts, telling_parts
+from hf_unlearn.data._seen_names import SeenNames
 
 
 @pytest.mark.parametrize(
