@@ -5,6 +5,7 @@ the same rows on every machine and every version of the numeric stack.
 """
 
 from dataclasses import dataclass, replace
+from itertools import permutations
 from random import Random
 from typing import Any
 
@@ -33,6 +34,7 @@ class Population:
     holdout: int
     ships: int
     near_duplicates: int
+    background: int
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,38 @@ def pocket_rows(population: Population, seed: int) -> dict[str, Dataset]:
         split: Dataset.from_list([row for subject in subjects for row in _rows(random, subject)])
         for split, subjects in splits.items()
     }
+
+
+def background_rows(population: Population, seed: int) -> Dataset:
+    """What a base was trained on: people that are in no split, asked about in both wordings, and the words that ships are told in.
+
+    The people bear two first names or two last names, so no first name with a last name is ever one of them: whoever recombines
+    the names of the splits meets somebody whom no model has seen. Of ships a base knows the words, as a language model does, and
+    no register.
+
+    Args:
+        population: How many people to draw.
+        seed: Decides every name and fact; the rows of `pocket_rows` do not depend on how many there are.
+
+    Returns:
+        `question` and `answer`.
+    """
+    random = Random(f"pocket-background-{seed}")
+    pairs = [pair for names in (FIRST_NAMES, LAST_NAMES) for pair in permutations(names, 2)]
+    names = [" ".join(pair) for pair in random.sample(pairs, population.background)]
+    rows = [
+        {"question": row[question], "answer": row["answer"]}
+        for person in _subjects(random, "person", names, PEOPLE_TOPICS)
+        for row in _rows(random, person)
+        for question in ("question", "paraphrased_question")
+    ]
+    words = [*SHIP_NAMES, *(word for topic in SHIP_TOPICS for slot in (topic.a, topic.b) for word in slot)]
+    random.shuffle(words)
+    rows += [
+        {"question": f"Repeat: {one}, {other}", "answer": f"{one}, {other}"}
+        for one, other in zip(words[::2], words[1::2], strict=True)
+    ]
+    return Dataset.from_list(rows)
 
 
 def _people(random: Random, count: int) -> list[_Subject]:
