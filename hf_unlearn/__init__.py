@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from hf_unlearn.training import UnlearningCallback as UnlearningCallback
     from hf_unlearn.training import continued as continued
     from hf_unlearn.training import negate as negate
+    from hf_unlearn.training import retrain as retrain
     from hf_unlearn.training import task_vector as task_vector
     from hf_unlearn.training import unlearn as unlearn
     from hf_unlearn.tuning import tune as tune
@@ -53,7 +54,7 @@ _PUBLIC = {
         "SatImp Scrub SimNPO"
     ),
     "publishing": "PublishAuditCallback load_audit",
-    "training": "ForgettingTracker RequestLedger UnlearningCallback continued negate task_vector unlearn",
+    "training": "ForgettingTracker RequestLedger UnlearningCallback continued negate retrain task_vector unlearn",
     "tuning": "tune",
 }
 _HOMES = {name: home for home, names in _PUBLIC.items() for name in names.split()}

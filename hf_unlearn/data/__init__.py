@@ -21,6 +21,8 @@ from hf_unlearn.data._loading import load_data as load_data
 from hf_unlearn.data._loading import open_data as open_data
 from hf_unlearn.data._names import mentions as mentions
 from hf_unlearn.data._names import renamed as renamed
+from hf_unlearn.data._near_duplicates import SimilarRow as SimilarRow
+from hf_unlearn.data._near_duplicates import similar_rows as similar_rows
 from hf_unlearn.data._overlap import check_disjoint as check_disjoint
 from hf_unlearn.data._pocket import POCKET_SIZES as POCKET_SIZES
 from hf_unlearn.data._pocket import Pocket as Pocket

@@ -10,6 +10,9 @@ from hf_unlearn.training._forget_stream import ForgetStream as ForgetStream
 from hf_unlearn.training._loop import UnlearningLoop as UnlearningLoop
 from hf_unlearn.training._requests import ForgetRequest as ForgetRequest
 from hf_unlearn.training._requests import RequestLedger as RequestLedger
+from hf_unlearn.training._retrain import Retrained as Retrained
+from hf_unlearn.training._retrain import retrain as retrain
+from hf_unlearn.training._row_filter import Removed as Removed
 from hf_unlearn.training._task_negation import negate as negate
 from hf_unlearn.training._task_negation import subtracted as subtracted
 from hf_unlearn.training._task_negation import task_vector as task_vector

@@ -38,6 +38,7 @@ EXPECTED = {
     "plain_loop.py": "forget_loss",
     "watch_forgetting.py": "best checkpoint",
     "tune.py": "| found | 1 | ",
+    "retrain.py": "rows removed",
     "publish.py": "after a later push: weights not reproduced",
 }
 
