@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from hf_unlearn.objectives import UNDIAL as UNDIAL
     from hf_unlearn.objectives import WGA as WGA
     from hf_unlearn.objectives import AltPO as AltPO
+    from hf_unlearn.objectives import Counterfactual as Counterfactual
     from hf_unlearn.objectives import GradientAscent as GradientAscent
     from hf_unlearn.objectives import HiddenRetain as HiddenRetain
     from hf_unlearn.objectives import IdkDPO as IdkDPO
@@ -50,7 +51,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
 _PUBLIC = {
     "audit": "AuditReport audit metric_path",
     "objectives": (
-        "CEU DPO IDK IHL NPO OBJECTIVES PDU RMU UNDIAL WGA AltPO GradientAscent HiddenRetain IdkDPO KLRetain NLLRetain RandomLabel "
+        "CEU DPO IDK IHL NPO OBJECTIVES PDU RMU UNDIAL WGA AltPO Counterfactual GradientAscent HiddenRetain IdkDPO KLRetain NLLRetain RandomLabel "
         "SatImp Scrub SimNPO"
     ),
     "publishing": "PublishAuditCallback load_audit",

@@ -34,7 +34,7 @@ class ForgetConfig(Config):
     )
     retain_term: str | Any | None = option(
         None,
-        "nll (the Trainer's own loss), kl, hidden, or an object; by default what the objective's name says (grad_diff, kl_min), else nll.",
+        "nll (the Trainer's own loss), kl, hidden, or an object; by default what goes with the objective (grad_diff and kl_min name it; kl with counterfactual), else nll.",
     )
     forget_weight: float = option(1.0, "Of the forget term; above 0.", check=above_zero)
     retain_weight: float = option(

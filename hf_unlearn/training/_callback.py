@@ -121,6 +121,7 @@ class UnlearningCallback(TrainerCallback, ExportableState):
             config,
             forget_batch_size=self._wanted_per_step,
             seed=order_seed,
+            train_dataset=trainer.train_dataset,
         )
         self.objective, self.retain_term = self.loss.objective, self.loss.retain_term
         self.forget_weight, self.stop_on_collapse = config.forget_weight, config.stop_on_collapse

@@ -5,14 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from datasets import Dataset
 from peft import PeftConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 from hf_unlearn.config import ForgetConfig, UnlearnConfig, options_of
+from hf_unlearn.data import COUNTERFACTUAL
+from hf_unlearn.data._columns import column_format
 from hf_unlearn.data._template import parse_template
 from hf_unlearn.inference import LoadedModel, opened_revision
-from hf_unlearn.objectives import Objective, RetainTerm, get_objective, get_retain_term
+from hf_unlearn.objectives import Objective, RetainTerm, completed, get_objective, get_retain_term
 from hf_unlearn.training._callback import UnlearningCallback
+from hf_unlearn.training._counterfactual_rows import with_counterfactuals
 from hf_unlearn.training._fila import init_fila
 from hf_unlearn.training._training_arguments import default_learning_rate
 from hf_unlearn.training._unlearn_data import Prepared, Sets, prepare
@@ -82,9 +86,19 @@ def open_run(
     objective, retain_term = _terms(config)
     chosen = {each.name: getattr(config, each.name) for each in options_of(ForgetConfig)}
     chosen |= {"objective": objective, "retain_term": retain_term}
-    callback = UnlearningCallback(trainer, forget_dataset=prepared.forget, **chosen)
+    rows = _with_questions(get_objective(objective), prepared.forget, sets, args.seed)
+    callback = UnlearningCallback(trainer, forget_dataset=rows, **chosen)
     trainer.add_callback(callback)
     return OpenRun(trained, trainer, callback, prepared, initial)
+
+
+def _with_questions(objective: Objective, forget: Dataset, sets: Sets, seed: int) -> Dataset:
+    """The forget rows, with counterfactual questions where the objective needs them: here the retain set is still text."""
+    wanted = completed(objective)
+    is_text = not sets.classes and column_format(sets.forget.column_names) != "tokenized"
+    if "counterfactual" not in wanted.needs or not is_text or COUNTERFACTUAL in forget.column_names:
+        return forget
+    return with_counterfactuals(forget, sets.retain, num=wanted.stand_in().num_counterfactuals, seed=seed)
 
 
 def _terms(config: UnlearnConfig) -> tuple[str | Objective, RetainTerm]:
