@@ -104,9 +104,6 @@ class CausalLM:
             batch_size=config.batch_size,
         )
         self.stops = common_stop_token_ids(self.models, tokenizer)
-        self.counterfactual = CounterfactualTasks(
-            self._splits, tokenizer, config, self.sampling, self.stops, self._layers, self.features, store
-        )
         self._readers: dict[tuple[SubjectKey, str], CompletionReader] = {}
         self._described: dict[str, dict[str, str]] = {}
         self._without_gradients: dict[str, str] = {}
@@ -121,6 +118,12 @@ class CausalLM:
             given = self.models.get(key.role, subject.model)
             self._described[key.role] = describe_model(given, subject)
         return subject
+
+    @cached_property
+    def counterfactual(self) -> CounterfactualTasks:
+        """Tasks on counterfactual questions."""
+        settings = (self.config, self.sampling, self.stops, self._layers, self.features, self.store)
+        return CounterfactualTasks(self._splits, self.tokenizer, *settings)
 
     def derived(self, subject: LoadedSubject) -> list[LoadedSubject]:
         """Of the original itself as it stands in for subjects that it has never seen."""
