@@ -36,8 +36,11 @@ def asked_questions(rows: Dataset) -> tuple[list[str], list[str]]:
 
 
 def texts_asked(rows: Dataset) -> list[str]:
-    """The same of a set that may also hold something else than questions: then nothing."""
-    return asked_questions(rows)[0] if column_format(rows.column_names) in ASKING else []
+    """The same of a set that may also hold something else: "" where a row asks nothing, and nothing where no row does."""
+    name = column_format(rows.column_names)
+    if name not in ASKING:
+        return []
+    return [_last_asked(value, name == "messages") or "" for value in rows[ASKING[name][0]]]
 
 
 def answer_texts(rows: Dataset) -> list[str]:
@@ -48,14 +51,23 @@ def answer_texts(rows: Dataset) -> list[str]:
 
 
 def _asked(value: Any, ends_with_answer: bool, at: int) -> tuple[str, str]:
+    question = _last_asked(value, ends_with_answer)
+    if question is None:
+        raise ValueError(f"Row {at} has no message of the user's that is text, so that nothing is asked.")
     if isinstance(value, str):
         return value, ""
+    messages = value[:-1] if ends_with_answer else value
+    last = _last_of_user(messages)
+    return question, "\n".join(strings([message for number, message in enumerate(messages) if number != last]))
+
+
+def _last_asked(value: Any, ends_with_answer: bool) -> str | None:
+    if isinstance(value, str):
+        return value
     messages = list(value or ())[: -1 if ends_with_answer else None]
     last = _last_of_user(messages)
-    if last is None or not isinstance(messages[last].get("content"), str):
-        raise ValueError(f"Row {at} has no message of the user's that is text, so that nothing is asked.")
-    rest = [message for number, message in enumerate(messages) if number != last]
-    return messages[last]["content"], "\n".join(strings(rest))
+    content = None if last is None else messages[last].get("content")
+    return content if isinstance(content, str) else None
 
 
 def _last_of_user(messages: Sequence[dict[str, Any]]) -> int | None:
@@ -123,7 +135,8 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(item)
 
 
-def all_texts(dataset: Dataset) -> Iterator[str]:
-    """Every text of every row."""
-    for row in dataset.with_format(None):
+def all_texts(dataset: Dataset, *, trained_on: bool = False) -> Iterator[str]:
+    """Every text of every row, or, where `trained_on`, of the columns that a model learns from."""
+    columns = list(COLUMN_SETS[column_format(dataset.column_names)]) if trained_on else dataset.column_names
+    for row in dataset.with_format(None).select_columns(columns):
         yield from strings(row)

@@ -16,7 +16,7 @@ from datasets import Dataset, DatasetDict, List, Value
 
 from hf_unlearn.data._asked import all_texts, answer_texts, asked_questions, texts_asked
 from hf_unlearn.data._columns import about
-from hf_unlearn.data._exchangeable import kinds_not_retained, kinds_of, leave_out, near_duplicates
+from hf_unlearn.data._exchangeable import kinds_not_retained, kinds_of, leave_out, near_duplicates, unreadable
 from hf_unlearn.data._loading import DataLike, load_data
 from hf_unlearn.data._names import mentions, name_parts, renamed
 from hf_unlearn.data._seen_names import SeenNames
@@ -113,9 +113,8 @@ def counterfactual_questions(
     own = set(questions)
     more = list(dict.fromkeys(text for part in (*kept, *further) for text in texts_asked(part) if text not in own))
     found = subject_names(questions, row_columns(rows, subject_column), subject_column=subject_column, more=more)
-    retained = SeenNames(text for part in kept for text in all_texts(part))
-    leave_out(found, questions, contexts, kept, retained, left_out)
-    seen = retained + SeenNames(text for part in (rows, *further) for text in all_texts(part))
+    leave_out(found, questions, contexts, kept, left_out)
+    seen = SeenNames(text for part in (rows, *kept, *further) for text in all_texts(part))
     asked_kinds = {kind for at, kind in enumerate(kinds) if at not in left_out}
     everyone = _everyone(found, kinds, [*kept, *further], subject_column)
     pool = Substitutes(seen, everyone, _checked(substitutes, seen, asked_kinds))
@@ -132,7 +131,8 @@ def counterfactual_questions(
     subjects = [None if at in left_out else name for at, (name, _) in enumerate(found)]
     result = _result(rows, texts, left_out, subjects, names, num)
     people = [PEOPLE_TAKEN] if substitutes is None and None in asked_kinds and any(names) else []
-    return replace(result, notes=(*result.notes, *people, *near_duplicates(rows, kept, left_out)))
+    notes = (*people, *near_duplicates(rows, kept, left_out), *unreadable([*kept, *further]))
+    return replace(result, notes=(*result.notes, *notes))
 
 
 def _loaded(data: Sequence[DataLike], name: str) -> list[Dataset]:
@@ -154,7 +154,7 @@ def _everyone(
     for (name, _), kind in zip(found, kinds, strict=True):
         if name:
             everyone.setdefault(kind, set()).add(name)
-    for other in others:
+    for other in (part for part in others if texts_asked(part)):
         column = subject_column if subject_column in other.column_names else None
         named = subject_names(texts_asked(other), row_columns(other, column), subject_column=column)
         for (name, _), kind in zip(named, kinds_of(other), strict=False):

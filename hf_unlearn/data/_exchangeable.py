@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datasets import Dataset
 
 from hf_unlearn.data._asked import all_texts
+from hf_unlearn.data._columns import column_format
 from hf_unlearn.data._names import mentions, telling_parts
 from hf_unlearn.data._seen_names import SeenNames
 
@@ -21,6 +22,7 @@ NEAR_DUPLICATES = (
     "{count} of {total} rows share their cluster with retained rows, of which a retrained model would know something about them; "
     "counterfactual questions do not."
 )
+UNREADABLE = "{count} of {total} other sets are token ids: whether names stand in them is not known."
 
 
 def kinds_of(rows: Dataset) -> list[str | None]:
@@ -48,11 +50,11 @@ def leave_out(
     questions: Sequence[str],
     contexts: Sequence[str],
     retain: Sequence[Dataset],
-    retained: SeenNames,
     left_out: dict[int, str],
 ) -> None:
     """Add the rows whose subject is not found, stands elsewhere in the conversation, is known to retained rows or cannot be told apart."""
     names = {name for name, _ in found if name}
+    retained = SeenNames(text for part in retain for text in all_texts(part, trained_on=True))
     known = {name for name in names if name in retained and _names(retain, name)}
     for at, (name, reason) in enumerate(found):
         if at in left_out:
@@ -73,6 +75,12 @@ def _names_relative(name: str, question: str, names: set[str]) -> bool:
     return any(mentions(question, other) for other in others)
 
 
+def unreadable(sets: Sequence[Dataset]) -> list[str]:
+    """Sets in which names cannot be looked for."""
+    count = sum(column_format(part.column_names) == "tokenized" for part in sets)
+    return [UNREADABLE.format(count=count, total=len(sets))] if count else []
+
+
 def near_duplicates(rows: Dataset, retain: Sequence[Dataset], left_out: Mapping[int, str]) -> list[str]:
     """Retained rows of a forget row's cluster may tell what had to go."""
     shared: set[int] = set()
@@ -85,4 +93,4 @@ def near_duplicates(rows: Dataset, retain: Sequence[Dataset], left_out: Mapping[
 
 def _names(sets: Sequence[Dataset], name: str) -> bool:
     """Whether the name stands there as a name: Gallant, not gallant."""
-    return any(mentions(text, name) for part in sets for text in all_texts(part))
+    return any(mentions(text, name) for part in sets for text in all_texts(part, trained_on=True))

@@ -36,11 +36,6 @@ class SeenNames:
         self._texts = [plain_words(text) for text in texts]
         self._runs: dict[int, set[str]] = {}
 
-    def __add__(self, other: "SeenNames") -> "SeenNames":
-        both = SeenNames(())
-        both._texts = self._texts + other._texts
-        return both
-
     def __contains__(self, name: str) -> bool:
         words = plain_words(name)
         if re.search(f"[{UNSPACED}]", unicodedata.normalize("NFC", name)):

@@ -198,6 +198,23 @@ def test_near_duplicates_that_are_retained_are_noted():
     assert len(shared) == 6 and found.notes[0].startswith("6 of 18 rows share their cluster with retained rows")
 
 
+def test_other_sets_may_hold_anything():
+    text = Dataset.from_dict({"text": ["Of Ida Holm."], "person_id": ["a"], "subject": ["Ida Holm"]})
+    talk = Dataset.from_dict(
+        {"messages": [[{"role": "system", "content": "Of Tor Berg."}, {"role": "assistant", "content": "x"}]]}
+    )
+    ids = Dataset.from_dict({"input_ids": [[1, 2]], "labels": [[1, 2]]})
+    names = ["Ida Holm", "Tor Berg", "Eva Lund", "Jon Dahl"]
+    found = counterfactual_questions(people("Ana Ruiz"), retain=[text, talk], others=[ids], substitutes=names)
+    assert set(found.names[0]) == {"Eva Lund", "Jon Dahl"}
+    assert found.notes[-1] == "1 of 3 other sets are token ids: whether names stand in them is not known."
+
+
+def test_only_what_is_learnt_from_makes_a_subject_retained():
+    kept = Dataset.from_dict({"question": ["Who?"], "answer": ["He."], "perturbed_answer": [["Ana Ruiz did."]]})
+    assert not counterfactual_questions(people("Ana Ruiz"), retain=kept, num=2).left_out
+
+
 _PARTS = st.lists(
     st.from_regex(r"[A-ZÉØ][a-zéø]{2,7}", fullmatch=True), min_size=8, max_size=8, unique_by=str.casefold
 )

