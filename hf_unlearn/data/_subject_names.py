@@ -200,15 +200,14 @@ def _alone(question: str) -> set[str]:
 
 
 def _runs(question: str, *, smallest: int, caseless: bool) -> set[str]:
-    """Every run of words inside a stretch that may be a name; what begins or ends with a particle is none."""
+    """Every run of words inside a stretch that may be a name; what begins or ends with a particle in small letters is none."""
     found = set()
     for words in _capitalised(question, caseless):
-        may_begin = [word.casefold() not in PARTICLES - {"al", "ben", "abu"} for word in words]
-        may_end = [word.casefold() not in PARTICLES for word in words]
         for size in range(smallest, min(len(words), _LONGEST) + 1):
             for start in range(len(words) - size + 1):
-                if may_begin[start] and may_end[start + size - 1]:
-                    found.add(" ".join(words[start : start + size]))
+                run = words[start : start + size]
+                if run[0] not in PARTICLES and run[-1] not in PARTICLES:
+                    found.add(" ".join(run))
     return found
 
 
@@ -242,7 +241,7 @@ def _words(question: str) -> list[str]:
         lead, _, tail = piece.partition(core) if core else (piece, "", "")
         if core.endswith(("'s", "’s", "'S", "’S")):
             core, tail = core[:-2], tail or "'"
-        if tail.startswith(".") and (len(core) == 1 or is_fixed(core)):
+        if tail.startswith(".") and (len(core) == 1 or "." in core or is_fixed(core)):
             core, tail = core + ".", tail[1:]
         words += [word for word in (lead, core, tail) if word]
     return words

@@ -100,24 +100,25 @@ def test_the_same_seed_gives_the_same_names_on_every_machine():
     assert counterfactual_questions(rows, num=2, seed=4).names != found.names
 
 
-def test_names_of_three_words_and_more_are_found_whole():
-    names = (
-        "Maria de la Cruz",
-        "Omar bin Said",
-        "Hafsa Al Mansouri",
-        "Dr. Ana B. Ruiz-Lopez",
-        "Edward Patrick Sullivan",
-    )
-    found = counterfactual_questions(people(*names), num=2)
-    assert list(found.subjects[::4]) == [
-        "Maria de la Cruz",
-        "Omar bin Said",
-        "Hafsa Al Mansouri",
-        "Ana B. Ruiz-Lopez",
-        names[-1],
-    ]
-    assert [len(drawn[0].split()) for drawn in found.names[::4]] == [2, 2, 2, 3, 3]
-    assert texts(found)[12][0].startswith("Where was Dr. ")
+@pytest.mark.parametrize(
+    ("name", "subject", "parts"),
+    [
+        ("Maria de la Cruz", "Maria de la Cruz", 2),
+        ("Omar bin Said", "Omar bin Said", 2),
+        ("Hafsa Al Mansouri", "Hafsa Al Mansouri", 2),
+        ("Dr. Ana B. Ruiz-Lopez", "Ana B. Ruiz-Lopez", 3),
+        ("Edward Patrick Sullivan", "Edward Patrick Sullivan", 3),
+        ("Le Van Minh", "Le Van Minh", 2),
+        ("J.K. Holm", "J.K. Holm", 2),
+        ("J. K. Holm", "J. K. Holm", 3),
+        ("Martin Lund Jr.", "Martin Lund Jr.", 3),
+    ],
+)
+def test_names_are_found_whole(name, subject, parts):
+    found = counterfactual_questions(people("Ida Berg", name), num=2)
+    assert found.subjects == ("Ida Berg",) * 4 + (subject,) * 4
+    assert all(len(drawn.split()) == parts for names in found.names[4:] for drawn in names)
+    assert texts(found)[4] == [f"Where was {name.replace(subject, drawn)} born?" for drawn in found.names[4]]
 
 
 @pytest.mark.shared_data
