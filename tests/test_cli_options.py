@@ -152,6 +152,7 @@ DECLARED = {
             "reference",
             "original",
             "twin",
+            "continued",
             "output_dir",
             "processing_class",
         },

@@ -32,6 +32,7 @@ from hf_unlearn.audit._selection import (
     choose_metrics,
     measured_on,
     names_of,
+    numbered_roles,
     without_reference,
     without_twins,
 )
@@ -155,7 +156,7 @@ def audit(
         check_writable(folder)
     store = EvidenceStore(kept or (folder and folder / "evidence"))
     roles = {"reference": reference, "candidate": candidate, "original": original}
-    roles |= {**_numbered("twin", twin), **_numbered("continued", continued)}
+    roles |= {**numbered_roles("twin", twin), **numbered_roles("continued", continued)}
     main = {"forget": forget, "retain": retain, "holdout": holdout}
     data = all_sets(main, sets, [metric.spec.name for metric in chosen])
     opened = make(roles, data, processing_class, config, store)
@@ -195,13 +196,6 @@ def audit(
     if folder is not None and is_main_process():
         _save(report, folder)
     return report
-
-
-def _numbered(kind: str, models: ModelLike | Sequence[ModelLike] | None) -> dict[str, ModelLike | None]:
-    """Roles of one or several models of a kind: "twin", "twin 2", …."""
-    if not isinstance(models, (list, tuple)):
-        return {kind: models}
-    return {kind if not number else f"{kind} {number + 1}": model for number, model in enumerate(models)}
 
 
 def _measured(engine: Engine, evidence: Evidence, uncertainty: Bootstrap) -> tuple[MetricResults, dict[str, str]]:

@@ -117,6 +117,7 @@ class Engine:
 
     def _look_again(self, still: Collection[str]) -> None:
         """Where there is no reference, what the original knows is compared with further readings of its own."""
+        self.evidence.facts = self.domain.facts()
         if self.checks.read(self.evidence, still):
             self._show_if_unknown()
 

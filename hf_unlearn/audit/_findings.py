@@ -26,6 +26,9 @@ _EQUAL = {
     frozenset(("reference", "original")): "so that there was nothing to forget, or one of the two is another model's",
     frozenset(("original", "candidate")): "so nothing was unlearned",
 }
+_EQUAL_CONTINUED = (
+    "but a continued model must be one that the original became by further training, so the floor means nothing"
+)
 _EQUAL_TWIN = "but the twin must be a second retraining, with another seed, so floor and relative mean nothing"
 
 
@@ -72,7 +75,8 @@ class Finding:
         if self.kind == "not checked":
             return f"Whether there was anything to forget in these rows, put this way, was not checked: {self.reason}."
         if self.kind == "equal":
-            why = _EQUAL.get(frozenset((self.role, self.other)), _EQUAL_TWIN)
+            is_continued = self.other.startswith("continued") or self.role.startswith("continued")
+            why = _EQUAL.get(frozenset((self.role, self.other)), _EQUAL_CONTINUED if is_continued else _EQUAL_TWIN)
             return f"{self.role} and {self.other} are equal (weights, settings, answers), {why}."
         return self._of_knowledge()
 

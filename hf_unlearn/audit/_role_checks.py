@@ -7,6 +7,8 @@ trained on what had to stay. Works on any reading that has the true answers' log
 import logging
 from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
+
 from hf_unlearn.audit._contracts import Split, Subject, SubjectKey, Undefined
 from hf_unlearn.audit._findings import Finding
 from hf_unlearn.audit._rows import Evidence, Rows
@@ -81,7 +83,9 @@ class RoleChecks:
         done = any(finding.kind in OF_KNOWLEDGE for finding in self.findings)
         if self.has_reference or done or STAND_IN in still or not _has_log_probs(evidence, mine, "forget"):
             return False
-        gap, other = _gap_to_holdout(evidence, self.confidence), "holdout"
+        gap, other = _gap_to_unseen(evidence, self.confidence), "stand-in"
+        if gap is None:
+            gap, other = _gap_to_holdout(evidence, self.confidence), "holdout"
         if gap is None:
             return False
         self._add(_known_before(gap, other))
@@ -131,6 +135,24 @@ def _gap(evidence: Evidence, role: str, split: str, confidence: float) -> PriorK
     except Undefined:
         return None
     return prior_knowledge(original, other, paired=True, clusters=sets[split].clusters, confidence=confidence)
+
+
+def _gap_to_unseen(evidence: Evidence, confidence: float) -> PriorKnowledge | None:
+    """How much better the original knows the answers where the question names its subject than where it names one that it has never seen."""
+    mine = SubjectKey("original")
+    found = evidence.tables.get((STAND_IN, mine, "forget"))
+    if found is None or not len(found):
+        return None
+    rows = Rows(evidence, mine, "forget")
+    (log_probs, counts), (tokens, _) = (rows.per_token(STAND_IN, name) for name in ("log_probs", "num_tokens"))
+    cuts = np.cumsum(counts)[:-1]
+    unseen = np.array([part.mean() for part in np.split(log_probs / tokens, cuts)])
+    examples = rows.column(STAND_IN, "example")
+    about = evidence.facts.get("counterfactual", {}).get("forget", {}).get("clusters")
+    clusters = (rows.clusters if about is None else about)[examples]
+    return prior_knowledge(
+        mean_log_probs(rows)[examples], unseen, paired=True, clusters=clusters, confidence=confidence
+    )
 
 
 def _gap_to_holdout(evidence: Evidence, confidence: float) -> PriorKnowledge | None:

@@ -147,6 +147,13 @@ def names_of(given: Any) -> Any:
     return spec if isinstance(spec, str) else getattr(spec, "name", getattr(spec, "__name__", spec))
 
 
+def numbered_roles(kind: str, models: Any) -> dict[str, Any]:
+    """Roles of one or several models of a kind: "twin", "twin 2", …."""
+    if not isinstance(models, (list, tuple)):
+        return {kind: models}
+    return {kind if not number else f"{kind} {number + 1}": model for number, model in enumerate(models)}
+
+
 def _check_condition(condition: Condition) -> None:
     name, roles = condition.name, list(condition.roles)
     if not name or not name.isprintable() or "/" in name or "@" in name:

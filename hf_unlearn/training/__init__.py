@@ -18,6 +18,7 @@ from hf_unlearn.training._task_negation import subtracted as subtracted
 from hf_unlearn.training._task_negation import task_vector as task_vector
 from hf_unlearn.training._tracker import ForgettingTracker as ForgettingTracker
 from hf_unlearn.training._tracker_rule import KeepThenForget as KeepThenForget
+from hf_unlearn.training._tracker_rule import at_floor as at_floor
 from hf_unlearn.training._unlearn import unlearn as unlearn
 from hf_unlearn.training._unlearn_result import ResultNotSavedError as ResultNotSavedError
 from hf_unlearn.training._unlearn_result import UnlearnResult as UnlearnResult

@@ -28,6 +28,8 @@ from hf_unlearn.inference import (
 
 
 IN_TRAINING = "the Trainer's model"
+WITH_ORIGINAL = ("patching", "counterfactual_completions")
+"""Readings of the model in training that the original takes part in."""
 
 
 class TextsInTraining(CausalLM):
@@ -102,7 +104,7 @@ class TextsInTraining(CausalLM):
 
     def let_go(self, readings: Collection[Reading]) -> set[str]:
         """Close what no later measurement is made with; which roles stay."""
-        with_original = any(reading.name == "patching" or "original" in reading.parts for reading in readings)
+        with_original = any(reading.name in WITH_ORIGINAL or "original" in reading.parts for reading in readings)
         stay = {"reference", "original"} if with_original else {"reference"}
         for kept in (self.views, self.models):
             for role in set(kept) - stay:

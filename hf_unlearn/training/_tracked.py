@@ -31,8 +31,6 @@ NUM_RESAMPLES = 200
 """Of the intervals of values that change with the next step."""
 NO_INTERVAL = Bootstrap(num_resamples=1)
 """For values whose interval nobody sees."""
-FIXED = ("reference", "original", "twin", "continued")
-"""Roles of models that do not change."""
 Attempt = Callable[[str, Callable[[], Any]], Any]
 """Does something under a name; None where it failed, now or before."""
 
@@ -62,7 +60,7 @@ class TrackedMetrics(Engine):
         self.places = [(metric.spec, split) for metric, split in self._pairs]
         self.results: dict[str, MetricResult] = {}
         self._missing: set[str] = set()
-        self.read([role for role in FIXED if domain.given(role) is not None])
+        self.read(list(domain.views))  # everyone who does not change
         stay = domain.let_go(list(united_needs(metrics, sets).values()))
         self._open = {key: subject for key, subject in self._open.items() if key.role in stay}
 

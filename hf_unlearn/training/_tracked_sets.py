@@ -19,7 +19,10 @@ from hf_unlearn.training._vacuity import MAX_PROMPTS, warn_if_unknown
 
 
 logger = logging.getLogger(__name__)
-_SHARED = ("max_examples", "num_samples", "max_new_tokens", "batch_size", "seed", "prompt_template")
+_SHARED = (
+    *("max_examples", "num_samples", "max_new_tokens", "batch_size", "seed", "prompt_template"),
+    *("num_counterfactuals", "subject_column"),
+)
 """Options that mean the same in tracker and audit."""
 
 
@@ -66,7 +69,9 @@ def _say_what_is_not(is_class: bool, given: Sequence[str]) -> None:
         say = logger.warning if given else logger.info
         say("the model is a classifier: by default probability and accuracy are tracked; %s are not.", LEFT_OUT)
     elif "reference" not in given:
-        logger.info("no reference model was given: FADE, exposure and hidden states are not tracked.")
+        logger.info(
+            "no reference model was given: FADE, exposure and hidden states are not tracked. Counterfactual metrics need none."
+        )
 
 
 def say_if_unknown(

@@ -122,6 +122,13 @@ def test_more_continued_models_make_one_floor():
     assert found.floor == pytest.approx((found.others["continued"] + found.others["continued 2"]) / 2, abs=1e-9)
 
 
+def test_a_continued_model_that_is_none_is_refused():
+    models = small_audits.relatives(roles=("candidate", "original"))
+    for role in models:
+        with pytest.raises(ValueError, match=f"{role} and continued are equal .*further training, so the floor means"):
+            audit(**given(**models, continued=models[role], metrics=[Strangeness()]))
+
+
 def test_without_any_floor_nothing_is_judged():
     found = audit(**given(continued=None, metrics=[Strangeness()]))
     result = found.metrics["strangeness"]
