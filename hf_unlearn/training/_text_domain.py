@@ -11,6 +11,7 @@ from hf_unlearn.audit._contracts import Reading, SubjectKey
 from hf_unlearn.audit._evidence import EvidenceStore
 from hf_unlearn.audit._subjects import LoadedSubject, common_stop_token_ids
 from hf_unlearn.audit.domains import CausalLM
+from hf_unlearn.audit.domains._counterfactual_tasks import COMPLETIONS, CounterfactualTasks
 from hf_unlearn.audit.domains._layers import LayerFacts, check_layers
 from hf_unlearn.audit.domains._text_splits import load_splits
 from hf_unlearn.config import AuditConfig
@@ -19,6 +20,7 @@ from hf_unlearn.inference import (
     FeatureSettings,
     LoadedModel,
     ModelLike,
+    View,
     Viewable,
     check_comparable,
     open_view,
@@ -28,7 +30,7 @@ from hf_unlearn.inference import (
 
 
 IN_TRAINING = "the Trainer's model"
-WITH_ORIGINAL = ("patching", "counterfactual_completions")
+WITH_ORIGINAL = ("patching", COMPLETIONS)
 """Readings of the model in training that the original takes part in."""
 
 
@@ -86,6 +88,9 @@ class TextsInTraining(CausalLM):
         assert config.max_new_tokens is not None
         self.sampling = Sampling(config.num_samples, config.max_new_tokens, config.seed)
         self.features = FeatureSettings(batch_size=config.batch_size, seed=config.seed)
+        self.counterfactual = CounterfactualTasks(
+            self._splits, tokenizer, config, self.sampling, self.stops, self._layers, self.features, self.store
+        )
         self._readers, self._described, self._without_gradients = {}, {}, {}
 
     def given(self, role: str) -> Any:
@@ -103,15 +108,23 @@ class TextsInTraining(CausalLM):
         return subject
 
     def let_go(self, readings: Collection[Reading]) -> set[str]:
-        """Close what no later measurement is made with; which roles stay."""
+        """Close what no later measurement is made with; which roles stay.
+
+        Raises:
+            ValueError: The original stays, and is being trained.
+        """
         with_original = any(reading.name in WITH_ORIGINAL or "original" in reading.parts for reading in readings)
         stay = {"reference", "original"} if with_original else {"reference"}
+        original = self.views.get("original")
+        if with_original and isinstance(original, View):
+            _refuse_trained_original(original, self.trainer.model)
         for kept in (self.views, self.models):
             for role in set(kept) - stay:
                 del kept[role]
         self.config = dataclasses.replace(self.config, progress=False)
         for reader in self._readers.values():
             reader.progress = False
+        self.counterfactual.quiet()
         return stay
 
 
@@ -120,6 +133,18 @@ def _told_apart(models: Mapping[str, ModelLike], candidate: LoadedModel) -> dict
     known = any(model is candidate for model in models.values())
     views = tell_apart(models if known else {**models, IN_TRAINING: candidate})
     return {role: views[role] for role in models}
+
+
+def _refuse_trained_original(original: View, candidate: LoadedModel) -> None:
+    """An original that is asked at every measurement must be what it was; with its adapters switched off it is, while only these are trained."""
+    trained = {id(parameter) for parameter in candidate.parameters() if parameter.requires_grad}
+    if original.adapters == ():
+        parts = [getattr(module, name) for module in original.switches for name in module.adapter_layer_names]
+        trained -= {id(parameter) for part in parts if hasattr(part, "parameters") for parameter in part.parameters()}
+    if any(id(parameter) in trained for parameter in original.model.parameters()):
+        raise ValueError(
+            "the original has the weights that are being trained, and these metrics ask it at every measurement; give it as a path, or load it anew."
+        )
 
 
 def _refuse_trained(reference: LoadedModel, candidate: LoadedModel) -> None:

@@ -15,7 +15,7 @@ from hf_unlearn.audit._audit_set import AuditSet
 from hf_unlearn.audit._contracts import Reading, Subject, SubjectKey
 from hf_unlearn.audit._engine import Engine
 from hf_unlearn.audit._evidence import EvidenceStore
-from hf_unlearn.audit._measure import CANDIDATE, REFERENCE, measure
+from hf_unlearn.audit._measure import CANDIDATE, ORIGINAL, REFERENCE, measure
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._role_checks import RoleChecks
@@ -60,6 +60,7 @@ class TrackedMetrics(Engine):
         self.places = [(metric.spec, split) for metric, split in self._pairs]
         self.results: dict[str, MetricResult] = {}
         self._missing: set[str] = set()
+        self._went_well: set[tuple[str, str]] = set()
         self.read(list(domain.views))  # everyone who does not change
         stay = domain.let_go(list(united_needs(metrics, sets).values()))
         self._open = {key: subject for key, subject in self._open.items() if key.role in stay}
@@ -104,10 +105,14 @@ class TrackedMetrics(Engine):
         return mean_log_probs(rows) if rows.has("answers") else None
 
     def _was_read(self, metric: BaseMetric, split: str) -> bool:
-        wanted = [
-            (need.name, SubjectKey(CANDIDATE), need.split or split) for need in metric.spec.needs if not need.optional
-        ]
-        return all(place in self.evidence.tables for place in wanted)
+        wanted = [(need.name, need.split or split) for need in metric.spec.needs if not need.optional]
+        return all(self._is_there(*place) for place in wanted)
+
+    def _is_there(self, reading: str, split: str) -> bool:
+        """Whether the candidate was read so; or, where that went well and left nothing, the original, which alone is asked some things."""
+        tables = self.evidence.tables
+        alone = (reading, split) in self._went_well and (reading, SubjectKey(ORIGINAL), split) in tables
+        return alone or (reading, SubjectKey(CANDIDATE), split) in tables
 
     def _result(self, metric: BaseMetric, split: str) -> MetricResult | str:
         try:
@@ -128,8 +133,14 @@ class TrackedMetrics(Engine):
         if self._attempt is None:
             super()._reading(reading, subject, split)
             return
-        take = super()._reading
-        self._attempt(f"reading {reading.name} of {split}", lambda: take(reading, subject, split))
+        take, place = super()._reading, (reading.name, split)
+
+        def work() -> bool:
+            take(reading, subject, split)
+            return True
+
+        went_well = self._attempt(f"reading {reading.name} of {split}", work)
+        (self._went_well.add if went_well else self._went_well.discard)(place)
 
     def _look_again(self, still: Collection[str]) -> None:
         """Likewise."""

@@ -7,15 +7,18 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
+from peft import LoraConfig, get_peft_model
 from runs import arguments
 from toys import tiny_llama
 from transformers import Trainer
 
+from hf_unlearn.audit import SubjectKey
 from hf_unlearn.data import AnswerCollator
 from hf_unlearn.training import ForgettingTracker, KeepThenForget, at_floor
 
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "audit"))
+from counterfactual_audits import forget_rows
 from counterfactual_toys import Strangeness
 
 
@@ -93,3 +96,51 @@ def test_the_rule_takes_it_where_there_is_no_reference():
     assert rule.score({**values, "counterfactual_fade_relative": 0.25}, values) == 0.25
     assert rule.score({**values, "counterfactual_fade_relative": 0.25, "fade_relative": 0.75}, values) == 0.75
     assert rule.score(values, values) == 0.5
+
+
+# Counterfactual FADE itself, on an adapter in training.
+
+
+def asked(folder: Path, model: Any, original: Any, **given: Any) -> tuple[Trainer, ForgettingTracker]:
+    rows = forget_rows(5)
+    trainer = Trainer(
+        model, arguments(folder, num_train_epochs=2), train_dataset=ROWS, data_collator=AnswerCollator(2)
+    )
+    tracker = ForgettingTracker(
+        trainer, forget_dataset=rows, original=original, metrics=["probability", "counterfactual_fade"], every_n_steps=1,
+        num_counterfactuals=2, max_new_tokens=4, table=False, strict=True, **given,
+    )  # fmt: skip
+    trainer.add_callback(tracker)
+    return trainer, tracker
+
+
+def test_the_stand_in_is_read_once_and_stays_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from hf_unlearn.audit.domains import _counterfactual_reading
+
+    drawn = []
+    real = _counterfactual_reading.drawn_completions
+
+    def watched_drawing(whose: Any, *given: Any, **options: Any) -> Any:
+        drawn.append(str(whose.key))
+        return real(whose, *given, **options)
+
+    monkeypatch.setattr(_counterfactual_reading, "drawn_completions", watched_drawing)
+    base = tiny_llama(0, pad_token_id=2)
+    trainer, tracker = asked(tmp_path, get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"])), base)
+    before = tracker._metrics.evidence.tables["counterfactual_answers", SubjectKey("original"), "forget"]
+    trainer.train()
+    values = lines(tmp_path)
+    assert values[-1]["counterfactual_fade"] != values[0]["counterfactual_fade"]
+    assert drawn.count("stand-in") == 1 and drawn.count("original") <= 2 and drawn.count("candidate") == len(values)
+    result = tracker._metrics.results["counterfactual_fade"]
+    assert result.floor_of == "stand-in" and result.start == pytest.approx(values[0]["counterfactual_fade"], rel=1e-6)
+    after = tracker._metrics.evidence.tables["counterfactual_answers", SubjectKey("original"), "forget"]
+    assert after is before
+    again = asked(tmp_path / "again", tiny_llama(0, pad_token_id=2), tiny_llama(0, pad_token_id=2))[1].measure()
+    assert again["counterfactual_fade"] == pytest.approx(values[0]["counterfactual_fade"], rel=1e-4)
+
+
+def test_an_original_that_is_trained_is_refused(tmp_path: Path):
+    model = tiny_llama(0, pad_token_id=2)
+    with pytest.raises(ValueError, match="the original has the weights that are being trained"):
+        asked(tmp_path, model, model)

@@ -86,7 +86,7 @@ class CounterfactualReader:
         pairs: Its counterfactual questions; at least one.
         sampling: How completions are drawn; `num_samples` as many as an example has pairs at most.
         stops: Tokens that end a completion.
-        tokenizer: Of the models.
+        tokenizer: Of the models; None where rows are tokenized.
         store: Where completions are kept.
         config: Options of the audit.
 
@@ -102,7 +102,7 @@ class CounterfactualReader:
         sampling: Sampling,
         stops: Sequence[int],
         *,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | None,
         store: EvidenceStore,
         config: AuditConfig,
     ):
@@ -218,12 +218,14 @@ class CounterfactualReader:
         )
 
     def _say(self, completions: Completions, truths: Sequence[Counterfactual]) -> list[bool]:
-        """Which completions are the true answer, case, punctuation and spaces aside."""
+        """Which completions are the true answer, case, punctuation and spaces aside; token by token where there is no tokenizer."""
         said = self._normalised([completions.answer(row) for row in range(len(completions))])
         return [own == true for own, true in zip(said, self._normalised(_labels(truths)), strict=True)]
 
     def _normalised(self, answers: Sequence[Sequence[int]]) -> list[str]:
         tokens = [[token for token in answer if token not in self.stops] for answer in answers]
+        if self.tokenizer is None:
+            return [" ".join(map(str, answer)) for answer in tokens]
         texts = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return [" ".join(re.findall(r"\w+", text.casefold())) or text.strip() for text in texts]
 

@@ -32,7 +32,7 @@ class CounterfactualTasks:
 
     Args:
         splits: All sets.
-        tokenizer: Of the models.
+        tokenizer: Of the models; None where rows are tokenized.
         config: Options of the audit.
         sampling: How completions are drawn.
         stops: Tokens that end one.
@@ -44,7 +44,7 @@ class CounterfactualTasks:
     def __init__(
         self,
         splits: Mapping[str, Any],
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | None,
         config: AuditConfig,
         sampling: Sampling,
         stops: tuple[int, ...],
@@ -92,6 +92,12 @@ class CounterfactualTasks:
         """By set: how many examples are `asked` about others, `notes` on the rest, and `clusters`, the number of each example's, where no column
         but the questions say whom they are about."""
         return self._facts
+
+    def quiet(self) -> None:
+        """From now on no progress bars are shown."""
+        self._config = dataclasses.replace(self._config, progress=False)
+        for reader in self._readers.values():
+            reader.config = self._config
 
     def _questions(self, split: Split) -> Pairs:
         if split.name not in self._pairs:
