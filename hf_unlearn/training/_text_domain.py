@@ -11,7 +11,7 @@ from hf_unlearn.audit._contracts import Reading, SubjectKey
 from hf_unlearn.audit._evidence import EvidenceStore
 from hf_unlearn.audit._subjects import LoadedSubject, common_stop_token_ids
 from hf_unlearn.audit.domains import CausalLM
-from hf_unlearn.audit.domains._counterfactual_tasks import COMPLETIONS, CounterfactualTasks
+from hf_unlearn.audit.domains._counterfactual_tasks import COMPLETIONS
 from hf_unlearn.audit.domains._layers import LayerFacts, check_layers
 from hf_unlearn.audit.domains._text_splits import load_splits
 from hf_unlearn.config import AuditConfig
@@ -88,9 +88,6 @@ class TextsInTraining(CausalLM):
         assert config.max_new_tokens is not None
         self.sampling = Sampling(config.num_samples, config.max_new_tokens, config.seed)
         self.features = FeatureSettings(batch_size=config.batch_size, seed=config.seed)
-        self.counterfactual = CounterfactualTasks(
-            self._splits, tokenizer, config, self.sampling, self.stops, self._layers, self.features, self.store
-        )
         self._readers, self._described, self._without_gradients = {}, {}, {}
 
     def given(self, role: str) -> Any:
