@@ -33,6 +33,7 @@ EXPECTED = {
     "audit_model.py": "relative 1.0",
     "representation_forgetting.py": "gradient ascent",
     "compare_objectives.py": "| `npo` |",
+    "counterfactual_unlearning.py": "| counterfactual |",
     "sequential_requests.py": "request-3",
     "custom_objective.py": "last forget_loss",
     "plain_loop.py": "forget_loss",
@@ -53,6 +54,12 @@ def test_tofu_runs_from_a_local_folder(shared_data: Path, tmp_path: Path):
     output = run("tofu.py", "--tofu", str(shared_data / "tofu"), cwd=tmp_path)
     assert "8 rows to forget, 24 rows to keep" in output
     assert "probability/retain" in output
+
+
+@pytest.mark.shared_data
+def test_counterfactual_unlearning_of_tofus_authors(shared_data: Path, tmp_path: Path):
+    output = run("counterfactual_unlearning.py", "--data", str(shared_data / "tofu"), cwd=tmp_path)
+    assert "TOFU: 20 forget rows, 40 retain rows" in output and "| counterfactual |" in output
 
 
 @pytest.mark.shared_data
