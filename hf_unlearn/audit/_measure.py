@@ -184,7 +184,7 @@ def _result(
         condition=rows.subject.condition,
         ideal=ideal.value if isinstance(ideal, Estimate) else ideal,
         family=spec.family,
-        clusters=_clusters(mine, rows),
+        clusters=_clusters(mine, rows, spec),
         over_floor_interval=cut(found.over_floor),
         start_over_floor_interval=cut(found.start_over_floor),
         nearer_floor_interval=cut(found.nearer_floor, times=2),
@@ -228,9 +228,11 @@ def _possible(interval: Interval | None, spec: MetricSpec, times: int = 1) -> In
     return max(-most, interval[0]), min(most, interval[1])
 
 
-def _clusters(estimate: Estimate, rows: Rows) -> int | None:
-    """Independent ones behind a value on one set; several sets have several counts."""
-    if estimate.influence is None or len(estimate.influence) != rows.clusters.max() + 1:
+def _clusters(estimate: Estimate, rows: Rows, spec: MetricSpec) -> int | None:
+    """Independent ones behind a value on one set; several sets have several counts. What rests on unseen names may have clusters of its own."""
+    if estimate.influence is None:
+        return None
+    if len(estimate.influence) != rows.clusters.max() + 1 and not spec.assumes:
         return None
     return estimate.num_clusters
 

@@ -102,6 +102,7 @@ class TextsInTraining(CausalLM):
             # It was made from the original, and may be quantized by now.
             basis = self._layers.shares_basis
             basis.setdefault("candidate", basis.get("original", False))
+            self._layers.shares_original.setdefault("candidate", True)
         return subject
 
     def let_go(self, readings: Collection[Reading]) -> set[str]:

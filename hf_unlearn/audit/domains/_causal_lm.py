@@ -110,6 +110,7 @@ class CausalLM:
         if config.harness_tasks:
             self.own_metrics, asked = open_harness(config, self._splits)
             self._splits = {**self._splits, NAME: asked}
+        self.counterfactual.prepare(self.models)
 
     def open(self, key: SubjectKey, model: Any) -> LoadedSubject:
         """Open a model in its role, and take its fingerprint."""

@@ -15,7 +15,7 @@ from hf_unlearn.audit.domains._counterfactual_reading import Pairs, is_floor
 from hf_unlearn.audit.domains._layers import LayerFacts
 from hf_unlearn.audit.domains._text_splits import Split
 from hf_unlearn.config import AuditConfig
-from hf_unlearn.inference import Example, FeatureSettings, NoHiddenStatesError, answer_tables
+from hf_unlearn.inference import Example, FeatureSettings, NoHiddenStatesError, answer_tables, check_room
 
 
 def answers_task(
@@ -39,9 +39,13 @@ def answers_task(
         layers: What is known of the models' layers.
         features: How hidden states are pooled.
         config: Options of the audit.
+
+    Raises:
+        ValueError: A question that the model cannot read.
     """
     own = pairs.floor if is_floor(subject) else pairs.asked
     examples: list[Example] = [one.tokens for one in own]
+    check_room(subject.model, [one.prompt for one in own], 1)
     pooled = features if "features" in reading.parts and layers.skipped is None else None
     groups = [pairs.of_example[example] for example in pairs.examples]
 

@@ -1,7 +1,7 @@
 """What the domain of language models has for counterfactual metrics: which questions, who is asked them, and what of it a report must say."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from hf_unlearn.audit.domains._counterfactual_reading import STAND_IN, Counterfa
 from hf_unlearn.audit.domains._counterfactuals import load_counterfactuals
 from hf_unlearn.audit.domains._layers import LayerFacts
 from hf_unlearn.audit.domains._text_splits import Split
-from hf_unlearn.config import AuditConfig
+from hf_unlearn.config import STANDARD, AuditConfig
 from hf_unlearn.functional import clusters_by_content
 from hf_unlearn.inference import FeatureSettings
 
@@ -58,6 +58,22 @@ class CounterfactualTasks:
         self._pairs: dict[str, Pairs] = {}
         self._readers: dict[tuple[SubjectKey, str], CounterfactualReader] = {}
         self._facts: dict[str, dict[str, Any]] = {}
+
+    def prepare(self, roles: Collection[str]) -> None:
+        """Make the questions now where metrics are named that ask them, so that what is wrong with the data is said before a model is opened.
+
+        Args:
+            roles: Those that were given.
+
+        Raises:
+            ValueError: Data of which no counterfactual questions can be made.
+        """
+        names = (self._config.metrics,) if isinstance(self._config.metrics, str) else self._config.metrics
+        by_name = any(name.startswith("counterfactual") for name in names)
+        if ORIGINAL in roles and (by_name or (STANDARD in names and "reference" not in roles)):
+            for split in self._splits.values():
+                if isinstance(split, Split) and split.role == "forget":
+                    self._questions(split)
 
     def task(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]

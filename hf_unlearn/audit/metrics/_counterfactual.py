@@ -9,7 +9,9 @@ from hf_unlearn.audit._rows import Rows
 from hf_unlearn.functional import Estimate, mean_estimate
 
 
-COMPLETIONS, ANSWERS = Reading("counterfactual_completions"), Reading("counterfactual_answers")
+COMPLETIONS = Reading("counterfactual_completions")
+ANSWERS = Reading("counterfactual_answers", optional=True)
+"""Of the original and of whose values are the floor, not of the measured model."""
 FLOOR_ROLES = ("continued", "stand-in")
 OPTIONS = ("num_counterfactuals", "subject_column")
 OURS = Citation(

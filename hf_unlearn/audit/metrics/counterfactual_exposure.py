@@ -52,10 +52,17 @@ class CounterfactualExposure(BaseMetric):
         return len(_stand_in(rows).examples)
 
     def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
-        """The most exposed example decides; and bits over all tokens of all answers."""
-        bits = _bits(rows)
-        tokens = rows.per_token("answers", "log_probs")[1][_stand_in(rows).examples]
-        return {"max": float(bits.max()), "per_token": float(bits.sum() / tokens.sum())}
+        """The most exposed example decides; bits over all tokens of all answers; and bits above a single name, the mean over names, which is 0 in
+        expectation for the floor."""
+        bits, stand_in = _bits(rows), _stand_in(rows)
+        own = log_probs(rows)[stand_in.examples]
+        single = np.mean([(log_p - others).mean() for log_p, others in zip(own, stand_in.log_probs, strict=True)])
+        tokens = rows.per_token("answers", "log_probs")[1][stand_in.examples]
+        return {
+            "max": float(bits.max()),
+            "per_token": float(bits.sum() / tokens.sum()),
+            "above_single_name": float(single / np.log(2)),
+        }
 
     def notes(self, rows: Rows) -> list[str]:
         """The assumption, and what was left out."""
