@@ -5,7 +5,9 @@ Knows arguments, configurations and starting weights. Does not know rows, seeds 
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,7 +52,9 @@ def recipe_of(trainer: Trainer) -> dict[str, Any]:
         **configuration,
     }
     found["rows per step"] = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    return json.loads(json.dumps({**found, **adapter_settings(trainer.model)}, sort_keys=True, default=str))
+    return _without_folders(
+        json.loads(json.dumps({**found, **adapter_settings(trainer.model)}, sort_keys=True, default=str))
+    )
 
 
 def start_of(model: torch.nn.Module) -> dict[str, str]:
@@ -81,6 +85,15 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} was {before[name]} and is {now[name]}" for name in before if name in now and before[name] != now[name]
     ]
+
+
+def _without_folders(value: Any) -> Any:
+    """What is written down may travel: of a path on this machine the last part."""
+    if isinstance(value, dict):
+        return {name: _without_folders(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
 
 
 def _size(entry: str) -> int:

@@ -78,7 +78,7 @@ class SeedRuns:
         names = {seed: note["base"] for seed, note in started.items()}
         together_from_one = check_starts({seed: note["start"] for seed, note in started.items()}, names)
         for seed, note in started.items():
-            if agreed(self._noted(seed)).get("finished"):
+            if agreed(self._is_finished(seed)):
                 logger.info("seed %d is trained already; it is in %s.", seed, self.paths()[seed])
             else:
                 self._train(seed, note)
@@ -107,6 +107,10 @@ class SeedRuns:
         del trainer
         _let_go()
         return {**note, "base": base}
+
+    def _is_finished(self, seed: int) -> bool:
+        """Not where somebody has made room since: what is noted is then made again, from the last checkpoint if that is still there."""
+        return bool(self._noted(seed).get("finished")) and any(self.paths()[seed].glob("*.safetensors"))
 
     def _noted(self, seed: int) -> dict[str, Any]:
         try:

@@ -15,18 +15,27 @@ from hf_unlearn import continued
 from hf_unlearn.training._continued import _resampled
 
 
-@pytest.fixture
-def base(tmp_path: Path) -> Path:
-    return saved_base(tmp_path / "base")
+WHOLE = {"fraction": 1, "seeds": [0]}
 
 
-@pytest.fixture
-def original(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained otherwise than the base: other weights."""
-    folder = tmp_path / "original"
-    saved_base(folder, seed=5)
+    folder = saved_base(tmp_path_factory.mktemp("original"), seed=5)
     tokenizer().save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def whole(base: Path, original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with seed 0 done."""
+    made = continued(Recipe(base), original, people(), output_dir=tmp_path_factory.mktemp("whole"), **WHOLE)
+    return made.models[0].parent
 
 
 class Watch(TrainerCallback):
@@ -82,13 +91,11 @@ def test_an_adapter_trains_on_the_original_and_is_saved_with_it(base: Path, orig
     }
 
 
-def test_an_interrupted_one_goes_on(base: Path, original: Path, tmp_path: Path):
-    settings = {"fraction": 1, "seeds": [0]}
-    whole = continued(Recipe(base), original, people(), output_dir=tmp_path / "whole", **settings)
+def test_an_interrupted_one_goes_on(base: Path, original: Path, whole: Path, tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
-        continued(Recipe(base, callbacks=[Kill(3)]), original, people(), output_dir=tmp_path / "cut", **settings)
-    again = continued(Recipe(base), original, people(), output_dir=tmp_path / "cut", **settings)
-    assert same(whole.models[0], again.models[0])
+        continued(Recipe(base, callbacks=[Kill(3)]), original, people(), output_dir=tmp_path / "cut", **WHOLE)
+    again = continued(Recipe(base), original, people(), output_dir=tmp_path / "cut", **WHOLE)
+    assert same(whole / "seed-0", again.models[0])
     assert json.loads((again.models[0] / "retraining.json").read_text())["resumed_from"] == "checkpoint-2"
 
 
@@ -102,14 +109,13 @@ def test_an_interrupted_one_goes_on(base: Path, original: Path, tmp_path: Path):
     ],
 )
 def test_another_continuation_is_refused_in_the_same_folder(
-    changed: dict, message: str, base: Path, original: Path, tmp_path: Path
+    changed: dict, message: str, base: Path, original: Path, whole: Path
 ):
-    settings = {"original": original, "retain": people(), "fraction": 1, "seeds": [0]}
-    continued(Recipe(base), output_dir=tmp_path / "out", **settings)
+    settings = {"original": original, "retain": people(), **WHOLE}
     if "original" in changed:
         changed = {"original": tiny_llama(7, vocab_size=len(tokenizer()))}
     with pytest.raises(ValueError, match="was made another way: .*" + message):
-        continued(Recipe(base), output_dir=tmp_path / "out", **{**settings, **changed})
+        continued(Recipe(base), output_dir=whole, **{**settings, **changed})
 
 
 def test_another_architecture_is_refused(original: Path, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from copy import deepcopy
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
 from hf_unlearn import retrain
+from hf_unlearn.training._recipe import _without_folders
 
 
 FORGET = people("Cai", "Gus")
@@ -27,6 +29,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(recipe, folder: Path, **options):
     return retrain(recipe, people(), without=FORGET, output_dir=folder, **options)
+
+
+@pytest.fixture(scope="module")
+def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with seed 0 done; tests that write take a copy."""
+    return run(Recipe(base), tmp_path_factory.mktemp("trained"), seeds=[0]).reference.parent
 
 
 def test_reference_and_twin_from_one_base(base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -90,6 +98,20 @@ def test_what_is_finished_is_not_trained_again(base: Path, tmp_path: Path):
     assert run(recipe, tmp_path).paths.keys() == {0, 1} and recipe.trained == []
 
 
+def test_a_finished_model_that_somebody_deleted_is_made_again(base: Path, trained: Path, tmp_path: Path):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "seed-0" / "model.safetensors").unlink()
+    run(Recipe(base), tmp_path, seeds=[0])
+    assert same(trained / "seed-0", tmp_path / "seed-0")
+
+
+def test_paths_in_a_recipe_are_cut_where_it_is_written_down():
+    found = _without_folders(
+        {"path": "/home/me/secret/chat.jinja", "list": [{"at": "/x/y"}], "id": "me/base", "rate": 1}
+    )
+    assert found == {"path": "chat.jinja", "list": [{"at": "y"}], "id": "me/base", "rate": 1}
+
+
 def _killed_at_seed(base: Path, seed: int) -> Recipe:
     def change(trainer):
         if trainer.args.seed == seed:
@@ -110,15 +132,16 @@ def _killed_at_seed(base: Path, seed: int) -> Recipe:
         ({"near_duplicates": 0.9}, "near_duplicates_from was None and is 0.9"),
     ],
 )
-def test_another_recipe_in_the_same_folder_is_refused(changed: dict, message: str, base: Path, tmp_path: Path):
-    run(Recipe(base), tmp_path / "out", seeds=[0])
+def test_another_recipe_in_the_same_folder_is_refused(
+    changed: dict, message: str, base: Path, trained: Path, tmp_path: Path
+):
     data = {"near_duplicates": changed.pop("near_duplicates", None)}
     dataset = changed.pop("dataset", people())
     if "base" in changed:
         changed["base"] = saved_base(tmp_path / "other", seed=3)
     recipe = Recipe(**{"base": base, **changed})
     with pytest.raises(ValueError, match="was made another way: .*" + message):
-        retrain(recipe, dataset, without=FORGET, output_dir=tmp_path / "out", seeds=[0], **data)
+        retrain(recipe, dataset, without=FORGET, output_dir=trained, seeds=[0], **data)
     assert not recipe.trained
 
 
