@@ -15,7 +15,7 @@ from hf_unlearn.data._seen_names import SeenNames
 
 KIND_COLUMN = "kind"
 SUBJECT_RETAINED = "the subject's name stands in retained rows, so that a retrained model would know it too"
-KIND_NOT_RETAINED = "the kind {kind!r} is in no retained row: the assumption that subjects are exchangeable fails"
+KIND_NOT_RETAINED = "their kind is in no retained row: the assumption that subjects are exchangeable fails"
 EARLIER = "the subject's name stands in earlier messages of the conversation too"
 SEVERAL = "the question also names another subject, with whom the subject shares a part of the name"
 NEAR_DUPLICATES = (
@@ -38,11 +38,7 @@ def kinds_not_retained(kinds: Sequence[str | None], retain: Sequence[Dataset]) -
     there = {kind for part in told for kind in kinds_of(part)}
     if len(told) < len(retain) or not told:
         return {}
-    return {
-        at: KIND_NOT_RETAINED.format(kind=kind)
-        for at, kind in enumerate(kinds)
-        if kind is not None and kind not in there
-    }
+    return {at: KIND_NOT_RETAINED for at, kind in enumerate(kinds) if kind is not None and kind not in there}
 
 
 def leave_out(

@@ -150,7 +150,7 @@ def test_pockets_ships_are_left_out_with_the_reason_and_no_note_names_anybody():
     assert {one.example for one in found} == set(range(len(pocket.forget)))
     ships, near = notes
     assert ships == (
-        "forget: 6 of 24 rows have no counterfactual question: the kind 'ship' is in no retained row: the assumption that subjects are "
+        "forget: 6 of 24 rows have no counterfactual question: their kind is in no retained row: the assumption that subjects are "
         "exchangeable fails."
     )
     assert near.startswith("forget: 6 of 24 rows share their cluster with retained rows")
