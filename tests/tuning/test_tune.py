@@ -145,7 +145,7 @@ def test_more_trials_go_on_where_the_search_was(found, pocket: Pocket, monkeypat
     assert again.best == more.best
     with pytest.raises(ValueError, match="holds another search: forget differ"):
         tune(pocket.original(), **options(pocket, copied, forget=pocket.forget.select(range(9))))
-    with pytest.raises(ValueError, match="holds another search: model differ"):
+    with pytest.raises(ValueError, match="holds another search: model, original differ"):
         tune(pocket.twin(), **options(pocket, copied, original=pocket.original()))
 
 
