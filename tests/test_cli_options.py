@@ -64,11 +64,12 @@ CASES = {
     "tune": Case(
         "hf_unlearn.tuning",
         TuneConfig,
-        {name: name for name in (*REQUIRED["tune"], "reference", "original", "twin")} | {"processing_class": "tokenizer"},
+        {name: name for name in (*REQUIRED["tune"], "reference", "original", "twin", "holdout")} | {"processing_class": "tokenizer"},
         {"peft_config": "lora_r"},
         {
             "objectives": ["rmu", "idk"], "retain_terms": ["kl", "nll"], "num_trials": 9, "timeout": 2.5, "max_steps": 11, "evaluations": 3, "pruner": "hyperband",
-            "metric": "probability", "max_examples": 7, "num_samples": 3, "max_new_tokens": 9, "batch_size": 2, "cluster_column": "person",
+            "metric": "probability", "max_examples": 7, "num_samples": 3, "num_counterfactuals": 5, "subject_column": "who",
+            "max_new_tokens": 9, "batch_size": 2, "cluster_column": "person",
             "prompt_template": "Q: {question}, please", "max_length": 10, "per_device_train_batch_size": 3, "gradient_accumulation_steps": 4,
             "forget_batch_size": 5, "bf16": True, "allow_overlap": True, "seed": 4, "progress": False, "trust_remote_code": True,
         },

@@ -24,6 +24,7 @@ def tune(
     reference: Annotated[str | None, typer.Option(help="A model that never saw the forget set.")] = None,
     original: Annotated[str | None, typer.Option(help="The model before unlearning; default: the model.")] = None,
     twin: Annotated[str | None, typer.Option(help="A second reference; gives the floor.")] = None,
+    holdout: Annotated[str | None, typer.Option(help="Never trained on.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Default: the one saved with the model.")] = None,
     lora_r: LoraRank = 0,
     lora_alpha: LoraAlpha = None,
@@ -47,6 +48,7 @@ def tune(
             reference=reference,
             original=original,
             twin=twin,
+            holdout=holdout,
             processing_class=tokenizer,
             **vars(options) | {"peft_config": peft_config},
         )

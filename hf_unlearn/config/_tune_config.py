@@ -49,6 +49,16 @@ class TuneConfig(Config):
     )
     max_examples: int = option(32, "Of each half of each set, drawn by seed.", check=_count)
     num_samples: int = option(4, "Completions per prompt and model.", check=_count)
+    num_counterfactuals: int = option(
+        4,
+        "Of a counterfactual distance: names in place of each forget subject's, as many again for the floor.",
+        check=_count,
+    )
+    subject_column: str | None = option(
+        None,
+        "Of a counterfactual distance: column with the name that each forget question is about; by default as in `audit`.",
+        check=text,
+    )
     max_new_tokens: int = option(32, "Where completions are cut.", check=_count)
     batch_size: int = option(
         32, "Rows that are scored at a time; does not change results.", check=_count, recorded=False

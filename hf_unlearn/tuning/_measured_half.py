@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, Trainer
 
+from hf_unlearn.audit._audit_set import AuditSet
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._selection import choose_metrics
 from hf_unlearn.config import AuditConfig, TuneConfig
@@ -30,7 +31,11 @@ _SHARED = (
     "seed",
     "prompt_template",
     "cluster_column",
+    "num_counterfactuals",
+    "subject_column",
 )
+UNMEASURED = ("nothing",)
+"""Metrics of a set that is there for its names alone."""
 
 
 class BrokenModelError(Exception):
@@ -63,7 +68,7 @@ class MeasuredHalf:
     Args:
         trainer: With the model before training; later trials bring their own.
         roles: What it is measured against.
-        sets: The halves of "forget" and "retain".
+        sets: The halves of "forget" and "retain", and further ones in which no substitute of a counterfactual distance may stand.
         tokenizer: Of texts.
         config: Options of the search.
         metric: Name of the distance on the forget set.
@@ -84,18 +89,20 @@ class MeasuredHalf:
     ):
         audited = AuditConfig(**{name: getattr(config, name) for name in _SHARED}, allow_overlap=True, progress=False)
         settings = audited.plain()
-        models = roles.given()
-        if "reference" not in models:
-            models["reference"] = roles.original  # what must stay is what the original says
-        metrics = tracked_metrics(_distances(metric, settings), TextsInTraining, list(models), sets, settings)
-        domain = TextsInTraining(trainer, models, sets, tokenizer, audited)
-        self._metrics = TrackedMetrics(domain, metrics, settings, seed=config.seed)
-        self._names = [
-            value_name(spec, split)
-            for split in ("forget", "retain")
-            for spec, on in self._metrics.places
-            if on == split
-        ]
+        measured = {name: rows for name, rows in sets.items() if name in ("forget", "retain")}
+        names = {
+            name: AuditSet(rows, "retain" if name.startswith("retain") else "holdout", metrics=UNMEASURED)
+            for name, rows in sets.items()
+            if name not in measured
+        }
+        self._measured: list[TrackedMetrics] = []
+        self._names: list[tuple[int, str]] = []
+        for models, wanted in _distances(metric, roles, settings):
+            metrics = tracked_metrics(wanted, TextsInTraining, list(models), measured, settings)
+            domain = TextsInTraining(trainer, models, {**measured, **names}, tokenizer, audited)
+            tracked = TrackedMetrics(domain, metrics, settings, seed=config.seed)
+            self._names += [(len(self._measured), value_name(spec, split)) for spec, split in tracked.places]
+            self._measured.append(tracked)
         self(trainer)
 
     def __call__(self, trainer: Trainer) -> Score:
@@ -105,26 +112,33 @@ class MeasuredHalf:
             BrokenModelError: It gives no numbers any more.
             Exception: Whatever goes wrong with a model that does.
         """
-        self._metrics.domain.trainer = trainer
+        values: list[dict[str, float]] = []
         with undisturbed(trainer.model), trainer.accelerator.autocast():
-            values = self._metrics(_attempt(trainer.model))
-        if any(not math.isfinite(values.get(name, math.nan)) for name in self._names):
+            for tracked in self._measured:
+                tracked.domain.trainer = trainer
+                values.append(tracked(_attempt(trainer.model)))
+        if any(not math.isfinite(values[place].get(name, math.nan)) for place, name in self._names):
             raise BrokenModelError("the model gives no numbers any more")
-        forget, retain = (self._metrics.results[name] for name in self._names)
+        forget, retain = (self._measured[place].results[name] for place, name in self._names)
         return score_of(forget, retain)
 
     def release(self) -> None:
         """Hold no model of a trial that is over."""
-        self._metrics.domain.trainer = None
+        for tracked in self._measured:
+            tracked.domain.trainer = None
 
 
-def _distances(metric: str, settings: Mapping[str, Any]) -> list[BaseMetric]:
-    """The distance on the forget set, and FADE on the retain set."""
-    return (
-        [_only(metric, "forget", settings), _only(FADE, "retain", settings)]
-        if metric != FADE
-        else choose_metrics([FADE], settings)
-    )
+def _distances(
+    metric: str, roles: Roles, settings: Mapping[str, Any]
+) -> list[tuple[dict[str, ModelLike], list[BaseMetric]]]:
+    """The distance on the forget set and FADE on the retain set, each with the models that it is measured with; the first comes first."""
+    models = roles.given()
+    on_forget, on_retain = _only(metric, "forget", settings), _only(FADE, "retain", settings)
+    if roles.reference is None:  # what must stay is what the original says
+        return [(models, [on_forget]), ({"reference": roles.original}, [on_retain])]
+    if metric == FADE:
+        return [(models, choose_metrics([FADE], settings))]
+    return [(models, [on_forget, on_retain])]
 
 
 def _only(name: str, split: str, settings: Mapping[str, Any]) -> BaseMetric:

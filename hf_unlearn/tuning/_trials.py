@@ -38,6 +38,7 @@ class Trials:
         sets: What must go and what must stay.
         tokenizer: Of both.
         metric: Name of the distance on the forget set.
+        holdout: Rows in which no substitute of a counterfactual distance may stand.
         processes: That train together.
 
     Raises:
@@ -52,6 +53,7 @@ class Trials:
         sets: Sets,
         tokenizer: PreTrainedTokenizerBase,
         metric: str,
+        holdout: Dataset | None,
         processes: int,
     ):
         self.config, self.model, self.sets, self.tokenizer, self.metric = config, model, sets, tokenizer, metric
@@ -60,11 +62,14 @@ class Trials:
         prepare(first, sets, tokenizer, max_length=config.max_length, prompt_template=config.prompt_template)
         # Opened once for both halves; the twin and the original are let go of after they have been read.
         reference = None if roles.reference is None else self._opened(roles.reference)
-        self.roles = Roles(reference, roles.original, roles.twin)
+        # Without a reference the original takes part in each measurement.
+        original = self._opened(roles.original) if reference is None else roles.original
+        self.roles = Roles(reference, original, roles.twin)
         rate = default_learning_rate(first, adapter=config.peft_config is not None)
         rows = config.per_device_train_batch_size * config.gradient_accumulation_steps * processes
         steps = config.max_steps or PASSES * -(-len(sets.retain) // rows)
         self.space = Space(tuple(config.objectives), tuple(config.retain_terms), rate, steps)
+        self._holdout = holdout
         self._parts = {name: self._halves(getattr(sets, name)) for name in ("forget", "retain")}
         self._measured: tuple[MeasuredHalf, MeasuredHalf | None] | None = None
         self._first: LoadedModel | None = first
@@ -113,7 +118,8 @@ class Trials:
         weights = {role: self._weights(model) for role, model in models.items()}
         if weights["original"] == weights["model"]:
             del weights["original"]  # whether it was named or left out
-        data = {name: data_fingerprint(getattr(self.sets, name)) for name in ("forget", "retain")}
+        sets = {"forget": self.sets.forget, "retain": self.sets.retain, "holdout": self._holdout}
+        data = {name: data_fingerprint(rows) for name, rows in sets.items() if rows is not None}
         own = {
             name: value
             for name, value in self.config.plain().items()
@@ -148,6 +154,9 @@ class Trials:
     def _half(self, trainer: Trainer, rows: Mapping[str, Dataset | None]) -> MeasuredHalf:
         # A retain set of one prompt has no other half; both are then measured on it.
         present = {name: part if part is not None else self._parts[name][0] for name, part in rows.items()}
+        present["retain, whole"] = self.sets.retain
+        if self._holdout is not None:
+            present["holdout, whole"] = self._holdout
         return MeasuredHalf(trainer, self.roles, present, self.tokenizer, self.config, self.metric)
 
     def _halves(self, rows: Dataset) -> tuple[Dataset, Dataset | None]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
 from peft import PeftConfig
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
@@ -16,7 +17,7 @@ from hf_unlearn._arguments import known_name
 from hf_unlearn._files import check_writable
 from hf_unlearn.audit.metrics import METRICS
 from hf_unlearn.config import TuneConfig, UnlearnConfig, documented
-from hf_unlearn.data import DataLike
+from hf_unlearn.data import DataLike, about, load_data
 from hf_unlearn.inference import ModelLike, agreed, as_one, is_classifier, is_main_process, together
 from hf_unlearn.inference._sharding import num_processes
 from hf_unlearn.objectives import get_objective, get_retain_term
@@ -47,6 +48,7 @@ def tune(
     reference: ModelLike | None = None,
     original: ModelLike | None = None,
     twin: ModelLike | None = None,
+    holdout: DataLike | None = None,
     processing_class: PreTrainedTokenizerBase | str | None = None,
     objectives: Sequence[str] = ("npo", "simnpo", "undial", "grad_diff"),
     retain_terms: Sequence[str] = ("nll",),
@@ -58,6 +60,8 @@ def tune(
     metric: str | None = None,
     max_examples: int = 32,
     num_samples: int = 4,
+    num_counterfactuals: int = 4,
+    subject_column: str | None = None,
     max_new_tokens: int = 32,
     batch_size: int = 32,
     cluster_column: str | None = None,
@@ -95,10 +99,11 @@ def tune(
         forget: What must go.
         retain: What must stay.
         output_dir: Where `study.db`, `trials.csv`, `best.yaml` (for `hf-unlearn unlearn --config`) and `pareto.png` go.
-        reference: A model that never saw the forget set; without one the distance is counterfactual, and what is lost on the retain set is measured
-            against the original.
+        reference: A model that never saw the forget set; without one the distance is counterfactual (it assumes that subjects are exchangeable), and what is
+            lost on the retain set is measured against the original.
         original: The model before unlearning; default: the model.
         twin: A second reference; gives the floor.
+        holdout: Never trained on: no substitute of a counterfactual distance stands in it.
         processing_class: The tokenizer; default: the one saved with the model.
         {TuneConfig}
 
@@ -125,7 +130,7 @@ def tune(
     _check_columns(config, sets)
     tokenizer: Any = load_processing(model, processing_class, sets, trust_remote_code=config.trust_remote_code)
     roles = Roles(reference, model if original is None else original, twin)
-    trials = Trials(config, model, roles, sets, tokenizer, metric, num_processes())
+    trials = Trials(config, model, roles, sets, tokenizer, metric, _opened_holdout(holdout), num_processes())
     inputs = {"model": model, "forget": forget, "retain": retain, "tokenizer": processing_class}
     kept = _Kept(
         folder,
@@ -156,12 +161,21 @@ def _check(config: TuneConfig, model: ModelLike, reference: ModelLike | None) ->
         )
     check_options(UnlearnConfig(prompt_template=config.prompt_template, peft_config=config.peft_config))
     metric = config.metric or (COUNTERFACTUAL if reference is None else FADE)
-    if config.metric is None and metric not in METRICS:
-        raise ValueError("a reference must be given: what it would say is what candidates are measured against.")
-    known_name("metric", metric, METRICS)
-    if reference is None and metric == FADE:
-        raise ValueError("fade needs a reference; without one leave metric out.")
+    spec = METRICS[known_name("metric", metric, METRICS)].from_settings(config.plain()).spec
+    if spec.ideal != 0.0 or "forget" not in spec.splits or spec.by_layer:
+        raise ValueError(
+            f"{metric} is no distance on the forget set that is 0 where nothing is left to forget: choose fade or {COUNTERFACTUAL}."
+        )
+    if reference is None and not spec.assumes:
+        raise ValueError(f"{metric} needs a reference; without one leave metric out.")
     return metric
+
+
+def _opened_holdout(holdout: DataLike | None) -> Dataset | None:
+    if holdout is None:
+        return None
+    with about("holdout"):
+        return load_data(holdout)
 
 
 def _check_columns(config: TuneConfig, sets: Sets) -> None:
@@ -264,6 +278,8 @@ class _Kept:
         best = self.recipe(best_of(rows))
         if search is not None:
             self.after(search)
-            draw_pareto(rows, self.folder / "pareto.png", metric=METRICS[self.trials.metric]().spec.title)
+            draw_pareto(
+                rows, self.folder / "pareto.png", metric=METRICS[self.trials.metric].from_settings({}).spec.title
+            )
         default = self.trials.default(best.objective)
         return TuneResult(best, default, rows, pareto_front(rows), search and search.study, self.folder)

@@ -202,6 +202,18 @@ def test_with_lora_the_recipe_has_the_adapter(pocket: Pocket, monkeypatch: pytes
     assert isinstance(result.best.apply(pocket.original(), **sets, output_dir=tmp_path / "out").model, PeftModel)
 
 
+def test_without_a_reference_the_distance_is_counterfactual(pocket: Pocket, tmp_path: Path):
+    model, chosen = pocket.original(), {"objectives": ["simnpo"], "num_trials": 1, "num_counterfactuals": 2}
+    before = state(model)
+    given = options(pocket, tmp_path, reference=None, twin=None, holdout=pocket.holdout, **chosen)
+    result = tune(model, **given)
+    row = result.trials[0]
+    assert same(before, state(model)) and row["state"] == "complete"
+    # Names alone differ at the floor, and the untouched model keeps all that it says of what must stay.
+    assert 0 < row["forget_floor"] < row["forget_start"] and row["retain_floor"] == 0.0 < row["retain"]
+    assert row["other_score"] is not None
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -211,6 +223,7 @@ def test_with_lora_the_recipe_has_the_adapter(pocket: Pocket, monkeypatch: pytes
         ({"objectives": ["dpo"]}, "column 'alternative_answer'"),
         ({"metric": "fadee"}, "Did you mean 'fade'"),
         ({"reference": None, "metric": "fade"}, "fade needs a reference"),
+        ({"metric": "probability"}, "probability is no distance on the forget set"),
         ({"pruner": "mean"}, "unknown pruner 'mean'"),
         ({"cluster_column": "team"}, "no cluster column 'team'"),
         ({"timeout": 0}, "timeout must be above 0"),
