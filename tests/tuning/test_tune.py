@@ -174,9 +174,9 @@ def test_pruning_ends_a_training_early(pocket: Pocket, monkeypatch: pytest.Monke
     monkeypatch.setattr(
         TUNE.Search, "report", lambda self, place, value: not self._running.user_attrs.get("is_default")
     )
-    result = tune(pocket.original(), **options(pocket, tmp_path, objectives=["simnpo"], num_trials=2))
+    result = tune(pocket.original(), **options(pocket, tmp_path, objectives=["simnpo"], num_trials=2, max_steps=16))
     default, other = result.trials
-    assert (default["state"], default["steps"]) == ("complete", STEPS)
+    assert (default["state"], default["steps"]) == ("complete", 16)
     assert (other["state"], other["steps"]) == ("pruned", math.ceil(other["max_steps"] / 2))
     assert other["steps"] < other["max_steps"] and result.best == result.default
 
