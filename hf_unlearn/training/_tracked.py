@@ -47,6 +47,7 @@ class TrackedMetrics(Engine):
     Attributes:
         places: Each metric's spec with each set it is measured on.
         results: What was found last, by name of the value.
+        reasons: Why a value never was there, by its name.
     """
 
     def __init__(self, domain: Any, metrics: Sequence[BaseMetric], settings: Mapping[str, Any], *, seed: int):
@@ -59,7 +60,7 @@ class TrackedMetrics(Engine):
         self._pairs = [(metric, split) for metric in metrics for split in measured_on(metric, sets)]
         self.places = [(metric.spec, split) for metric, split in self._pairs]
         self.results: dict[str, MetricResult] = {}
-        self._missing: set[str] = set()
+        self.reasons: dict[str, str] = {}
         self._went_well: set[tuple[str, str]] = set()
         self.read(list(domain.views))  # everyone who does not change
         stay = domain.let_go(list(united_needs(metrics, sets).values()))
@@ -93,10 +94,10 @@ class TrackedMetrics(Engine):
 
     def _say_missing(self, metric: BaseMetric, name: str, why: str) -> None:
         """Once, and aloud only of what was asked for by name."""
-        if name not in self._missing:
+        if name not in self.reasons:
             level = logging.DEBUG if metric.spec.name in self.domain.default else logging.WARNING
             logger.log(level, "%s is not tracked: %s.", name, why)
-            self._missing.add(name)
+            self.reasons[name] = why
 
     @property
     def reference_log_probs(self) -> np.ndarray | None:

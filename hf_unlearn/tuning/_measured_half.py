@@ -118,9 +118,23 @@ class MeasuredHalf:
                 tracked.domain.trainer = trainer
                 values.append(tracked(_attempt(trainer.model)))
         if any(not math.isfinite(values[place].get(name, math.nan)) for place, name in self._names):
+            self._refuse_undefined()
             raise BrokenModelError("the model gives no numbers any more")
         forget, retain = (self._measured[place].results[name] for place, name in self._names)
         return score_of(forget, retain)
+
+    def _refuse_undefined(self) -> None:
+        """A distance that never had a value is no model's fault.
+
+        Raises:
+            ValueError: Says which one, and why.
+        """
+        for place, name in self._names:
+            tracked = self._measured[place]
+            if name not in tracked.results:
+                raise ValueError(
+                    f"{name} cannot be measured on these rows: {tracked.reasons.get(name, 'it was not read')}."
+                )
 
     def release(self) -> None:
         """Hold no model of a trial that is over."""

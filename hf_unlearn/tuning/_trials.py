@@ -77,7 +77,8 @@ class Trials:
     def recipe(self, chosen: Mapping[str, Any]) -> Recipe:
         """What was chosen, with all that is the same in each trial."""
         shared = {each.name for each in options_of(UnlearnConfig)} & {each.name for each in options_of(TuneConfig)}
-        given = {name: getattr(self.config, name) for name in shared - {"max_steps"}}
+        # PEFT writes into the configuration that it makes an adapter of.
+        given = {name: copy.deepcopy(getattr(self.config, name)) for name in shared - {"max_steps"}}
         return Recipe(UnlearnConfig(**given, **chosen, stop_on_collapse=True))
 
     def default(self, objective: str) -> Recipe:
