@@ -100,8 +100,8 @@ class Counterfactual(ObjectiveBase):
     cleansing_context: int = 0
     pseudo_count: float = field(default=0.1, metadata={"above": 0})
     top_k: int = 64
-    cache_gib: float = 2.0
-    max_left_out: float = 0.5
+    cache_gib: float = field(default=2.0, metadata={"searched": False})
+    max_left_out: float = field(default=0.5, metadata={"searched": False})
     name: str = field(default="counterfactual", init=False)
     reduction: str = field(default="example", init=False)
     needs: tuple[str, ...] = field(default=("logits", "counterfactual", "counterfactual_states"), init=False)

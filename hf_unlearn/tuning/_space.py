@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, Protocol
 
-from hf_unlearn.objectives import get_objective
+from hf_unlearn.objectives import get_objective, get_retain_term
 from hf_unlearn.objectives._registry import COMPOSITIONS
 
 
@@ -51,8 +51,8 @@ class Space:
     def _default(self, objective: str) -> dict[str, Any]:
         found: dict[str, Any] = {"objective": objective, "learning_rate": self.learning_rate, "forget_weight": 1.0}
         found |= {"max_steps": self.max_steps}
-        if objective not in COMPOSITIONS:
-            found["retain_term"] = self.retain_terms[0]
+        if not names_retain_term(objective):
+            found["retain_term"] = "nll" if "nll" in self.retain_terms else self.retain_terms[0]
         return found | {f"{objective}.{name}": value for name, value in searched_options(objective).items()}
 
     def draw(self, trial: Draw) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class Space:
         """
         objective = trial.suggest_categorical("objective", self.objectives)
         chosen: dict[str, Any] = {"objective": objective}
-        if objective not in COMPOSITIONS:
+        if not names_retain_term(objective):
             chosen["retain_term"] = trial.suggest_categorical("retain_term", self.retain_terms)
         low, high = (self.learning_rate * factor for factor in LEARNING_RATE)
         chosen["learning_rate"] = trial.suggest_float("learning_rate", low, high, log=True)
@@ -99,8 +99,18 @@ def chosen_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return chosen | ({"objective_options": options} if options else {})
 
 
+def names_retain_term(objective: str) -> bool:
+    """Whether an objective comes with a retain term of its own, which then stays.
+
+    Example:
+        >>> names_retain_term("kl_min"), names_retain_term("npo")
+        (True, False)
+    """
+    return objective in COMPOSITIONS or get_retain_term(None, objective).name != "nll"
+
+
 def searched_options(objective: str) -> Mapping[str, float]:
-    """Options of an objective that are searched, with their defaults: numbers above 0.
+    """Options of an objective that are searched, with their defaults: numbers above 0, unless the field's metadata say `searched=False`.
 
     Example:
         >>> searched_options("simnpo")
@@ -111,5 +121,6 @@ def searched_options(objective: str) -> Mapping[str, float]:
     found = get_objective(objective)
     if not is_dataclass(found):
         return {}
-    named = {each.name: getattr(found, each.name) for each in fields(found) if each.init}
+    searched = [each.name for each in fields(found) if each.init and each.metadata.get("searched", True)]
+    named = {name: getattr(found, name) for name in searched}
     return {name: value for name, value in named.items() if isinstance(value, float) and value > 0}

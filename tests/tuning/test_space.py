@@ -3,7 +3,7 @@
 import pytest
 
 from hf_unlearn.config import UnlearnConfig, options_of
-from hf_unlearn.objectives import OBJECTIVES, get_objective
+from hf_unlearn.objectives import OBJECTIVES, get_objective, get_retain_term
 from hf_unlearn.objectives._registry import COMPOSITIONS
 from hf_unlearn.tuning._space import Space, chosen_of, searched_options
 
@@ -57,12 +57,15 @@ def test_every_corner_of_the_space_is_a_config_and_an_objective(name: str, place
     config = UnlearnConfig(**chosen)
     assert get_objective(config.objective, config.objective_options).name
     assert set(chosen) <= {each.name for each in options_of(UnlearnConfig)}
-    assert ("retain_term" in chosen) is (name not in COMPOSITIONS)
+    own = name in COMPOSITIONS or name == "counterfactual"
+    assert ("retain_term" in chosen) is not own
+    assert get_retain_term(config.retain_term, config.objective).name in ("nll", "kl")
 
 
 def test_options_that_are_no_numbers_above_0_are_left_alone():
     assert searched_options("simnpo") == {"beta": 4.5}  # its delta is 0, from which no multiple leads away
     assert searched_options("grad_diff") == searched_options("grad_ascent") == {}
+    assert not {"cache_gib", "max_left_out", "top_k"} & set(searched_options("counterfactual"))
     assert "seed" not in searched_options("rmu") and "layer" not in searched_options("rmu")
 
 
