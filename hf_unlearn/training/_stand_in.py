@@ -42,7 +42,8 @@ class StandIn:
         is_cached: Whether all is computed already; else the original must be asked in each step.
         outside: Mean and largest probability that a label leaves to the tokens which it does not name: by so much, at most, a taught
             distribution differs from the original's (total variation). 0 where nothing is cached.
-        forget_share: Mean probability per token of the original's answers that was the forget answers' and is taken out.
+        forget_share: Mean probability per token of the original's answers that was the forget answers' and is taken out; None where that is
+            not known: without cleansing, and where nothing is cached.
 
     Raises:
         ValueError: Rows without counterfactual questions, or nothing to cleanse with.
@@ -71,7 +72,8 @@ class StandIn:
         ]
         needed = self._bytes()
         self.is_cached = needed <= options.cache_gib * 2**30
-        self.outside, self.forget_share = (0.0, 0.0), 0.0
+        self.outside = (0.0, 0.0)
+        self.forget_share: float | None = None
         self._kept: list[tuple[Spoken, ...]] = []
         if self.is_cached:
             self._keep()
@@ -262,15 +264,19 @@ class StandIn:
         said = [found for row in self._kept for found in row]
         outside = torch.cat([found.outside for found in said])
         self.outside = (float(outside.mean()), float(outside.max()))
-        self.forget_share = float(torch.cat([found.forget_share for row in self._kept for found in row[1:]]).mean())
         logger.info(
-            "labels keep %d tokens; the others have %.2g of the probability in the mean, at most %.2g. Forget answers had %.1f%% of it in "
-            "the original's answers about substitutes%s.",
+            "labels keep %d tokens; the others have %.2g of the probability in the mean, at most %.2g.",
             self._options.top_k,
             *self.outside,
-            100 * self.forget_share,
-            "; it is taken out" if self._cleansing is not None else " (not measured: cleansing is off)",
         )
+        if self._cleansing is not None:
+            self.forget_share = float(
+                torch.cat([found.forget_share for row in self._kept for found in row[1:]]).mean()
+            )
+            logger.info(
+                "forget answers had %.1f%% of the probability in what the original says about substitutes; it is taken out.",
+                100 * self.forget_share,
+            )
 
     def _state_variance(self) -> torch.Tensor:
         """Of the original's states over tokens of true answers, by layer, mean over the width."""

@@ -300,7 +300,9 @@ def test_retain_terms_by_name(name: str):
 def test_names_are_suggested():
     with pytest.raises(ValueError, match=r"no objective 'gradient_ascent'.*Did you mean 'grad_ascent'"):
         get_objective("gradient_ascent")
-    with pytest.raises(ValueError, match=r"no objective 'zzz'; there are altpo, ce_u, dpo, .*, wga\.$"):
+    with pytest.raises(
+        ValueError, match=r"no objective 'zzz'; there are altpo, ce_u, counterfactual, dpo, .*, wga\.$"
+    ):
         get_objective("zzz")
     with pytest.raises(TypeError, match="it lacks name, reduction, needs"):
         get_objective(object())

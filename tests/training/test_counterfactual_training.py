@@ -70,6 +70,7 @@ def test_the_labels_are_the_originals_mean_over_other_substitutes(tmp_path: Path
     model = tiny_llama()
     _, callback = opened(tmp_path, model=model, top_k=97, cleansing=False)
     stand_in = callback.loss.term.stand_in
+    assert stand_in.forget_share is None  # nothing was cleansed, so nobody knows
     told, found = stand_in._told[2][1], stand_in._kept[2][1]
     assert len(told.prompts) == 2 and len({tuple(prompt) for prompt in stand_in._told[2][0].prompts}) == 3
     by_hand = []
