@@ -103,7 +103,7 @@ def test_an_interrupted_one_goes_on(base: Path, original: Path, whole: Path, tmp
     ("changed", "message"),
     [
         ({"fraction": 0.5}, "fraction was 1.0 and is 0.5"),
-        ({"resample": False}, "resample was True and is False"),
+        ({"resample": True}, "resample was False and is True"),
         ({"retain": people("Ada", "Bo")}, "rows was 24 and is 4"),
         ({"original": 7}, "original_sha256 was .* it started from other weights"),
     ],
@@ -179,7 +179,8 @@ def test_on_average_each_cluster_is_drawn_once():
     [
         ({"seeds": [1, 1]}, "seeds must differ"),
         ({"fraction": 0}, "fraction must be above 0"),
-        ({"cluster_column": "who"}, "there is no cluster column 'who'"),
+        ({"cluster_column": "person_id"}, "without resample=True none are drawn"),
+        ({"cluster_column": "who", "resample": True}, "there is no cluster column 'who'"),
     ],
 )
 def test_bad_options_are_refused_before_the_recipe_is_asked(
