@@ -92,7 +92,7 @@ def tune(
     Learning rate and options go from a fifth to five times the default, the forget weight from 0.05 to 5, the length from an eighth of the greatest on.
     A trial whose loss or weights are no numbers any more, or whose forget answers collapse, has failed, and the search goes on.
 
-    A search that was interrupted goes on where it was: call it again with the same folder. `num_trials` and `timeout` may change.
+    A search that was interrupted goes on where it was: call it again with the same folder. `num_trials` and `timeout` may change. It runs in one process.
 
     Args:
         model: That must forget: loaded (never changed), path or Hub id. A causal language model.
@@ -118,6 +118,8 @@ def tune(
             its end.
     """
     optuna_or_error()
+    if num_processes() > 1:  # a trial that one process gives up would leave the others waiting
+        raise ValueError(f"tune runs in one process, which takes one device; {num_processes()} were started.")
     config = TuneConfig.of(locals())
     folder = checked.folder_path("output_dir", output_dir)
     refuse_own_folder(model, folder)

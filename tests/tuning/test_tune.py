@@ -252,6 +252,12 @@ def test_forget_rows_that_the_original_does_not_know_are_nothing_to_search_for(p
         tune(pocket.reference(), **options(pocket, tmp_path, num_trials=2))
 
 
+def test_several_processes_are_refused(pocket: Pocket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(TUNE, "num_processes", lambda: 2)
+    with pytest.raises(ValueError, match="tune runs in one process"):
+        tune(pocket.original(), **options(pocket, tmp_path))
+
+
 def test_without_optuna_it_says_how_to_install_it(pocket: Pocket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r"pip install 'hf-unlearn\[tune\]'"):
