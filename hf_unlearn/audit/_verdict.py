@@ -53,12 +53,21 @@ _FURTHER = {
         "the candidate is further than unseen names are among themselves; a retrained model may be, too, since retraining noise was not "
         "estimated: this ranks candidates made from one original and is no test; {place}"
     ),
+    "leaking": (
+        "the candidate is further from what is said of unseen names than continued models of the original are; a retrained model may be, too, since "
+        "the stand-in tells unseen names what it should not know, or nobody looked: this ranks candidates made from one original and is no test; "
+        "{place}"
+    ),
     "continued": "the candidate is further from what is said of unseen names than continued models of the original are; {place}",
 }
-"""By whose value the floor is: the position is said only where retraining noise is in it."""
+"""By whose value the floor is: the position is said only where retraining noise is in it, and the stand-in is known not to leak."""
+LEAK = 0.5
+"""Of what the original knows of the forget answers, the share that it may tell of unseen names where a position is claimed. Measured: .3 on pocket,
+where retrained models come out near the floor; .6 to .9 on a few authors of TOFU, where they come out far from it."""
 _PLACES: dict[str, str | dict[str, str]] = {
     "between": {
         "stand-in": "the original was further still",
+        "leaking": "the original was further still",
         "continued": "it lies between them, by which retraining noise was estimated, and the original",
     },
     "past": "it went past what is said of unseen names, and is not on the side of the original",
@@ -121,9 +130,14 @@ def _counterfactual(result: MetricResult, kind: str) -> str:
     if place is None:
         words = COUNTERFACTUAL_WORDS.get(kind) or WORDS[kind]
     else:
-        known = result.floor_of if result.floor_of in _FURTHER else "stand-in"
+        known = "stand-in" if result.floor_of != "continued" else "continued" if _is_tight(result) else "leaking"
         words = _FURTHER[known].replace("{place}", place if isinstance(place, str) else place[known])
     return f"{words} ({EXCHANGEABLE})" if words else ""
+
+
+def _is_tight(result: MetricResult) -> bool:
+    """Whether the stand-in is known to tell unseen names little of what it knows of the forget subjects."""
+    return result.details.get("leak", math.inf) <= LEAK
 
 
 def has_power(result: MetricResult) -> bool:

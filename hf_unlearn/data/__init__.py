@@ -11,11 +11,11 @@ from hf_unlearn.data._collation import tokenize_examples as tokenize_examples
 from hf_unlearn.data._collator import AnswerCollator as AnswerCollator
 from hf_unlearn.data._collator import pad_token_id as pad_token_id
 from hf_unlearn.data._columns import about as about
-from hf_unlearn.data._counterfactual import COUNTERFACTUAL as COUNTERFACTUAL
 from hf_unlearn.data._counterfactual import CounterfactualQuestions as CounterfactualQuestions
 from hf_unlearn.data._counterfactual import counterfactual_questions as counterfactual_questions
 from hf_unlearn.data._fingerprint import data_fingerprint as data_fingerprint
 from hf_unlearn.data._formats import other_formats as other_formats
+from hf_unlearn.data._given_questions import COUNTERFACTUAL as COUNTERFACTUAL
 from hf_unlearn.data._loading import DataLike as DataLike
 from hf_unlearn.data._loading import load_data as load_data
 from hf_unlearn.data._loading import open_data as open_data

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from datasets import Dataset, DatasetDict, List, Value
 
 from hf_unlearn.data._asked import all_texts, answer_texts, asked_questions, texts_asked
 from hf_unlearn.data._columns import about
 from hf_unlearn.data._exchangeable import kinds_not_retained, kinds_of, leave_out, near_duplicates, unreadable
+from hf_unlearn.data._given_questions import COUNTERFACTUAL, given_questions
 from hf_unlearn.data._loading import DataLike, load_data
 from hf_unlearn.data._names import mentions, name_parts, renamed
 from hf_unlearn.data._seen_names import SeenNames
@@ -26,10 +26,7 @@ from hf_unlearn.data._substitutes import Substitutes
 
 logger = logging.getLogger(__name__)
 
-COUNTERFACTUAL = "counterfactual_question"
-"""Column: texts, one for each substitute; none where the row is left out."""
 PEOPLE_TAKEN = "Subjects without a kind are taken to be people: their names gave way to people's names."
-NONE_GIVEN = f"the row's column {COUNTERFACTUAL} is empty"
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,9 @@ class CounterfactualQuestions:
     Attributes:
         dataset: The rows, with the column `counterfactual_question`: a list of texts, `[]` where the row is left out.
         left_out: Number of a row -> why it has none; quotes nothing of the row.
-        subjects: Per row the subject's name; None where it is left out or the texts were given. Private: no card may hold it.
-        names: Per row the substitute behind each text; empty where it is left out or the texts were given.
+        subjects: Per row the subject's name; None where it is left out, or texts were given that differ in more than a name. Private: no card
+            may hold it.
+        names: Per row the substitute behind each text; empty where there is no subject.
         notes: What a reader has to know, in counts.
     """
 
@@ -107,9 +105,9 @@ def counterfactual_questions(
     kinds = kinds_of(rows)
     left_out = kinds_not_retained(kinds, kept)
     if COUNTERFACTUAL in rows.column_names:
-        return _result(
-            rows, _given(rows, questions, left_out, num), left_out, [None] * len(rows), [()] * len(rows), num
-        )
+        given = given_questions(rows, questions, left_out, num, [*kept, *further])
+        result = _result(rows, given.texts, left_out, given.subjects, given.names, num)
+        return replace(result, notes=(*result.notes, *given.notes))
     own = set(questions)
     more = list(dict.fromkeys(text for part in (*kept, *further) for text in texts_asked(part) if text not in own))
     found = subject_names(questions, row_columns(rows, subject_column), subject_column=subject_column, more=more)
@@ -198,27 +196,6 @@ def _checked(
             "every given substitute stands in the data, where its bearer may be known. Give names that stand nowhere."
         )
     return found
-
-
-def _given(rows: Dataset, questions: Sequence[str], left_out: dict[int, str], num: int) -> list[list[str]]:
-    texts = []
-    for at, (value, question) in enumerate(zip(rows[COUNTERFACTUAL], questions, strict=True)):
-        if value:
-            _check_given(value, question, at)
-        else:
-            left_out.setdefault(at, NONE_GIVEN)
-        texts.append([] if at in left_out else list(value)[:num])
-    return texts
-
-
-def _check_given(value: Any, question: str, at: int) -> None:
-    if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) and text.strip() for text in value):
-        raise ValueError(f"Row {at}, column {COUNTERFACTUAL!r}: expected a list of texts that are not empty.")
-    if len(value) < 2:
-        raise ValueError(f"Row {at}, column {COUNTERFACTUAL!r}: expected at least 2 texts, got {len(value)}.")
-    asked = [" ".join(text.split()) for text in value]
-    if " ".join(question.split()) in asked or len(set(asked)) < len(asked):
-        raise ValueError(f"Row {at}, column {COUNTERFACTUAL!r}: a text equals the row's own question or another text.")
 
 
 def _result(

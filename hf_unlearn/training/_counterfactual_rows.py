@@ -13,9 +13,10 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from hf_unlearn.data import COUNTERFACTUAL, asked_otherwise, counterfactual_questions, prompt_token_ids, renamed
+from hf_unlearn.data import COUNTERFACTUAL, asked_otherwise, counterfactual_questions, prompt_token_ids
 from hf_unlearn.data._asked import texts_asked
 from hf_unlearn.data._columns import column_format
+from hf_unlearn.data._names_read_back import names_read_back
 from hf_unlearn.functional import IGNORE_INDEX
 from hf_unlearn.objectives import ObjectiveBase
 from hf_unlearn.training._forget_data import ForgetData
@@ -27,8 +28,6 @@ NAMES_SEED = 611_953
 """Added to the training's seed: an audit with the same one must not ask about the very names that were taught."""
 MAX_RETAINED = 20_000
 """Retained answers that are counted, evenly from the first to the last."""
-_LONGEST_NAME = 8
-"""Words; what differs between two questions and is longer is no name."""
 
 
 @dataclass(frozen=True)
@@ -129,11 +128,9 @@ def asked_rows(forget: ForgetData, *, num: int, max_left_out: float) -> list[Ask
     result: list[Asked | None] = [None] * len(rows)
     for at in usable:
         prompt, answer = answers[at] or ([], [])
-        named = [differing(questions[at], text) for text in texts[at]]
-        subjects = {subject for subject, _ in named}
-        known = len(subjects) == 1 and "" not in subjects
-        names = [name if known else "" for _, name in named]
-        result[at] = Asked(prompt, answer, [next(prompts) for _ in texts[at]], subjects.pop() if known else "", names)
+        subject, names = names_read_back(questions[at], texts[at])
+        asked = [next(prompts) for _ in texts[at]]
+        result[at] = Asked(prompt, answer, asked, subject or "", list(names) or [""] * len(asked))
     return result
 
 
@@ -171,43 +168,6 @@ def _prompt_ids(
     else:
         other = asked_otherwise(forget.rows, [(at, text, lambda answer: answer) for at, text in asked])
     return prompt_token_ids(other, tokenizer, prompt_template=forget.prompt_template)
-
-
-def differing(question: str, other: str) -> tuple[str, str]:
-    """The name in a question and what stands in its place in another; two empty texts where they differ in more than a name.
-
-    Example:
-        >>> differing("Where was Ana Ruiz born?", "Where was Bo Li Tan born?")
-        ('Ana Ruiz', 'Bo Li Tan')
-        >>> differing("Is Ana Ruiz's dog old?", "Is Bo Tan's dog old?")
-        ('Ana Ruiz', 'Bo Tan')
-    """
-    ours, theirs = _words(question), _words(other)
-    blocks = SequenceMatcher(a=ours, b=theirs, autojunk=False).get_opcodes()
-    changed = [(" ".join(ours[a:b]), " ".join(theirs[c:d])) for tag, a, b, c, d in blocks if tag != "equal"]
-    changed = [pair for pair in dict.fromkeys(changed) if all(pair)]
-    pair = max(changed, key=lambda found: len(found[0]), default=("", ""))
-    if not all(pair) or max(len(text.split()) for text in pair) > _LONGEST_NAME or renamed(question, *pair) != other:
-        return _between(ours, theirs, question, other)
-    return pair
-
-
-def _between(ours: list[str], theirs: list[str], question: str, other: str) -> tuple[str, str]:
-    """From the first word that differs to the last: names may share words."""
-    if ours == theirs:
-        return "", ""
-    start = next((at for at, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), 0)
-    end = next((at for at, (a, b) in enumerate(zip(ours[::-1], theirs[::-1], strict=False)) if a != b), 0)
-    pair = " ".join(ours[start : len(ours) - end]), " ".join(theirs[start : len(theirs) - end])
-    fits = all(pair) and max(len(text.split()) for text in pair) <= _LONGEST_NAME
-    return pair if fits and renamed(question, *pair) == other else ("", "")
-
-
-def _words(text: str) -> list[str]:
-    """Words without what stands right after them."""
-    for mark in ("'s", "’s", *"?.,!;:"):
-        text = text.replace(mark, f" {mark}")
-    return text.split()
 
 
 def places_of(ours: Sequence[int], theirs: Sequence[int]) -> np.ndarray:

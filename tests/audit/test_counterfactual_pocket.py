@@ -36,6 +36,9 @@ def test_without_a_reference(template: str | None):
     assert found.clusters == 3, "people, though no column names them"
     assert details["forget_probability"] == pytest.approx(report.metrics["probability/forget"].value)
     assert details["holdout_probability"] == pytest.approx(report.metrics["probability/holdout"].value)
+    known, unknown = report.metrics["probability/forget"].start, details["stand_in_holdout_probability"]
+    assert unknown == pytest.approx(report.metrics["probability/holdout"].start)
+    assert details["leak"] == pytest.approx((details["stand_in_forget_probability"] - unknown) / (known - unknown))
     assert details["num_samples"] == 4 and 0 <= details["stand_in_forget_answers"] <= 1
     if template is None:
         assert found.floor < found.start

@@ -6,7 +6,7 @@ from datasets import Dataset
 from hf_unlearn.audit._audit_set import AuditSet
 from hf_unlearn.audit.domains._counterfactuals import load_counterfactuals
 from hf_unlearn.audit.domains._text_splits import load_splits
-from hf_unlearn.data import load_pocket, pocket_tokenizer
+from hf_unlearn.data import counterfactual_questions, load_pocket, pocket_tokenizer
 from hf_unlearn.functional import IGNORE_INDEX
 
 
@@ -109,6 +109,15 @@ def test_given_texts_are_halved_and_leave_the_answer_as_it_is():
         for answer, one in zip(answers, found, strict=True)
     )
     assert any(note.startswith("forget: 1 of 3 rows have no counterfactual question") for note in notes)
+
+
+def test_questions_that_came_as_a_column_are_those_that_are_made():
+    """Names are read back from the texts: the same answers about others, and the same subjects."""
+    forget, kept = rows("Ana Ruiz", "Bo Tan"), rows("Ida Holm")
+    made = counterfactual_questions(forget, retain=kept, num=4, seed=0, substitutes=NAMES).dataset
+    _, automatic, _, _ = loaded(forget, retain=kept, num=2)
+    _, given, _, _ = loaded(made, retain=kept, num=2)
+    assert given == automatic and given[0].subject == "Ana Ruiz"
 
 
 def test_token_ids_bring_their_own():

@@ -74,11 +74,17 @@ def test_every_kind_has_a_case():
 FALSE_WITHOUT_A_REFERENCE = ("another retraining", "as good as retraining", "the reference", "the twin", "noise floor")
 
 
+@pytest.mark.parametrize("leak", [0.3, 0.6, None])
 @pytest.mark.parametrize("floor_of", ["stand-in", "continued", "something that a later version has"])
 @pytest.mark.parametrize(("result", "kind"), [case[:2] for case in _cases()])
-def test_counterfactual_numbers_have_words_of_their_own(result: MetricResult, kind: str, floor_of: str):
-    """Every kind of verdict says what it rests on, and nothing of retrained models that nobody had."""
-    found = verdict(dataclasses.replace(result, assumes="counterfactual", floor_of=floor_of))
+def test_counterfactual_numbers_have_words_of_their_own(
+    result: MetricResult, kind: str, floor_of: str, leak: float | None
+):
+    """Every kind of verdict says what it rests on, and nothing of retrained models that nobody had; a position only beside continued models and a
+    stand-in that is known not to leak."""
+    details = {} if leak is None else {"leak": leak}
+    found = verdict(dataclasses.replace(result, assumes="counterfactual", floor_of=floor_of, details=details))
+    is_placed = floor_of == "continued" and leak == 0.3
     assert found.kind == kind
     assert not any(word in found.words for word in FALSE_WITHOUT_A_REFERENCE) and "{" not in found.words
     assert found.words.endswith("(counterfactual, assumes that subjects are exchangeable)")
@@ -87,7 +93,8 @@ def test_counterfactual_numbers_have_words_of_their_own(result: MetricResult, ki
     if kind in ("between", "past", "undecided", "further", "further, no start", "beyond"):
         unknown = "retraining noise was not estimated: this ranks candidates made from one original and is no test"
         assert (unknown in found.words) is (floor_of != "continued")
-        assert ("it lies between" in found.words) is (floor_of == "continued" and kind == "between")
+        assert ("is no test" in found.words) is not is_placed
+        assert ("it lies between" in found.words) is (is_placed and kind == "between")
 
 
 def test_the_numbers_that_decided_are_said():

@@ -405,3 +405,22 @@ def test_notes_and_reasons_quote_neither_names_nor_questions(caplog):
     said = " ".join([*found.notes, *found.left_out.values(), caplog.text])
     assert "1 of 9 rows" in said and "rows [8]" in said
     assert not any(word in said for word in ("Ruiz", "Ana", "angry"))
+
+
+@pytest.mark.parametrize("text", ["Who is Ida Holm?", "Where was Ida Holm born?"])
+def test_given_texts_about_anybody_in_the_data_are_refused(text: str):
+    forget = Dataset.from_list(
+        [
+            {
+                "question": "Where was Ana Ruiz born?",
+                "answer": "X",
+                "counterfactual_question": ["Where was Bo Tan born?", text],
+            }
+        ]
+    )
+    retain = Dataset.from_list([{"question": "Who is Ida Holm?", "answer": "Y"}])
+    with pytest.raises(
+        ValueError, match="Row 0, column 'counterfactual_question': a text is a question of the data"
+    ) as caught:
+        counterfactual_questions(forget, retain=retain)
+    assert "Ida" not in str(caught.value)

@@ -15,8 +15,9 @@ from tokenizers import pre_tokenizers
 from toys import tiny_llama, word_tokenizer
 
 from hf_unlearn import Counterfactual, unlearn
+from hf_unlearn.data._names_read_back import differing
 from hf_unlearn.training import UnlearningLoop
-from hf_unlearn.training._counterfactual_rows import Asked, differing, places_of
+from hf_unlearn.training._counterfactual_rows import Asked, places_of
 from hf_unlearn.training._told_answers import _told
 
 

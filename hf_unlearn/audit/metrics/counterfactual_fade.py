@@ -39,7 +39,7 @@ def _sentence(result: MetricResult) -> str | None:
     beside = (
         f"Beside it: the candidate gives forget answers a mean token probability of {details['forget_probability']:.2f}{holdout}, the stand-in "
         f"{details['stand_in_forget_probability']:.2f}; {details['stand_in_forget_answers']:.0%} of the stand-in's own completions are forget "
-        "answers, names exchanged, and what it leaks so a candidate may say unnoticed."
+        f"answers, names exchanged, and what it leaks so a candidate may say unnoticed.{_leak(details)}"
     )
     cut = {
         who: details.get(f"truncated_{name}", 0.0)
@@ -48,6 +48,12 @@ def _sentence(result: MetricResult) -> str | None:
     if max(cut.values()) > CUT:
         beside += f" {' and '.join(f'{share:.0%} of {who}' for who, share in cut.items())} completions were cut."
     return f"{said} {beside}"
+
+
+def _leak(details: Mapping[str, float]) -> str:
+    if "leak" not in details:
+        return ""
+    return f" It tells unseen names {details['leak']:.0%} of what the original knows of these answers."
 
 
 class CounterfactualFade(BaseMetric):
@@ -134,13 +140,22 @@ def _column(rows: Rows, name: str) -> np.ndarray:
 
 
 def _probabilities(rows: Rows) -> dict[str, float]:
-    """Mean token probability of the forget answers under candidate and stand-in, and of holdout answers; what was not read is left out."""
+    """Mean token probability of the forget answers under candidate and stand-in, and of holdout answers; what was not read is left out.
+
+    And the `leak`: the share of what the original knows of the forget answers, beyond what it gives answers that nobody was trained on, that it
+    tells of unseen names as well; 0 = none, 1 = all of it.
+    """
     found: dict[str, float] = {}
+    original = rows.of("original")
     try:
-        stand_in = said_answers(rows.of("original"))
-        found["stand_in_forget_probability"] = stand_in.probabilities.mean()
+        stand_in = said_answers(original)
+        found["stand_in_forget_probability"] = told = stand_in.probabilities.mean()
         found["forget_probability"] = np.exp(mean_log_probs(rows))[stand_in.examples].mean()
+        known = np.exp(mean_log_probs(original))[stand_in.examples].mean()
         found["holdout_probability"] = np.exp(mean_log_probs(rows.on("holdout"))).mean()
+        found["stand_in_holdout_probability"] = unknown = np.exp(mean_log_probs(original.on("holdout"))).mean()
+        if known > unknown:
+            found["leak"] = (told - unknown) / (known - unknown)
     except Undefined:
         pass
     return found
