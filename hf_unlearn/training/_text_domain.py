@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from datasets import Dataset
 from transformers import PreTrainedTokenizerBase, Trainer
 
 from hf_unlearn.audit._completion_reading import Sampling
@@ -43,6 +44,7 @@ class TextsInTraining(CausalLM):
         data: "forget" and perhaps "retain".
         tokenizer: Of texts; None where the rows are tokenized.
         config: What the tracker's options are in an audit.
+        whole: By name the rows that a set is a part of; substitutes of counterfactual questions stand in none of these either.
 
     Raises:
         ValueError: Sets that are empty or cannot be read; models that cannot be compared, or share the weights that are being trained.
@@ -60,6 +62,7 @@ class TextsInTraining(CausalLM):
         data: Mapping[str, DataLike | None],
         tokenizer: PreTrainedTokenizerBase | None,
         config: AuditConfig,
+        whole: Mapping[str, Dataset] | None = None,
     ):
         self.trainer, self.config, self.store = trainer, config, EvidenceStore(None)
         self.models = {role: model for role, model in models.items() if model is not None}
@@ -74,6 +77,7 @@ class TextsInTraining(CausalLM):
             config.prompt_template,
             shortest_context(everyone),
             config.cluster_column,
+            whole,
         )
         check_comparable(everyone)
         self.views = _told_apart(self.models, trainer.model)

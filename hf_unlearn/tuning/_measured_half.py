@@ -68,7 +68,9 @@ class MeasuredHalf:
     Args:
         trainer: With the model before training; later trials bring their own.
         roles: What it is measured against.
-        sets: The halves of "forget" and "retain", and further ones in which no substitute of a counterfactual distance may stand.
+        sets: The halves of "forget" and "retain".
+        whole: Both sets, and "holdout" where there is one: no substitute of a counterfactual distance stands in them, and what a retrained
+            model would have seen is looked for in all of them.
         tokenizer: Of texts.
         config: Options of the search.
         metric: Name of the distance on the forget set.
@@ -83,23 +85,19 @@ class MeasuredHalf:
         trainer: Trainer,
         roles: Roles,
         sets: Mapping[str, Dataset],
+        whole: Mapping[str, Dataset],
         tokenizer: PreTrainedTokenizerBase,
         config: TuneConfig,
         metric: str,
     ):
         audited = AuditConfig(**{name: getattr(config, name) for name in _SHARED}, allow_overlap=True, progress=False)
         settings = audited.plain()
-        measured = {name: rows for name, rows in sets.items() if name in ("forget", "retain")}
-        names = {
-            name: AuditSet(rows, "retain" if name.startswith("retain") else "holdout", metrics=UNMEASURED)
-            for name, rows in sets.items()
-            if name not in measured
-        }
+        names = {name: AuditSet(rows, name, metrics=UNMEASURED) for name, rows in whole.items() if name not in sets}
         self._measured: list[TrackedMetrics] = []
         self._names: list[tuple[int, str]] = []
         for models, wanted in _distances(metric, roles, settings):
-            metrics = tracked_metrics(wanted, TextsInTraining, list(models), measured, settings)
-            domain = TextsInTraining(trainer, models, {**measured, **names}, tokenizer, audited)
+            metrics = tracked_metrics(wanted, TextsInTraining, list(models), sets, settings)
+            domain = TextsInTraining(trainer, models, {**sets, **names}, tokenizer, audited, whole)
             tracked = TrackedMetrics(domain, metrics, settings, seed=config.seed)
             self._names += [(len(self._measured), value_name(spec, split)) for spec, split in tracked.places]
             self._measured.append(tracked)

@@ -155,10 +155,10 @@ class Trials:
     def _half(self, trainer: Trainer, rows: Mapping[str, Dataset | None]) -> MeasuredHalf:
         # A retain set of one prompt has no other half; both are then measured on it.
         present = {name: part if part is not None else self._parts[name][0] for name, part in rows.items()}
-        present["retain, whole"] = self.sets.retain
+        whole = {"forget": self.sets.forget, "retain": self.sets.retain}
         if self._holdout is not None:
-            present["holdout, whole"] = self._holdout
-        return MeasuredHalf(trainer, self.roles, present, self.tokenizer, self.config, self.metric)
+            whole["holdout"] = self._holdout
+        return MeasuredHalf(trainer, self.roles, present, whole, self.tokenizer, self.config, self.metric)
 
     def _halves(self, rows: Dataset) -> tuple[Dataset, Dataset | None]:
         return halves(

@@ -77,6 +77,38 @@ def test_fewer_names_than_wanted_are_halved_and_noted():
     assert notes == ["forget: 3 of 3 rows have fewer than 16 counterfactual questions."]
 
 
+@pytest.mark.parametrize("half", [0, 1])
+def test_of_sets_that_are_parts_of_larger_ones_no_name_stands_in_the_whole(half):
+    pocket = load_pocket("small")
+    whole = {"forget": pocket.forget, "retain": pocket.retain}
+    mine = {name: set(sorted(set(rows["subject"]))[half::2]) for name, rows in whole.items()}
+    parts = {
+        name: rows.select([at for at, subject in enumerate(rows["subject"]) if subject in mine[name]])
+        for name, rows in whole.items()
+    }
+    known = {name for rows in (*whole.values(), pocket.holdout) for name in rows["subject"]}
+
+    def known_in(**options):
+        splits = load_splits(parts | {"holdout": pocket.holdout}, pocket.tokenizer, 100, 0, True, **options)
+        found, _ = load_counterfactuals(splits["forget"], splits, pocket.tokenizer, num=8, seed=0)
+        assert {one.subject for one in found} == mine["forget"]
+        return {name for one in found for name in known if name in pocket.tokenizer.decode(one.prompt)}
+
+    assert known_in()  # from a part alone others of the whole are taken for nobody
+    assert not known_in(whole=whole)
+
+
+def test_what_retained_rows_know_is_looked_for_in_all_of_them():
+    forget, retain = rows("Ana Ruiz", "Omar Said"), rows("Kim Lo", "Omar Said")
+    parts = {"forget": forget, "retain": retain.select(range(3))}
+    splits = load_splits(parts, pocket_tokenizer(), 100, 0, True, whole={"retain": retain})
+    found, notes = load_counterfactuals(splits["forget"], splits, pocket_tokenizer(), num=2, seed=0, substitutes=NAMES)
+    assert {one.subject for one in found} == {"Ana Ruiz"} and {one.example for one in found} == {0, 1, 2}
+    assert "3 of 6 rows" in notes[0] and "a retrained model would know" in notes[0]
+    # What is measured is still the part.
+    assert len(splits["retain"]) == splits["retain"].total == 3
+
+
 def test_names_of_rows_that_the_audit_does_not_draw_are_not_used():
     kept = Dataset.from_dict(
         {"question": ["Who?"] * 30 + ["Who is Ida Holm?"], "answer": [f"{at}." for at in range(31)]}

@@ -22,6 +22,7 @@ from hf_unlearn.tuning import Recipe, TuneResult
 
 
 TUNE, TRIALS = (importlib.import_module(f"hf_unlearn.tuning.{name}") for name in ("_tune", "_trials"))
+COUNTERFACTUALS = importlib.import_module("hf_unlearn.audit.domains._counterfactuals")
 STEPS = 8
 
 
@@ -202,16 +203,29 @@ def test_with_lora_the_recipe_has_the_adapter(pocket: Pocket, monkeypatch: pytes
     assert isinstance(result.best.apply(pocket.original(), **sets, output_dir=tmp_path / "out").model, PeftModel)
 
 
-def test_without_a_reference_the_distance_is_counterfactual(pocket: Pocket, tmp_path: Path):
+def test_without_a_reference_the_distance_is_counterfactual(
+    pocket: Pocket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    make, names = COUNTERFACTUALS.counterfactual_questions, []
+
+    def noted(*given: Any, **named: Any) -> Any:
+        found = make(*given, **named)
+        names.append({name for drawn in found.names for name in drawn})
+        return found
+
+    monkeypatch.setattr(COUNTERFACTUALS, "counterfactual_questions", noted)
     model, chosen = pocket.original(), {"objectives": ["simnpo"], "num_trials": 1, "num_counterfactuals": 2}
     before = state(model)
-    given = options(pocket, tmp_path, reference=None, twin=None, holdout=pocket.holdout, **chosen)
+    # With this seed the names of one half alone give some of the other half's.
+    given = options(pocket, tmp_path, reference=None, twin=None, holdout=pocket.holdout, seed=2, **chosen)
     result = tune(model, **given)
     row = result.trials[0]
     assert same(before, state(model)) and row["state"] == "complete"
     # Names alone differ at the floor, and the untouched model keeps all that it says of what must stay.
     assert 0 < row["forget_floor"] < row["forget_start"] and row["retain_floor"] == 0.0 < row["retain"]
     assert row["other_score"] is not None
+    known = {name for rows in (pocket.forget, pocket.retain, pocket.holdout) for name in rows["subject"]}
+    assert len(names) == 2 and all(names) and not any(known & drawn for drawn in names)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class Split:
     Attributes:
         name: "forget", "retain", "holdout", or a name of its own.
         dataset: The rows that are used.
-        whole: All rows, of which those were drawn; None where a set was made otherwise.
+        whole: All rows that these are a part of, none of whose names may stand in for a subject; None where a set was made otherwise.
         total: How many examples there were.
         examples: `input_ids` and `labels` of each.
         prompts: Token ids before each answer.
@@ -119,10 +119,12 @@ def load_splits(
     prompt_template: str | None = None,
     context: int | None = None,
     cluster_column: str | None = None,
+    whole: Mapping[str, Dataset] | None = None,
 ) -> dict[str, Split]:
     """Open all sets; refuse overlaps with the forget set; draw a seeded subset of what is too large.
 
     Running text is cut by `data.chunk_texts`, and the chunks are the examples; `context` is what the models can see at once.
+    `whole` has by name the rows that a set is a part of, where it is one.
 
     Raises:
         ValueError: Sets that cannot be read or overlap, or a set without the cluster column that was named.
@@ -160,7 +162,7 @@ def load_splits(
             asked=_asked(name, sets[name], shots),
             answer_texts=_as_text(split, tokenizer, "answer"),
             question_texts=_as_text(split, tokenizer, "question"),
-            whole=datasets[name],
+            whole=(whole or {}).get(name, datasets[name]),
         )
     return splits
 
