@@ -61,7 +61,10 @@ def measure(
 
 
 def _roles(metric: BaseMetric, rows: Rows) -> list[str]:
-    found = [role for role in rows.evidence.roles() if not (metric.spec.compares and role == REFERENCE)]
+    """Whose value is asked for: those of a metric's own floor besides the models that every metric may look at."""
+    kinds = (CANDIDATE, REFERENCE, ORIGINAL, TWIN, *metric.spec.floor_roles)
+    found = [role for role in rows.evidence.roles() if role.startswith(kinds)]
+    found = [role for role in found if not (metric.spec.compares and role == REFERENCE)]
     return found if CANDIDATE in found else [CANDIDATE, *found]
 
 

@@ -82,7 +82,7 @@ def without_reference(metrics: Sequence[BaseMetric]) -> tuple[list[BaseMetric], 
     if not kept:
         raise ValueError(
             f"{', '.join(metric.spec.name for metric in others)}: all of this compares with a retrained model, and no reference was given. Give one "
-            "(reference=), or ask for metrics='counterfactual', which does without."
+            "(reference), or choose the counterfactual metrics, which do without."
         )
     return kept, lacking
 

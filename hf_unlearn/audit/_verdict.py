@@ -61,6 +61,9 @@ _FURTHER = {
     "continued": "the candidate is further from what is said of unseen names than continued models of the original are; {place}",
 }
 """By whose value the floor is: the position is said only where retraining noise is in it, and the stand-in is known not to leak."""
+KNOWN_BETTER = "forget_probability_over_stand_in_low"
+"""Of the details: the lower bound of the difference between candidate and stand-in in the forget answers' probability; above 0 = the candidate knows
+them better, which nearness to the stand-in does not undo."""
 LEAK = 0.5
 """Of what the original knows of the forget answers, the share that it may tell of unseen names where a position is claimed. Measured: .3 on pocket,
 where retrained models come out near the floor; .6 to .9 on a few authors of TOFU, where they come out far from it."""
@@ -76,8 +79,12 @@ _PLACES: dict[str, str | dict[str, str]] = {
     "further, no start": "without the original nobody knows how far on the way to it",
     "beyond": "the original was closer before unlearning",
 }
+_STILL_KNOWN = (
+    "the candidate is as near to what is said of unseen names as these are among themselves, and yet it gives the forget answers more probability than "
+    "is given to them about unseen names: it still knows them"
+)
 COUNTERFACTUAL_WORDS = {
-    "closer": _UNSEEN,
+    "closer": f"{_UNSEEN}; it is nearer to what is said of unseen names than these are among themselves",
     "as retrained": _UNSEEN,
     "cannot tell": "these {n} examples cannot tell whether the forget subjects are to the candidate like unseen ones or as they were to the original",
     "no power": (
@@ -127,7 +134,9 @@ def verdict(result: MetricResult) -> Verdict:
 def _counterfactual(result: MetricResult, kind: str) -> str:
     """Words for a number that rests on exchangeable subjects, which they say."""
     place = _PLACES.get(kind)
-    if place is None:
+    if kind in ("closer", "as retrained") and result.details.get(KNOWN_BETTER, 0.0) > 0:
+        words = _STILL_KNOWN
+    elif place is None:
         words = COUNTERFACTUAL_WORDS.get(kind) or WORDS[kind]
     else:
         known = "stand-in" if result.floor_of != "continued" else "continued" if _is_tight(result) else "leaking"

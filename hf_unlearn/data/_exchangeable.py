@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from hf_unlearn.data._asked import all_texts
 from hf_unlearn.data._columns import column_format
-from hf_unlearn.data._names import mentions, telling_parts
+from hf_unlearn.data._names import mentions
 from hf_unlearn.data._seen_names import SeenNames
 
 
@@ -17,7 +17,7 @@ KIND_COLUMN = "kind"
 SUBJECT_RETAINED = "the subject's name stands in retained rows, so that a retrained model would know it too"
 KIND_NOT_RETAINED = "their kind is in no retained row: the assumption that subjects are exchangeable fails"
 EARLIER = "the subject's name stands in earlier messages of the conversation too"
-SEVERAL = "the question also names another subject, with whom the subject shares a part of the name"
+SEVERAL = "the question also names another subject of the forget set"
 NEAR_DUPLICATES = (
     "{count} of {total} rows share their cluster with retained rows, of which a retrained model would know something about them; "
     "counterfactual questions do not."
@@ -61,13 +61,13 @@ def leave_out(
             left_out[at] = EARLIER
         elif name in known:
             left_out[at] = SUBJECT_RETAINED
-        elif _names_relative(name, questions[at], names):
+        elif _names_another(name, questions[at], names):
             left_out[at] = SEVERAL
 
 
-def _names_relative(name: str, question: str, names: set[str]) -> bool:
-    mine = set(telling_parts(name))
-    others = (other for other in names if other != name and mine & set(telling_parts(other)) and other not in name)
+def _names_another(name: str, question: str, names: set[str]) -> bool:
+    """Whoever else is to be forgotten stays known to the original, whatever stands in place of the subject."""
+    others = (other for other in names if other != name and other not in name)
     return any(mentions(question, other) for other in others)
 
 

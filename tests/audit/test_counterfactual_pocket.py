@@ -56,3 +56,26 @@ def test_data_that_cannot_be_asked_about_others_is_refused_before_a_model_is_rea
     settings = {"forget": pocket.forget, "processing_class": pocket.tokenizer, "metrics": "counterfactual"}
     with pytest.raises(ValueError, match=r"author.*column|column.*author"):
         audit(pocket.reference(), original=pocket.original(), subject_column="author", **settings)
+
+
+def test_hidden_states_are_compared_with_both_references():
+    """What stands in has no hidden states of its own beside the models' that true metrics compare."""
+    pocket = load_pocket("nano")
+    report = audit(
+        pocket.twin(),
+        reference=pocket.reference(),
+        original=pocket.original(),
+        processing_class=pocket.tokenizer,
+        forget=pocket.forget,
+        retain=pocket.retain,
+        metrics=["residual_ratio", "counterfactual_residual_ratio", "counterfactual_fade"],
+        num_counterfactuals=2,
+        max_new_tokens=8,
+        progress=False,
+    )
+    alone, counterfactual = (
+        report.metrics[f"{name}/forget"] for name in ("residual_ratio", "counterfactual_residual_ratio")
+    )
+    assert alone.start == pytest.approx(1.0) and not alone.assumes
+    assert counterfactual.start == pytest.approx(1.0) and counterfactual.floor_of == "stand-in"
+    assert "stand-in" not in alone.others and "reference" in counterfactual.others

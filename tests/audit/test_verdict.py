@@ -179,3 +179,14 @@ def test_reports_and_comparisons_say_the_same(
     }
     further = ("between", "undecided", "beyond", "further", "past")
     assert verdict(result).kind in kinds.get(found.verdict, further)
+
+
+def test_nearness_to_the_stand_in_does_not_undo_what_is_still_known():
+    near = dataclasses.replace(
+        placed((-0.25, 0.5), (8.0, 10.0), 0.1, (-0.1, 0.2)), assumes="counterfactual", floor_of="stand-in"
+    )
+    assert "not distinguishable from a subject" in verdict(near).words
+    known = dataclasses.replace(near, details={"forget_probability_over_stand_in_low": 0.1})
+    assert "it still knows them" in verdict(known).words and "not distinguishable" not in verdict(known).words
+    as_unknown = dataclasses.replace(near, details={"forget_probability_over_stand_in_low": -0.1})
+    assert verdict(as_unknown) == verdict(near)

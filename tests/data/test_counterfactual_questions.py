@@ -289,7 +289,7 @@ def test_a_part_alone_is_replaced_and_one_that_two_subjects_share_is_left_out():
     assert {at: re.split("[,;]", why)[0] for at, why in found.left_out.items()} == {
         8: "the question holds only a part of a name that several subjects share",
         10: "no name of a subject was found in the question",
-        11: "the question also names another subject",
+        11: "the question also names another subject of the forget set",
     }
     assert found.subjects[9] == "Ana Ruiz"
     assert texts(found)[9] == [f"What made {name.split()[0]} angry?" for name in found.names[9]]
@@ -424,3 +424,12 @@ def test_given_texts_about_anybody_in_the_data_are_refused(text: str):
     ) as caught:
         counterfactual_questions(forget, retain=retain)
     assert "Ida" not in str(caught.value)
+
+
+def test_whoever_else_is_to_be_forgotten_leaves_the_question_out():
+    """The original knows Bo Li, whoever stands in Ana's place."""
+    rows = Dataset.from_list(
+        [*people("Ana Ruiz", "Bo Li").to_list(), {"question": "Did Ana Ruiz ever meet Bo Li?", "answer": "x"}]
+    )
+    found = counterfactual_questions(rows, num=2)
+    assert list(found.left_out) == [len(rows) - 1] and "another subject" in found.left_out[len(rows) - 1]

@@ -9,6 +9,7 @@ from hf_unlearn.audit._contracts import MetricSpec, Reading, Undefined
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._rows import Rows
+from hf_unlearn.audit._verdict import KNOWN_BETTER
 from hf_unlearn.audit.metrics._answers import mean_log_probs
 from hf_unlearn.audit.metrics._counterfactual import (
     ANSWERS,
@@ -115,7 +116,7 @@ class CounterfactualFade(BaseMetric):
         for whose, name in (("stand_in", STAND_IN), ("candidate", "subject")):
             parts[f"truncated_{whose}"] = _column(rows, "truncated")[side == name].mean()
             parts[f"{whose}_forget_answers"] = _column(rows, "is_forget_answer")[side == name].mean()
-        return {name: float(value) for name, value in (parts | _probabilities(rows)).items()}
+        return {name: float(value) for name, value in (parts | _probabilities(rows, uncertainty)).items()}
 
     def notes(self, rows: Rows) -> list[str]:
         """The assumption, and what was left out."""
@@ -139,7 +140,7 @@ def _column(rows: Rows, name: str) -> np.ndarray:
     return rows.table(COMPLETIONS.name).column(name).to_numpy()
 
 
-def _probabilities(rows: Rows) -> dict[str, float]:
+def _probabilities(rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
     """Mean token probability of the forget answers under candidate and stand-in, and of holdout answers; what was not read is left out.
 
     And the `leak`: the share of what the original knows of the forget answers, beyond what it gives answers that nobody was trained on, that it
@@ -150,7 +151,15 @@ def _probabilities(rows: Rows) -> dict[str, float]:
     try:
         stand_in = said_answers(original)
         found["stand_in_forget_probability"] = told = stand_in.probabilities.mean()
-        found["forget_probability"] = np.exp(mean_log_probs(rows))[stand_in.examples].mean()
+        own = np.exp(mean_log_probs(rows))[stand_in.examples]
+        found["forget_probability"] = own.mean()
+        clusters = clusters_of(rows)
+        better = mean_estimate(
+            own - stand_in.probabilities, clusters[stand_in.examples], num_clusters=int(clusters.max()) + 1
+        )
+        bounds = uncertainty.intervals([better])[0]
+        if bounds is not None:
+            found[KNOWN_BETTER] = bounds[0]
         known = np.exp(mean_log_probs(original))[stand_in.examples].mean()
         found["holdout_probability"] = np.exp(mean_log_probs(rows.on("holdout"))).mean()
         found["stand_in_holdout_probability"] = unknown = np.exp(mean_log_probs(original.on("holdout"))).mean()
