@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from hf_unlearn.training import ForgettingTracker as ForgettingTracker
     from hf_unlearn.training import RequestLedger as RequestLedger
     from hf_unlearn.training import UnlearningCallback as UnlearningCallback
+    from hf_unlearn.training import at_floor as at_floor
     from hf_unlearn.training import continued as continued
     from hf_unlearn.training import negate as negate
     from hf_unlearn.training import retrain as retrain
@@ -55,7 +56,7 @@ _PUBLIC = {
         "SatImp Scrub SimNPO"
     ),
     "publishing": "PublishAuditCallback load_audit",
-    "training": "ForgettingTracker RequestLedger UnlearningCallback continued negate retrain task_vector unlearn",
+    "training": "ForgettingTracker RequestLedger UnlearningCallback at_floor continued negate retrain task_vector unlearn",
     "tuning": "tune",
 }
 _HOMES = {name: home for home, names in _PUBLIC.items() for name in names.split()}

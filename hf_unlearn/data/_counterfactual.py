@@ -18,15 +18,18 @@ from hf_unlearn.data._columns import about
 from hf_unlearn.data._exchangeable import kinds_not_retained, kinds_of, leave_out, near_duplicates, unreadable
 from hf_unlearn.data._given_questions import COUNTERFACTUAL, given_questions
 from hf_unlearn.data._loading import DataLike, load_data
-from hf_unlearn.data._names import mentions, name_parts, renamed
-from hf_unlearn.data._seen_names import SeenNames
-from hf_unlearn.data._subject_names import row_columns, subject_names
+from hf_unlearn.data._names import name_parts, renamed
+from hf_unlearn.data._seen_names import SeenNames, mentions_loosely
+from hf_unlearn.data._subject_names import row_columns, subject_names, unused_column
 from hf_unlearn.data._substitutes import Substitutes
 
 
 logger = logging.getLogger(__name__)
 
 PEOPLE_TAKEN = "Subjects without a kind are taken to be people: their names gave way to people's names."
+SEEN_SUBSTITUTES = (
+    "{count} of {total} given substitutes stand in the data, where their bearers may be known, and were not used."
+)
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,8 @@ def counterfactual_questions(
         The rows and what became of each.
 
     Raises:
-        ValueError: Running text, token ids or questions with choices; a column that is not there; substitutes that are no names, stand
-            in the data or do not say of which kind they are; given texts that are no questions of their own (the row is named).
+        ValueError: Running text, token ids or questions with choices; a column that is not there; substitutes that are no names, all
+            stand in the data or do not say of which kind they are; given texts that are no questions of their own (the row is named).
 
     Example:
         >>> rows = [{"question": f"{asked} Ana Ruiz {verb}?", "answer": "No."} for asked, verb in
@@ -115,7 +118,8 @@ def counterfactual_questions(
     seen = SeenNames(text for part in (rows, *kept, *further) for text in all_texts(part))
     asked_kinds = {kind for at, kind in enumerate(kinds) if at not in left_out}
     everyone = _everyone(found, kinds, [*kept, *further], subject_column)
-    pool = Substitutes(seen, everyone, _checked(substitutes, seen, asked_kinds))
+    usable, refused = _checked(substitutes, seen, asked_kinds)
+    pool = Substitutes(seen, everyone, usable)
     texts, names = [], []
     for at, (question, answer) in enumerate(zip(questions, answer_texts(rows), strict=True)):
         drawn: tuple[str, ...] = ()
@@ -129,7 +133,8 @@ def counterfactual_questions(
     subjects = [None if at in left_out else name for at, (name, _) in enumerate(found)]
     result = _result(rows, texts, left_out, subjects, names, num)
     people = [PEOPLE_TAKEN] if substitutes is None and None in asked_kinds and any(names) else []
-    notes = (*people, *near_duplicates(rows, kept, left_out), *unreadable([*kept, *further]))
+    unused = unused_column(questions, row_columns(rows, None)) if subject_column is None else []
+    notes = (*unused, *refused, *people, *near_duplicates(rows, kept, left_out), *unreadable([*kept, *further]))
     return replace(result, notes=(*result.notes, *notes))
 
 
@@ -165,20 +170,20 @@ def _fits(question: str, answer: str, subject: str, name: str) -> bool:
     """Whether nothing is left by which the subject could be meant, in the question and in the answer."""
     text = renamed(question, subject, name)
     return text != question and not any(
-        mentions(found, subject, parts=True) for found in (text, renamed(answer, subject, name))
+        mentions_loosely(found, subject, parts=True) for found in (text, renamed(answer, subject, name))
     )
 
 
 def _checked(
     given: Sequence[str] | Mapping[str, Sequence[str]] | None, seen: SeenNames, kinds: set[str | None]
-) -> dict[str | None, list[str]] | None:
-    """By kind, without those that stand in the data.
+) -> tuple[dict[str | None, list[str]] | None, list[str]]:
+    """By kind, without those that stand in the data, and a note of how many those are.
 
     Raises:
         ValueError: No names, of several kinds without saying which, or all of them stand in the data.
     """
     if given is None:
-        return None
+        return None, []
     if isinstance(given, str):
         raise ValueError("substitutes must be a list of names, got one text.")
     if not isinstance(given, Mapping) and len(kinds) > 1:
@@ -195,7 +200,9 @@ def _checked(
         raise ValueError(
             "every given substitute stands in the data, where its bearer may be known. Give names that stand nowhere."
         )
-    return found
+    everything = {name for names in lists.values() for name in names}
+    seen_too = sum(name in seen for name in everything)
+    return found, [SEEN_SUBSTITUTES.format(count=seen_too, total=len(everything))] if seen_too else []
 
 
 def _result(

@@ -10,7 +10,7 @@ from datasets import Dataset
 from hf_unlearn.data._asked import all_texts
 from hf_unlearn.data._columns import column_format
 from hf_unlearn.data._names import mentions
-from hf_unlearn.data._seen_names import SeenNames
+from hf_unlearn.data._seen_names import SeenNames, mentions_loosely
 
 
 KIND_COLUMN = "kind"
@@ -57,7 +57,7 @@ def leave_out(
             continue
         if name is None:
             left_out[at] = reason
-        elif mentions(contexts[at], name, parts=True):
+        elif mentions_loosely(contexts[at], name, parts=True):
             left_out[at] = EARLIER
         elif name in known:
             left_out[at] = SUBJECT_RETAINED
@@ -89,4 +89,4 @@ def near_duplicates(rows: Dataset, retain: Sequence[Dataset], left_out: Mapping[
 
 def _names(sets: Sequence[Dataset], name: str) -> bool:
     """Whether the name stands there as a name: Gallant, not gallant."""
-    return any(mentions(text, name) for part in sets for text in all_texts(part, trained_on=True))
+    return any(mentions_loosely(text, name) for part in sets for text in all_texts(part, trained_on=True))

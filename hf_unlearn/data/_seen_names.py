@@ -1,10 +1,60 @@
-"""Which names stand anywhere in given texts, however they are written there. Knows words; no dataset."""
+"""Whether a name stands in texts however it is written there. Knows words; no dataset."""
 
 import re
 import unicodedata
 from collections.abc import Iterable
 
-from hf_unlearn.data._names import UNSPACED
+from hf_unlearn.data._names import UNSPACED, mentions
+
+
+_STROKES = str.maketrans(
+    {
+        "ł": "l",
+        "Ł": "L",
+        "ø": "o",
+        "Ø": "O",
+        "đ": "d",
+        "Đ": "D",
+        "ħ": "h",
+        "Ħ": "H",
+        "ı": "i",
+        "æ": "ae",
+        "Æ": "Ae",
+        "œ": "oe",
+        "Œ": "Oe",
+    }
+)
+"""Letters that Unicode does not take apart, and how they are written where they are missing."""
+
+
+def unaccented(text: str) -> str:
+    """The text without accents.
+
+    Example:
+        >>> unaccented("Łukasz O'Neill-Müller")
+        "Lukasz O'Neill-Muller"
+    """
+    if text.isascii():
+        return text
+    decomposed = unicodedata.normalize("NFKD", text.translate(_STROKES))
+    return unicodedata.normalize("NFC", "".join(letter for letter in decomposed if not unicodedata.combining(letter)))
+
+
+def mentions_loosely(text: str, name: str, *, parts: bool = False) -> bool:
+    """As `mentions`, whatever the accents, and with spaces for hyphens or the other way round.
+
+    Example:
+        >>> mentions_loosely("Who is jean luc muller?", "Jean-Luc Müller"), mentions_loosely("Is Jean-Luc Muller?", "Luc Müller")
+        (True, False)
+        >>> mentions_loosely("Does Muller sing?", "Jean-Luc Müller", parts=True)
+        True
+    """
+    text, name = unaccented(text), " ".join(unaccented(name).split())
+    if mentions(text, name, parts=parts):
+        return True
+    spaced = re.sub(r"(?<=\w)[-\u2010\u2011\u2013](?=\w)", " ", name)
+    joined = (f"{spaced[:at]}-{spaced[at + 1 :]}" for at, letter in enumerate(spaced) if letter == " ")
+    return any(mentions(text, form) for form in (spaced, *joined))
 
 
 def plain_words(text: str) -> list[str]:
@@ -14,10 +64,7 @@ def plain_words(text: str) -> list[str]:
         >>> plain_words("Zoë O'Brien-García")
         ['zoe', 'o', 'brien', 'garcia']
     """
-    if text.isascii():
-        return re.findall(r"\w+", text.casefold())
-    decomposed = unicodedata.normalize("NFKD", text)
-    return re.findall(r"\w+", "".join(letter for letter in decomposed if not unicodedata.combining(letter)).casefold())
+    return re.findall(r"\w+", unaccented(text).casefold())
 
 
 class SeenNames:

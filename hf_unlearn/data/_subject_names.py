@@ -24,6 +24,10 @@ _MOSTLY = 0.6
 
 NO_NAME = "no name of a subject was found in the question; a column that holds it can be named"
 NOT_IN_QUESTION = "the question does not name its subject"
+UNUSED_COLUMN = (
+    f"The column {SUBJECT_COLUMN} was not used, since {{count}} of {{total}} of its values are no names that their question holds; the subjects were "
+    "looked for in the questions instead."
+)
 AMBIGUOUS = "the question holds only a part of a name that several subjects share"
 
 
@@ -58,8 +62,7 @@ def subject_names(
     if subject_column is not None and subject_column not in columns:
         raise ValueError(f"there is no column {subject_column!r}; the columns are {', '.join(columns)}.")
     questions, more = ([unicodedata.normalize("NFC", text) for text in texts] for texts in (questions, more))
-    column = subject_column or SUBJECT_COLUMN
-    given = ["" if value is None else str(value).strip() for value in columns.get(column, ())]
+    given = _given_names(columns, subject_column or SUBJECT_COLUMN)
     if subject_column is not None or _says_names(questions, given):
         return [
             (name, "") if name and _is_named(question, name) else (None, NOT_IN_QUESTION)
@@ -82,11 +85,33 @@ def row_columns(dataset: Dataset, subject_column: str | None) -> dict[str, Seque
     return {name: dataset[name] if name in wanted else () for name in dataset.column_names}
 
 
+def unused_column(questions: Sequence[str], columns: Mapping[str, Sequence[object]]) -> list[str]:
+    """A note where there is a column `subject` whose values `subject_names` does not take for names."""
+    given = _given_names(columns, SUBJECT_COLUMN)
+    if not any(given) or _says_names(questions, given):
+        return []
+    named, total = _num_named(questions, given)
+    return [UNUSED_COLUMN.format(count=total - named, total=total)]
+
+
+def _given_names(columns: Mapping[str, Sequence[object]], column: str) -> list[str]:
+    return ["" if value is None else str(value).strip() for value in columns.get(column, ())]
+
+
 def _says_names(questions: Sequence[str], given: Sequence[str]) -> bool:
     """A column `subject` may also hold a number, or what is taught (as MMLU has it)."""
-    pairs = [(question, name) for question, name in zip(questions, given, strict=False) if name]
-    named = sum(_may_be_name(name) and _is_named(question, name) for question, name in pairs)
-    return 0 < len(pairs) <= 2 * named
+    named, total = _num_named(questions, given)
+    return 0 < total <= 2 * named
+
+
+def _num_named(questions: Sequence[str], given: Sequence[str]) -> tuple[int, int]:
+    """How many values stand in their question as names, and how many there are."""
+    pairs = [
+        (unicodedata.normalize("NFC", question), name)
+        for question, name in zip(questions, given, strict=False)
+        if name
+    ]
+    return sum(_may_be_name(name) and _is_named(question, name) for question, name in pairs), len(pairs)
 
 
 def _found_in_clusters(questions: Sequence[str], clusters: Sequence[object]) -> list[tuple[str | None, str]]:

@@ -433,3 +433,57 @@ def test_whoever_else_is_to_be_forgotten_leaves_the_question_out():
     )
     found = counterfactual_questions(rows, num=2)
     assert list(found.left_out) == [len(rows) - 1] and "another subject" in found.left_out[len(rows) - 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Jean-Luc Müller", "Who knows jean luc muller?"),
+        ("Jean Luc Muller", "Who knows Jean-Luc Müller?"),
+        ("Łukasz Sørensen", "Who knows Lukasz Sorensen?"),
+        ("Ayşe Yılmaz", "Who knows AYSE YILMAZ?"),
+    ],
+)
+def test_a_retained_subject_is_known_however_it_is_written(name, text):
+    kept = Dataset.from_dict({"question": [text], "answer": ["All."]})
+    found = counterfactual_questions(people(name, "Ida Holm"), retain=kept, num=2)
+    assert set(found.left_out) == {0, 1, 2, 3} and "retained rows" in found.left_out[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("Luc Müller", "Is it Jean-Luc Muller?"), ("Gallánt Ruiz", "A gallant."), ("Ida Berg", "Berg, Ida")],
+)
+def test_another_name_does_not_make_a_subject_retained(name, text):
+    kept = Dataset.from_dict({"question": [text], "answer": ["All."]})
+    assert not counterfactual_questions(people(name, "Ida Holm"), retain=kept, num=2).left_out
+
+
+def test_no_question_keeps_a_part_of_the_name_in_another_spelling():
+    rows = people("Jean-Luc Müller", subject={"Jean-Luc Müller": "Jean-Luc Müller"}).to_list()
+    rows[1]["question"] = "Did Jean-Luc Muller win?"
+    found = counterfactual_questions(Dataset.from_list(rows), num=2)
+    assert set(found.left_out) == {1} and not any("uller" in text for asked in texts(found) for text in asked)
+
+
+def test_how_many_given_substitutes_stand_in_the_data_is_noted():
+    kept = Dataset.from_dict({"question": ["Who knows Kwamé Mensah?"], "answer": ["All."]})
+    given = ["Omar Mensah", "Tom Tailor", "Kwame Mensah"]
+    found = counterfactual_questions(people("Ana Ruiz"), retain=kept, substitutes=given, num=2)
+    assert [note for note in found.notes if note.startswith("1 of 3 given substitutes stand in the data")]
+    assert {name for names in found.names for name in names} == set(given[:2])
+    too_few = counterfactual_questions(people("Ana Ruiz"), retain=kept, substitutes=given[1:], num=2)
+    assert len(too_few.left_out) == 4 and any(note.startswith("1 of 2 given") for note in too_few.notes)
+    unseen = counterfactual_questions(people("Ana Ruiz"), substitutes={"person": given, None: given}, num=2)
+    assert not any("stand in the data" in note for note in unseen.notes)
+
+
+@pytest.mark.parametrize("value", ["live", "q-17", "Ana Ruiz Lopez"])
+def test_a_column_of_subjects_that_is_not_used_is_noted(value):
+    rows = people("Ana Ruiz", subject={"Ana Ruiz": value})
+    found = counterfactual_questions(rows, num=2)
+    assert set(found.subjects) == {"Ana Ruiz"} or value == "Ana Ruiz Lopez"
+    noted = [note for note in found.notes if note.startswith("The column subject was not used")]
+    assert len(noted) == (value != "Ana Ruiz Lopez") and all("4 of 4" in note and value not in note for note in noted)
+    named = counterfactual_questions(rows, subject_column="subject", num=2)
+    assert not any("was not used" in note for note in named.notes)
