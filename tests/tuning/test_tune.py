@@ -34,7 +34,7 @@ def pocket() -> Pocket:
 def options(pocket: Pocket, folder: Path, **others: Any) -> dict[str, Any]:
     return {
         "forget": pocket.forget, "retain": pocket.retain, "reference": pocket.reference(), "twin": pocket.twin(),
-        "processing_class": pocket.tokenizer, "objectives": ["simnpo", "grad_diff"], "num_trials": 4, "max_steps": STEPS, "max_examples": 6,
+        "processing_class": pocket.tokenizer, "objectives": ["simnpo", "grad_diff"], "num_trials": 3, "max_steps": STEPS, "max_examples": 6,
         "num_samples": 1, "max_new_tokens": 12, "evaluations": 2, "progress": False, "output_dir": folder,
     } | others  # fmt: skip
 
@@ -98,9 +98,9 @@ def test_what_it_leaves_in_its_folder(found):
         table = list(csv.DictReader(file))
     assert [float(row["score"]) for row in table] == [row["score"] for row in result.trials]
     assert (result.output_dir / "pareto.png").stat().st_size > 10_000
-    assert len(result.study.trials) == len(result.trials) == 4
+    assert len(result.study.trials) == len(result.trials) == 3
     said = " ".join(result.sentences())
-    assert f"best of 4 trials: {result.best.objective}" in said and "optimistic by" in said
+    assert f"best of 3 trials: {result.best.objective}" in said and "optimistic by" in said
     front = [(row["forget"], row["retain"]) for row in result.pareto]
     assert front and front == sorted(front) and sorted(front, key=lambda pair: -pair[1]) == front
 
@@ -139,10 +139,10 @@ def test_more_trials_go_on_where_the_search_was(found, pocket: Pocket, monkeypat
     copied = result.output_dir.parent / "copy"
     copied.mkdir()
     (copied / "study.db").write_bytes((result.output_dir / "study.db").read_bytes())
-    more = tune(pocket.original(), **options(pocket, copied, num_trials=5))
-    assert list(more.trials[:4]) == list(result.trials) and len(more.trials) == 5
+    more = tune(pocket.original(), **options(pocket, copied, num_trials=4))
+    assert list(more.trials[:3]) == list(result.trials) and len(more.trials) == 4
     monkeypatch.setattr(TRIALS, "run_trial", lambda *given, **named: pytest.fail("nothing is left to try"))
-    again = tune(pocket.original(), **options(pocket, copied, num_trials=5))
+    again = tune(pocket.original(), **options(pocket, copied, num_trials=4))
     assert again.best == more.best
     with pytest.raises(ValueError, match="holds another search: forget differ"):
         tune(pocket.original(), **options(pocket, copied, forget=pocket.forget.select(range(9))))
