@@ -6,6 +6,7 @@ from typing import TypeAlias
 from hf_unlearn.audit._assumed import marked
 from hf_unlearn.audit._contracts import MetricSpec
 from hf_unlearn.audit._metric_result import MetricResult
+from hf_unlearn.audit._verdict import KNOWN_BETTER
 
 
 Place: TypeAlias = tuple[MetricSpec, str]
@@ -47,7 +48,7 @@ def values_of(spec: MetricSpec, result: MetricResult) -> dict[str, float]:
     """A result as values by name.
 
     Beside the value itself: where it `has_place`, the interval (`…_low`, `…_high`) and the place between
-    floor and start (`…_relative`); details that the spec says are tracked; of metrics by layer each layer (`layer_3_…`), last.
+    floor and start (`…_relative`), and by how much at least forget answers are known better than what stands in knows them; details that the spec says are tracked; of metrics by layer each layer (`layer_3_…`), last.
 
     Args:
         spec: Of the metric.
@@ -60,6 +61,8 @@ def values_of(spec: MetricSpec, result: MetricResult) -> dict[str, float]:
             values |= dict(zip((f"{stem}_low", f"{stem}_high"), result.confidence_interval, strict=True))
         if result.relative is not None:
             values[f"{stem}_relative"] = result.relative
+        if KNOWN_BETTER in result.details:
+            values[known_better_name(stem)] = result.details[KNOWN_BETTER]
     values |= {f"{stem}_{detail}": result.details[detail] for detail in spec.tracked if detail in result.details}
     return values | {f"layer_{layer}_{name}": part.value for layer, part in result.by_layer.items()}
 
@@ -82,6 +85,15 @@ def interval_names(spec: MetricSpec, split: str) -> tuple[str, str]:
 def relative_name(spec: MetricSpec, split: str) -> str:
     """Of the place between floor and start."""
     return f"{_stem(spec, split)}_relative"
+
+
+def known_better_name(stem: str) -> str:
+    """Of the lower bound of the difference in the forget answers' probability to what stands in for the reference.
+
+    Args:
+        stem: Name of the distance.
+    """
+    return f"{stem}_{KNOWN_BETTER}"
 
 
 def layer_names(name: str, series: Iterable[str]) -> dict[int, str]:

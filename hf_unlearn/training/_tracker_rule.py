@@ -4,6 +4,8 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from hf_unlearn.training._tracked_names import known_better_name
+
 
 WORST = 1000.0
 """Where the scores of checkpoints begin that kept too little. FADE, in nats, is far below; and four digits can be read."""
@@ -82,8 +84,10 @@ class AtFloor:
         return f"{self.metric}_relative"
 
     def __call__(self, values: Mapping[str, float]) -> bool:
-        """False where it has no place between floor and start."""
-        return values.get(self.name, math.inf) <= self.relative
+        """False where it has no place between floor and start, or forget answers are still known better than what stands in knows them."""
+        return (
+            values.get(self.name, math.inf) <= self.relative and values.get(known_better_name(self.metric), 0.0) <= 0
+        )
 
     def check(self, tracked: Collection[str]) -> None:
         """Refuse what would never stop.
@@ -107,8 +111,9 @@ def at_floor(metric: str = "counterfactual_fade", *, relative: float = 0.0) -> A
 
     Of `counterfactual_fade` that is where the model says of the forget subjects what the original says of unseen ones: where a retrained model would
     be if subjects are exchangeable and retraining had no noise of its own. The retrained model itself may be further away, so a training that is
-    ended there has done enough rather than too little; and a model that leaks what the stand-in leaks is there, too, so look at
-    `forget_probability` beside it.
+    ended there has done enough rather than too little. It goes on while the forget answers are more probable than the stand-in has them (the
+    lower bound of the difference is above 0), as an audit's verdict has it. A model that leaks what the stand-in leaks is there, too, so look
+    at `forget_probability` beside it.
 
     Args:
         metric: Whose value, by its name in the log.
@@ -121,6 +126,8 @@ def at_floor(metric: str = "counterfactual_fade", *, relative: float = 0.0) -> A
         >>> stop = at_floor("counterfactual_fade")
         >>> stop({"counterfactual_fade_relative": 0.2}), stop({"counterfactual_fade_relative": -0.01}), stop({})
         (False, True, False)
+        >>> stop({"counterfactual_fade_relative": -0.01, "counterfactual_fade_forget_probability_over_stand_in_low": 0.3})
+        False
     """
     if not relative < 1:
         raise ValueError(f"relative must be below 1, where the training starts; got {relative}.")

@@ -77,6 +77,15 @@ def test_it_ends_at_the_floor(tmp_path: Path):
         assert (ended, sum(there), there[-1]) == ((True, 1, True) if name == "half" else (False, 0, False))
 
 
+def test_at_the_floor_it_goes_on_while_forget_answers_are_known_better_than_to_the_stand_in():
+    stop, known = at_floor(), "counterfactual_fade_forget_probability_over_stand_in_low"
+    there = {"counterfactual_fade_relative": -0.5}
+    assert stop({**there, known: 0.0}) and stop({**there, known: -0.2}) and stop(there)
+    assert not stop({**there, known: 0.01}) and not stop({**there, known: float("nan")})
+    assert not stop({"counterfactual_fade_relative": 0.5, known: -0.2})
+    assert at_floor("fade")({"fade_relative": 0.0, known: 0.3})
+
+
 def test_a_floor_that_is_not_tracked_is_refused_before_training(tmp_path: Path):
     with pytest.raises(
         ValueError, match=r"at_floor\('counterfactual_fade'\) needs that metric to be tracked.*: strangeness"
@@ -102,7 +111,7 @@ def test_the_rule_takes_it_where_there_is_no_reference():
 
 
 def asked(folder: Path, model: Any, original: Any, **given: Any) -> tuple[Trainer, ForgettingTracker]:
-    rows = forget_rows(5)
+    rows = forget_rows(20)
     trainer = Trainer(
         model, arguments(folder, num_train_epochs=2), train_dataset=ROWS, data_collator=AnswerCollator(2)
     )
@@ -134,6 +143,10 @@ def test_the_stand_in_is_read_once_and_stays_what_it_was(tmp_path: Path, monkeyp
     assert drawn.count("stand-in") == 1 and drawn.count("original") <= 2 and drawn.count("candidate") == len(values)
     result = tracker._metrics.results["counterfactual_fade"]
     assert result.floor_of == "stand-in" and result.start == pytest.approx(values[0]["counterfactual_fade"], rel=1e-6)
+    # What an audit's verdict looks at beside the distance is there at each step.
+    better = [entry["counterfactual_fade_forget_probability_over_stand_in_low"] for entry in values]
+    assert better[-1] < result.details["forget_probability"] - result.details["stand_in_forget_probability"]
+    assert len(set(better)) > 1 and all(-1 < low < 1 for low in better)
     after = tracker._metrics.evidence.tables["counterfactual_answers", SubjectKey("original"), "forget"]
     assert after is before
     again = asked(tmp_path / "again", tiny_llama(0, pad_token_id=2), tiny_llama(0, pad_token_id=2))[1].measure()
