@@ -21,6 +21,7 @@ from hf_unlearn._files import check_writable, fill_atomically, write_atomically
 from hf_unlearn.audit._provenance import library_versions
 from hf_unlearn.data import data_fingerprint
 from hf_unlearn.inference import agreed, in_pieces, is_main_process, together
+from hf_unlearn.training._checkpoint_weights import whole_checkpoints
 from hf_unlearn.training._recipe import differences, recipe_of, shared_start, start_of
 from hf_unlearn.training._resume import last_whole_checkpoint
 from hf_unlearn.training._seed_checks import Apart, MakeTrainer, check_rows, check_starts, check_trainer
@@ -149,7 +150,8 @@ class SeedRuns:
         together(lambda: _write(folder, note))
         began = time.perf_counter()
         set_seed(seed)
-        trainer.train(resume_from_checkpoint=checkpoint)
+        with whole_checkpoints(trainer, checkpoint):
+            trainer.train(resume_from_checkpoint=checkpoint)
         results = {
             "finished": True,
             "optimizer_steps": trainer.state.global_step,
