@@ -65,7 +65,7 @@ def counterfactual_questions(
     """Put other names in place of the subject's in every forget question.
 
     A column `counterfactual_question` is checked and used as it is. Else the subject's name is found (`subject_column`, a column
-    `subject`, or what the questions of a cluster share), and each row draws its own substitutes: from `substitutes`; where first and last
+    `subject`, or what the questions of a cluster, or three of all, share), and each row draws its own substitutes: from `substitutes`; where first and last
     names recur among the data's subjects, as new pairs of those; else from lists of people's names of many cultures. A column `kind` says of
     what a subject is one ("person", "ship"); without it, names of two words and more are taken to be people's. A substitute stands
     nowhere in any of the sets, whatever its case, accents and hyphens; of names from the lists no part does. Nothing is known about gender.

@@ -19,10 +19,13 @@ CLUSTER_COLUMNS = ("person_id", "cluster_id", "subject")
 """Columns that say which rows are about the same."""
 MIN_QUESTIONS = 3
 """A name that no column tells stands in at least so many questions."""
+NO_NAME = (
+    f"no name of a subject was found in the question; one that no column tells is looked for in what {MIN_QUESTIONS} questions or more share: add a column "
+    f"{SUBJECT_COLUMN} that holds it"
+)
 _LONGEST = 6
 _MOSTLY = 0.6
 
-NO_NAME = "no name of a subject was found in the question; a column that holds it can be named"
 NOT_IN_QUESTION = "the question does not name its subject"
 UNUSED_COLUMN = (
     f"The column {SUBJECT_COLUMN} was not used, since {{count}} of {{total}} of its values are no names that their question holds; the subjects were "

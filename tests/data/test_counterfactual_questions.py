@@ -487,3 +487,11 @@ def test_a_column_of_subjects_that_is_not_used_is_noted(value):
     assert len(noted) == (value != "Ana Ruiz Lopez") and all("4 of 4" in note and value not in note for note in noted)
     named = counterfactual_questions(rows, subject_column="subject", num=2)
     assert not any("was not used" in note for note in named.notes)
+
+
+def test_where_a_name_stands_in_too_few_questions_the_reason_says_how_many_it_takes():
+    rows = people("Ana Ruiz", "Ida Holm", "Bo Li").select([0, 1, 4, 5, 8, 9])
+    found = counterfactual_questions(rows, num=2)
+    assert len(found.left_out) == 6 and "3 questions or more" in found.left_out[0] and "subject" in found.left_out[0]
+    told = rows.add_column("subject", [name for name in ("Ana Ruiz", "Ida Holm", "Bo Li") for _ in range(2)])
+    assert not counterfactual_questions(told, num=2).left_out
