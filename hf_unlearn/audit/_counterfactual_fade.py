@@ -144,6 +144,7 @@ def measure_counterfactual_fade(
         for number, ids in enumerate(encode_prompts(asked, tokenizer))
     )
     views = tell_apart(given)
+    _check_asked(prompt_ids, pairs)
     first = open_subject(SubjectKey("original"), views["original"])
     split: Any = SimpleNamespace(
         name="forget", prompts=prompt_ids, examples=[{"input_ids": ids, "labels": []} for ids in prompt_ids]
@@ -162,7 +163,13 @@ def measure_counterfactual_fade(
     )
     others = {name: view for name, view in views.items() if name != "original"}
     rows = {subject.key.role: _read(reader, subject, store) for subject in _alike(first)}
-    rows |= {name: _read(reader, open_subject(SubjectKey(name), view), store) for name, view in others.items()}
+    for name, view in others.items():
+        other = open_subject(SubjectKey(name), view)
+        if name != "candidate" and other.fingerprint == first.fingerprint:
+            raise ValueError(
+                f"{name} and original are equal, so that the floor knows no retraining noise: give models that were trained on."
+            )
+        rows[name] = _read(reader, other, store)
     return _measurement(rows, clusters_by_content(prompt_ids), clusters, estimator, each, Bootstrap(**options))
 
 
@@ -187,6 +194,20 @@ def _each(prompts: Sequence[object], counterfactual: Sequence[Sequence[object]])
             f"{', '.join(map(str, counts))}. Leave out prompts that cannot be asked about another subject."
         )
     return counts[0] // 2
+
+
+def _check_asked(prompts: Sequence[tuple[int, ...]], pairs: Pairs) -> None:
+    """Asked about the subject itself, or twice about one, the stand-in is none.
+
+    Raises:
+        ValueError: Names the prompt.
+    """
+    asked: dict[int, list[tuple[int, ...]]] = {}
+    for one in (*pairs.asked, *pairs.floor):
+        asked.setdefault(one.example, []).append(one.prompt)
+    for at, found in asked.items():
+        if tuple(prompts[at]) in found or len(set(found)) < len(found):
+            raise ValueError(f"counterfactual_prompts of prompt {at}: one equals the prompt itself or another one.")
 
 
 def _alike(original: LoadedSubject) -> list[LoadedSubject]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hf_unlearn.audit._report import AuditReport, ShownSpec
 
 logger = logging.getLogger(__name__)
+NOTHING_TO_COMPARE = "Nothing can be said of forgetting: there is no reference, and no counterfactual metric took its place (where one was asked for, the notes say why)."
 FEW = 10
 """Clusters below which an interval holds less than it says."""
 
@@ -35,8 +36,13 @@ def sentences(report: "AuditReport") -> list[str]:
     said = [(sentence, result) for spec, result in chosen if (sentence := _sentence(spec, result)) is not None]
     agreement = [sentence for spec, result in chosen if (sentence := _agreement(spec, result)) is not None]
     few = [count for _, result in said if FEWEST <= (count := _clusters(result)) < FEW]
+    alone = [] if _has_yardstick(report) else [NOTHING_TO_COMPARE]
     warning = f"Intervals from fewer than {FEW} clusters (here {{}}) hold the true value less often than they say."
-    return [*(sentence for sentence, _ in said), *agreement] + ([warning.format(min(few))] if few else [])
+    return [*alone, *(sentence for sentence, _ in said), *agreement] + ([warning.format(min(few))] if few else [])
+
+
+def _has_yardstick(report: "AuditReport") -> bool:
+    return "reference" in report.provenance.models or any(result.assumes for result in report.metrics.values())
 
 
 def known_spec(name: str) -> MetricSpec | None:
