@@ -125,8 +125,8 @@ def counterfactual_questions(
         drawn: tuple[str, ...] = ()
         name = found[at][0] or ""
         if at not in left_out:
-            fits = partial(_fits, question, answer, name)
-            drawn, why = pool.draw(name, kinds[at], num, f"counterfactual-{seed}-{name}-{at}", fits)
+            asks = partial(_asked_about, question, answer, name)
+            drawn, why = pool.draw(name, kinds[at], num, f"counterfactual-{seed}-{name}-{at}", asks)
             left_out |= {at: why} if why else {}
         texts.append([renamed(question, name, other) for other in drawn])
         names.append(drawn)
@@ -166,12 +166,11 @@ def _everyone(
     return {kind: sorted(names) for kind, names in everyone.items()}
 
 
-def _fits(question: str, answer: str, subject: str, name: str) -> bool:
-    """Whether nothing is left by which the subject could be meant, in the question and in the answer."""
+def _asked_about(question: str, answer: str, subject: str, name: str) -> str | None:
+    """The question about another; None where something is left by which the subject could be meant, in the question or in the answer."""
     text = renamed(question, subject, name)
-    return text != question and not any(
-        mentions_loosely(found, subject, parts=True) for found in (text, renamed(answer, subject, name))
-    )
+    is_left = any(mentions_loosely(found, subject, parts=True) for found in (text, renamed(answer, subject, name)))
+    return None if text == question or is_left else text
 
 
 def _checked(

@@ -48,7 +48,7 @@ class Substitutes:
     _shared: dict[str | None, bool] = field(default_factory=dict)
 
     def draw(
-        self, subject: str, kind: str | None, num: int, seed: str, fits: Callable[[str], bool]
+        self, subject: str, kind: str | None, num: int, seed: str, asks: Callable[[str], str | None]
     ) -> tuple[tuple[str, ...], str]:
         """Different names for one row.
 
@@ -57,7 +57,7 @@ class Substitutes:
             kind: Of what the subject is one.
             num: How many.
             seed: Any text.
-            fits: Whether a name can take the subject's place in the row.
+            asks: The row's question with a name in the subject's place; None where it cannot take it. No two names ask the same.
 
         Returns:
             The names, `num` or fewer, and ""; or none and the reason.
@@ -67,6 +67,7 @@ class Substitutes:
         best: tuple[str, ...] = ()
         for pools, parts_are_new in sources:
             found: dict[tuple[str, ...], str] = {}
+            asked: set[str] = set()
             for parts in _shuffled(pools, Random(seed)):
                 name, words = " ".join(parts), tuple(plain_words(" ".join(parts)))
                 if len({*parts}) < len(parts) or words in found or name in self.seen or not words:
@@ -78,7 +79,9 @@ class Substitutes:
                     parts_are_new and any(part in self.seen for part in changed)
                 ):
                     continue
-                if fits(name):
+                question = asks(name)
+                if question is not None and question not in asked:
+                    asked.add(question)
                     found[words] = name
                 if len(found) == num:
                     return tuple(found.values()), ""

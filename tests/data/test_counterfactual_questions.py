@@ -495,3 +495,12 @@ def test_where_a_name_stands_in_too_few_questions_the_reason_says_how_many_it_ta
     assert len(found.left_out) == 6 and "3 questions or more" in found.left_out[0] and "subject" in found.left_out[0]
     told = rows.add_column("subject", [name for name in ("Ana Ruiz", "Ida Holm", "Bo Li") for _ in range(2)])
     assert not counterfactual_questions(told, num=2).left_out
+
+
+def test_no_two_names_ask_the_same():
+    """Where a question has only a part of the name, two substitutes may share it."""
+    rows = Dataset.from_list([*people("Ana Ruiz").to_list(), {"question": "What made Ruiz angry?", "answer": "x"}])
+    found = counterfactual_questions(rows, num=3, substitutes=["Bo Tan", "Li Tan", "Ed Tan", "Jo Wu", "Al Ek"])
+    asked = texts(found)[len(rows) - 1]
+    assert len(set(asked)) == len(asked) == 3
+    assert not counterfactual_questions(found.dataset, num=3).left_out, "its own column is accepted"

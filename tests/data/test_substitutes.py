@@ -34,7 +34,7 @@ def substitutes(*subjects, kind=None, seen=()):
 
 
 def draw(pool, subject, kind=None, num=8):
-    return pool.draw(subject, kind, num, "seed", lambda name: True)
+    return pool.draw(subject, kind, num, "seed", lambda name: name)
 
 
 SHARED = [f"{first} {last}" for first in ("Abel", "Brisa", "Cato", "Delia") for last in ("Farrow", "Gantry", "Lomax")]
