@@ -65,7 +65,8 @@ class TuneResult:
         if self.optimism is None:
             said.append("There is no other half: the value is that of rows that were searched on, and flatters.")
         else:
-            said.append(f"By the other half, the value that was searched for is optimistic by {self.optimism:.3g}.")
+            how = "optimistic" if self.optimism > 0 else "pessimistic"
+            said.append(f"By the other half, the value that was searched for is {how} by {abs(self.optimism):.3g}.")
         return said
 
 
