@@ -265,7 +265,7 @@ def draw(worlds: dict[str, list[tuple[float, float, float]]], path: Path) -> Non
         )
         axes.set_title(f"{name}: Spearman {spearmanr(true, counterfactual).statistic:.3f}")
         axes.set_xlabel("FADE to the reference (nats per sequence)")
-        axes.set_ylabel("counterfactual FADE, assumes that subjects are exchangeable")
+        axes.set_ylabel("counterfactual FADE (nats per sequence)\nassumes that subjects are exchangeable")
         figure.colorbar(shown, label="probability of the forget answers")
     figure.savefig(path, dpi=150)
 
