@@ -30,7 +30,7 @@ def optuna_or_error() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise ImportError("tune searches with Optuna: pip install 'hf-unlearn[tune]'.") from error
+        raise ImportError("tune searches with Optuna: pip install optuna.") from error
     return optuna
 
 
