@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from hf_unlearn.objectives import UNDIAL as UNDIAL
     from hf_unlearn.objectives import WGA as WGA
     from hf_unlearn.objectives import AltPO as AltPO
+    from hf_unlearn.objectives import Counterfactual as Counterfactual
     from hf_unlearn.objectives import GradientAscent as GradientAscent
     from hf_unlearn.objectives import HiddenRetain as HiddenRetain
     from hf_unlearn.objectives import IdkDPO as IdkDPO
@@ -40,18 +41,23 @@ if TYPE_CHECKING:  # the same names for type checkers and editors; a test compar
     from hf_unlearn.training import ForgettingTracker as ForgettingTracker
     from hf_unlearn.training import RequestLedger as RequestLedger
     from hf_unlearn.training import UnlearningCallback as UnlearningCallback
+    from hf_unlearn.training import at_floor as at_floor
+    from hf_unlearn.training import continued as continued
     from hf_unlearn.training import negate as negate
+    from hf_unlearn.training import retrain as retrain
     from hf_unlearn.training import task_vector as task_vector
     from hf_unlearn.training import unlearn as unlearn
+    from hf_unlearn.tuning import tune as tune
 
 _PUBLIC = {
     "audit": "AuditReport audit metric_path",
     "objectives": (
-        "CEU DPO IDK IHL NPO OBJECTIVES PDU RMU UNDIAL WGA AltPO GradientAscent HiddenRetain IdkDPO KLRetain NLLRetain RandomLabel "
+        "CEU DPO IDK IHL NPO OBJECTIVES PDU RMU UNDIAL WGA AltPO Counterfactual GradientAscent HiddenRetain IdkDPO KLRetain NLLRetain RandomLabel "
         "SatImp Scrub SimNPO"
     ),
     "publishing": "PublishAuditCallback load_audit",
-    "training": "ForgettingTracker RequestLedger UnlearningCallback negate task_vector unlearn",
+    "training": "ForgettingTracker RequestLedger UnlearningCallback at_floor continued negate retrain task_vector unlearn",
+    "tuning": "tune",
 }
 _HOMES = {name: home for home, names in _PUBLIC.items() for name in names.split()}
 _PACKAGES = (
@@ -64,6 +70,7 @@ _PACKAGES = (
     "objectives",
     "publishing",
     "training",
+    "tuning",
 )
 __all__ = sorted(_HOMES)
 

@@ -75,6 +75,7 @@ def run_demo(output_dir: str | os.PathLike, *, size: str = "small", seed: int = 
         f"({len(pocket.forget_request)} of {len(pocket.retain) + len(pocket.forget_request)} rows)",
     )
     stories = {
+        "base": "what the others are fine-tuned from: it has seen other people",
         "original": "trained on everything",
         "reference": "trained the same way without the forget set: what unlearning should give",
         "twin": "a second reference with another seed: how much two honest retrainings differ",

@@ -13,12 +13,14 @@ import yaml
 from typer.testing import CliRunner
 
 from hf_unlearn.cli import app
-from hf_unlearn.config import AuditConfig, Config, ForgetConfig, TrackerConfig, UnlearnConfig, options_of
+from hf_unlearn.config import AuditConfig, Config, ForgetConfig, TrackerConfig, TuneConfig, UnlearnConfig, options_of
 from hf_unlearn.training import UnlearnResult
+from hf_unlearn.tuning import Recipe, TuneResult
 
 
 REQUIRED = {
     "unlearn": {"model": "m", "forget": "f.jsonl", "retain": "r.jsonl", "output_dir": "out"},
+    "tune": {"model": "m", "forget": "f.jsonl", "retain": "r.jsonl", "output_dir": "out"},
     "audit": {"candidate": "c", "reference": "r", "forget": "f.jsonl", "output_dir": "out"},
 }
 
@@ -54,16 +56,29 @@ CASES = {
         },
         {
             "objective": "simnpo", "objective_options": {"beta": 0.5}, "retain_term": "kl", "forget_weight": 2.0, "retain_weight": 0.5, "saliency": 0.5,
-            "fila": True, "prompt_template": "Q: {question}, please", "max_length": 9, "num_train_epochs": 2.5, "learning_rate": 1e-3,
+            "fila": True, "prompt_template": "Q: {question}, please", "max_length": 9, "num_train_epochs": 2.5, "max_steps": 11, "learning_rate": 1e-3,
             "per_device_train_batch_size": 3, "gradient_accumulation_steps": 4, "forget_batch_size": 5, "bf16": True, "save_steps": 6,
             "allow_overlap": True, "stop_on_collapse": True, "seed": 7, "trust_remote_code": True,
+        },
+    ),
+    "tune": Case(
+        "hf_unlearn.tuning",
+        TuneConfig,
+        {name: name for name in (*REQUIRED["tune"], "reference", "original", "twin", "holdout")} | {"processing_class": "tokenizer"},
+        {"peft_config": "lora_r"},
+        {
+            "objectives": ["rmu", "idk"], "retain_terms": ["kl", "nll"], "num_trials": 9, "timeout": 2.5, "max_steps": 11, "evaluations": 3, "pruner": "hyperband",
+            "metric": "probability", "max_examples": 7, "num_samples": 3, "num_counterfactuals": 5, "subject_column": "who",
+            "max_new_tokens": 9, "batch_size": 2, "cluster_column": "person",
+            "prompt_template": "Q: {question}, please", "max_length": 10, "per_device_train_batch_size": 3, "gradient_accumulation_steps": 4,
+            "forget_batch_size": 5, "bf16": True, "allow_overlap": True, "seed": 4, "progress": False, "trust_remote_code": True,
         },
     ),
     "audit": Case(
         "hf_unlearn.audit",
         AuditConfig,
         {name: name for name in REQUIRED["audit"]}
-        | {name: name for name in ("retain", "holdout", "sets", "original", "twin")}
+        | {name: name for name in ("retain", "holdout", "sets", "original", "twin", "continued")}
         | {"processing_class": "tokenizer"},
         {"benchmark": "benchmark"},
         {
@@ -72,10 +87,20 @@ CASES = {
             "cluster_column": "person", "num_samples": 3, "max_new_tokens": 9, "max_examples": 7, "estimator": "sampled", "layers": [3, 7],
             "dtype": "bfloat16", "device_map": "cuda:1",
             "pooling": "last_token", "space": "gram", "confidence": 0.9, "num_resamples": 50, "seed": 4, "batch_size": 2, "evidence_dir": "there", "allow_overlap": True, "compatible": True,
-            "progress": False,
+            "num_counterfactuals": 3, "subject_column": "about", "progress": False,
         },
     ),
 }  # fmt: skip
+TRIAL = {
+    "state": "complete",
+    "number": 0,
+    "is_default": True,
+    "objective": "npo",
+    "score": 0.5,
+    "relative": 0.25,
+    "excess": 0.25,
+    "other_score": None,
+}
 BY_OPTION = [(command, name) for command, case in CASES.items() for name in case.chosen]
 
 
@@ -88,12 +113,13 @@ def called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def run(*arguments: object, command: str = "unlearn") -> dict:
         noted = {}
 
-        def note(model: object, **options: object) -> UnlearnResult:
+        def note(model: object, **options: object) -> UnlearnResult | TuneResult:
             noted.update(options, model=model)
+            if command == "tune":
+                return TuneResult(Recipe(UnlearnConfig()), Recipe(UnlearnConfig()), [TRIAL], [], None, Path("out"))
             return UnlearnResult(None, None, Path("out"), [], {}, {"forget_probability": 0.9}, {"forget_probability": 0.125})  # fmt: skip
 
-        home = {"unlearn": "hf_unlearn.training", "audit": "hf_unlearn.audit"}[command]
-        monkeypatch.setattr(importlib.import_module(home), command, note)
+        monkeypatch.setattr(importlib.import_module(CASES[command].home), command, note)
         monkeypatch.setattr(importlib.import_module("hf_unlearn.cli._audit"), "print_report", lambda *shown: None)
         result = CliRunner().invoke(app, [command, *map(str, arguments)])
         noted |= {"exit_code": result.exit_code, "output": " ".join(result.output.split())}
@@ -127,6 +153,7 @@ DECLARED = {
             "reference",
             "original",
             "twin",
+            "continued",
             "output_dir",
             "processing_class",
         },

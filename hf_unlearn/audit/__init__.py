@@ -11,6 +11,8 @@ from hf_unlearn.audit._contracts import Reading as Reading
 from hf_unlearn.audit._contracts import SubjectKey as SubjectKey
 from hf_unlearn.audit._contracts import Task as Task
 from hf_unlearn.audit._contracts import Undefined as Undefined
+from hf_unlearn.audit._counterfactual_fade import CounterfactualFadeMeasurement as CounterfactualFadeMeasurement
+from hf_unlearn.audit._counterfactual_fade import measure_counterfactual_fade as measure_counterfactual_fade
 from hf_unlearn.audit._evidence import EvidenceStore as EvidenceStore
 from hf_unlearn.audit._fade import FadeMeasurement as FadeMeasurement
 from hf_unlearn.audit._fade import fade_from_log_probs as fade_from_log_probs

@@ -32,6 +32,8 @@ from hf_unlearn.audit._selection import (
     choose_metrics,
     measured_on,
     names_of,
+    numbered_roles,
+    without_reference,
     without_twins,
 )
 from hf_unlearn.config import AuditConfig, documented
@@ -45,13 +47,14 @@ from hf_unlearn.inference import ModelLike, as_one, is_main_process, same_everyw
 def audit(
     candidate: ModelLike,
     *,
-    reference: ModelLike,
+    reference: ModelLike | None = None,
     forget: DataLike | AuditSet,
     retain: DataLike | AuditSet | None = None,
     holdout: DataLike | AuditSet | None = None,
     sets: Mapping[str, DataLike | AuditSet] | None = None,
     original: ModelLike | None = None,
     twin: ModelLike | Sequence[ModelLike] | None = None,
+    continued: ModelLike | Sequence[ModelLike] | None = None,
     processing_class: PreTrainedTokenizerBase | str | None = None,
     output_dir: str | os.PathLike | None = None,
     domain: str | DomainFactory = "causal_lm",
@@ -73,6 +76,8 @@ def audit(
     device_map: str | None = None,
     batch_size: int = 64,
     evidence_dir: str | os.PathLike | None = None,
+    num_counterfactuals: int = 8,
+    subject_column: str | None = None,
     allow_overlap: bool = False,
     compatible: bool = False,
     benchmark: str | None = None,
@@ -90,7 +95,7 @@ def audit(
 
     Args:
         candidate: The unlearned model: loaded, path or Hub id.
-        reference: Trained the same way without the forget set.
+        reference: Trained the same way without the forget set. Without one, the counterfactual metrics take its place; they need `original`.
         forget: What had to go: dataset, `load_dataset` spec or file. Running text (`text`) is cut into chunks of at most 256 tokens, whose
             first half is the prompt and whose second half is the answer, see `data.chunk_texts`; `max_examples` counts chunks, and
             intervals are over texts.
@@ -100,6 +105,8 @@ def audit(
             then `rouge_l/real_authors`. Data without an `AuditSet` is what had to stay.
         original: The model before unlearning; gives `start`.
         twin: A second reference with another seed, or several; gives `floor`. Without both there is no `relative`.
+        continued: Models that the original became when it was trained on for a while on retain data, see `training.continued`: they estimate
+            retraining noise, and give counterfactual metrics their floor.
         processing_class: The tokenizer; default: the one saved with the models.
         output_dir: Where `report.json`, the figures and `evidence/` go; an interrupted audit resumes from there. None keeps
             nothing.
@@ -120,6 +127,16 @@ def audit(
         ReportNotSavedError: All is computed but the report could not be written; it is in the exception.
     """
     given("forget", forget, "the data that had to go")
+    if reference is None and original is None:
+        raise ValueError(
+            "an audit needs a model to compare with: reference= (trained the same way without the forget set), or original= (the model before "
+            "unlearning), for counterfactual metrics."
+        )
+    if reference is None and twin not in (None, [], ()):
+        raise ValueError(
+            "a twin is a second reference, and there is no first one: give it as reference=. Models that the original became by further training on "
+            "retain data are continued=."
+        )
     kept = None if evidence_dir is None else os.fspath(evidence_dir)
     named = {
         "evidence_dir": kept,
@@ -131,31 +148,33 @@ def audit(
     }
     config = AuditConfig.of(locals() | named)
     settings = config.plain()
-    chosen = choose_metrics(metrics, settings)
+    chosen = choose_metrics(metrics, settings, has_reference=reference is not None)
     attacks = choose_conditions(conditions, [metric.spec.name for metric in chosen])
     make = choose_domain(domain)
     folder = None if output_dir is None else folder_path("output_dir", output_dir)
     if folder is not None and is_main_process():
         check_writable(folder)
     store = EvidenceStore(kept or (folder and folder / "evidence"))
-    roles = {"reference": reference, "candidate": candidate, "original": original, **_twins(twin)}
+    roles = {"reference": reference, "candidate": candidate, "original": original}
+    roles |= {**numbered_roles("twin", twin), **numbered_roles("continued", continued)}
     main = {"forget": forget, "retain": retain, "holdout": holdout}
     data = all_sets(main, sets, [metric.spec.name for metric in chosen])
     opened = make(roles, data, processing_class, config, store)
     if config.harness_tasks and not metrics_of(opened):
         raise ValueError(f"harness_tasks are for causal language models; the domain {opened.name} has none.")
     chosen = without_twins([*chosen, *metrics_of(opened)])
+    chosen, lacking = (chosen, []) if reference is not None else without_reference(chosen)
     same_everywhere(
         "what is audited", [settings, config.batch_size, dict(opened.settings()), dict(opened.describe_data())]
     )
-    checks = RoleChecks(config.confidence)
+    checks = RoleChecks(config.confidence, has_reference=reference is not None)
     engine = Engine(opened, chosen, attacks, settings, store, checks)
     present = [role for role, model in roles.items() if model is not None]
     evidence = engine.read(present)
     uncertainty = Bootstrap(config.confidence, config.num_resamples, config.seed)
     results, undefined = _measured(engine, evidence, uncertainty)
     asked = (config.metrics,) if isinstance(config.metrics, str) else config.metrics
-    notes = _notes(present, opened.splits(), undefined, asked)
+    notes = _notes(present, opened.splits(), undefined, asked, lacking)
     report = AuditReport(
         results,
         Provenance(
@@ -177,13 +196,6 @@ def audit(
     if folder is not None and is_main_process():
         _save(report, folder)
     return report
-
-
-def _twins(twin: ModelLike | Sequence[ModelLike] | None) -> dict[str, ModelLike | None]:
-    """Roles of one or several twins."""
-    if not isinstance(twin, (list, tuple)):
-        return {"twin": twin}
-    return {"twin" if not number else f"twin {number + 1}": model for number, model in enumerate(twin)}
 
 
 def _measured(engine: Engine, evidence: Evidence, uncertainty: Bootstrap) -> tuple[MetricResults, dict[str, str]]:
@@ -213,11 +225,31 @@ def _metric_notes(metrics: Sequence[BaseMetric], evidence: Evidence, results: Me
 
 
 def _notes(
-    roles: Sequence[str], splits: Mapping[str, Any], undefined: Mapping[str, str], asked: Sequence[str]
+    roles: Sequence[str],
+    splits: Mapping[str, Any],
+    undefined: Mapping[str, str],
+    asked: Sequence[str],
+    lacking: Sequence[str],
 ) -> list[str]:
-    """What a reader must know besides the numbers."""
+    """What a reader must know besides the numbers.
+
+    Args:
+        roles: Those that were given.
+        splits: The sets.
+        undefined: Why results are not there, by their keys.
+        asked: Names of metrics that were asked for.
+        lacking: Titles of metrics that compare with a reference, where there is none.
+    """
     notes = []
-    if not any(role.startswith("twin") for role in roles):
+    of_reference = "of the reference on"
+    if "reference" not in roles:
+        lacking = list(
+            dict.fromkeys([*lacking, *(key.split("/")[0] for key, why in undefined.items() if of_reference in why)])
+        )
+        undefined = {key: why for key, why in undefined.items() if of_reference not in why}
+        needing = f": {_listed(lacking)} need" if lacking else ", so that nothing was measured that needs"
+        notes.append(f"No reference was given{needing} a retrained model. No value here was compared with one.")
+    elif not any(role.startswith("twin") for role in roles):
         notes.append(
             "No twin was given: there is no noise floor, so small distances cannot be told from retraining noise."
         )
@@ -232,6 +264,15 @@ def _notes(
         if key.split("/")[0] in asked or not why.startswith(quiet):
             reasons.setdefault(why, []).append(key)
     return notes + [f"Not defined: {', '.join(keys)}: {why}." for why, keys in reasons.items()]
+
+
+def _listed(names: Sequence[str], most: int = 6) -> str:
+    more = len(names) - most
+    return (
+        " and ".join(names)
+        if len(names) < 3
+        else f"{', '.join(names[:most])}" + (f" and {more} more" if more > 0 else "")
+    )
 
 
 def _save(report: AuditReport, folder: Path) -> None:

@@ -48,23 +48,23 @@ def check_roles(
     processing_class: PreTrainedTokenizerBase | str | os.PathLike | None,
     *,
     kind: str = "causal_lm",
+    needs_reference: bool = True,
 ) -> dict[str, ModelLike]:
     """The models that were given, by role, without wrappers of data parallelism.
 
     Args:
-        models: By role; candidate and reference must be there.
+        models: By role; the candidate must be there.
         processing_class: The tokenizer, if one was given.
         kind: What they have to be.
+        needs_reference: Whether there must be one.
 
     Raises:
         TypeError: Something that is not a model, or not a tokenizer.
         ValueError: A model without weights.
     """
-    for role, what in {
-        "candidate": "the unlearned model",
-        "reference": "a model that never saw the forget set",
-    }.items():
-        given(role, models[role], what)
+    given("candidate", models["candidate"], "the unlearned model")
+    if needs_reference:
+        given("reference", models["reference"], "a model that never saw the forget set")
     if processing_class is not None and not isinstance(processing_class, (PreTrainedTokenizerBase, str, os.PathLike)):
         raise TypeError(
             f"processing_class must be a tokenizer, or a path or id where one is; got {type(processing_class).__name__}."

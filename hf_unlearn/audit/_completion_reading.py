@@ -118,30 +118,63 @@ class CompletionReader:
     def _completions(self, whose: LoadedSubject) -> Completions:
         if whose is self.reference and self._drawn is not None:
             return self._drawn
-        sampling = self.sampling
-
-        def draw(items: Sequence[int]) -> Iterable[pa.Table]:
-            return sample_tables(
-                whose.view,
-                self.prompts,
-                items=items,
-                num_samples=sampling.num_samples,
-                max_new_tokens=sampling.max_new_tokens,
-                seed=sampling.seed,
-                stop_token_ids=self.stops,
-                batch_size=self.batch_size,
-                progress=self.progress,
-                label=self._label("sampling", whose),
-            )
-
-        key = content_key("samples", VERSION, whose.fingerprint, self.prompts, sampling, self.stops)
-        count = len(self.prompts) * sampling.num_samples
-        name = "-".join(part for part in ("samples", self.name, str(whose.key)) if part)
-        table = self.store.table(name, key, count, draw, whole=sampling.num_samples)
-        found = completions_from_table(table, self.prompts, sampling.num_samples)
+        found = drawn_completions(
+            whose,
+            self.prompts,
+            self.sampling,
+            self.stops,
+            name=self.name,
+            store=self.store,
+            batch_size=self.batch_size,
+            progress=self.progress,
+        )
         if whose is self.reference:
             self._drawn = found
         return found
 
     def _label(self, what: str, whose: LoadedSubject) -> str:
         return " ".join(part for part in (what, str(whose.key), self.name) if part)
+
+
+def drawn_completions(
+    whose: LoadedSubject,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    stops: Sequence[int],
+    *,
+    name: str,
+    store: EvidenceStore,
+    batch_size: int,
+    progress: bool,
+) -> Completions:
+    """What a subject says, drawn, or kept from before.
+
+    Args:
+        whose: The subject.
+        prompts: Token ids.
+        sampling: How.
+        stops: Tokens that end a completion.
+        name: Of the prompts.
+        store: Where completions are kept.
+        batch_size: Rows at a time; does not change the result.
+        progress: Whether to show progress bars.
+    """
+
+    def draw(items: Sequence[int]) -> Iterable[pa.Table]:
+        return sample_tables(
+            whose.view,
+            prompts,
+            items=items,
+            num_samples=sampling.num_samples,
+            max_new_tokens=sampling.max_new_tokens,
+            seed=sampling.seed,
+            stop_token_ids=stops,
+            batch_size=batch_size,
+            progress=progress,
+            label=" ".join(part for part in ("sampling", str(whose.key), name) if part),
+        )
+
+    key = content_key("samples", VERSION, whose.fingerprint, prompts, sampling, stops)
+    label = "-".join(part for part in ("samples", name, str(whose.key)) if part)
+    table = store.table(label, key, len(prompts) * sampling.num_samples, draw, whole=sampling.num_samples)
+    return completions_from_table(table, prompts, sampling.num_samples)

@@ -140,7 +140,8 @@ class Task:
 class Domain(Protocol):
     """A kind of model and its data: the only place that knows tokenizers, processors and forward passes.
 
-    It may have `own_metrics`, a list of metrics on sets that it brings itself (see `metrics_of`); they are measured beside the chosen ones.
+    It may have `own_metrics`, a list of metrics on sets that it brings itself (see `metrics_of`); they are measured beside the chosen ones. And
+    `derived(subject)`, further subjects that follow from one (see `derived_from`).
     """
 
     @property
@@ -203,6 +204,12 @@ class Domain(Protocol):
     def notes(self) -> Sequence[str]:
         """What a reader must know about how it was read."""
         ...
+
+
+def derived_from(domain: Domain, subject: Any) -> list[Any]:
+    """Subjects that follow from one that was opened, and are read right after it: the same model, asked otherwise. Most domains have none."""
+    derive = getattr(domain, "derived", None)
+    return [] if derive is None else list(derive(subject))
 
 
 def metrics_of(domain: Domain) -> list[Any]:

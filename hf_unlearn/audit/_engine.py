@@ -4,10 +4,10 @@ Knows domains, readings and conditions by their contracts only.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from hf_unlearn.audit._contracts import Condition, Domain, Reading, Subject, SubjectKey
+from hf_unlearn.audit._contracts import Condition, Domain, Reading, Subject, SubjectKey, derived_from
 from hf_unlearn.audit._evidence import EvidenceStore, content_key
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._role_checks import RoleChecks
@@ -87,14 +87,17 @@ class Engine:
             self.checks.opened(subjects[key])
             if key.role in STAYS_OPEN:
                 self._open[key] = subjects[key]
+            subjects |= {other.key: other for other in derived_from(self.domain, subjects[key])}
         needs = united_needs(metrics, self.evidence.splits)
-        for name in self.domain.versions:
+        names = [*self.domain.versions]
+        for at, name in enumerate(names):
             for key, subject in subjects.items():
                 for split in self.evidence.splits:
                     if (name, split) in needs:
                         self._reading(needs[name, split], subject, split)
-                if name == next(iter(self.domain.versions)):
+                if name == names[0]:
                     self._look(key, subject)
+            self._look_again({other for other, _ in needs}.intersection(names[at + 1 :]))
         return subjects
 
     def _partner(self, role: str, condition: str) -> Subject | None:
@@ -105,13 +108,23 @@ class Engine:
         self.checks.answered(key, self.evidence)
         if key == SubjectKey("original"):
             forget = self.evidence.splits["forget"]
-            if self.checks.nothing_to_forget and is_main_process():
-                logger.warning("One forget prompt as the models see it: %r", self.domain.example(forget))
+            self._show_if_unknown()
             notes = self.domain.looks_odd(subject, forget)
             self.notes += notes
             for note in notes:
                 if is_main_process():
                     logger.warning("%s", note)
+
+    def _look_again(self, still: Collection[str]) -> None:
+        """Where there is no reference, what the original knows is compared with further readings of its own."""
+        self.evidence.facts = self.domain.facts()
+        if self.checks.read(self.evidence, still):
+            self._show_if_unknown()
+
+    def _show_if_unknown(self) -> None:
+        if self.checks.nothing_to_forget and is_main_process():
+            example = self.domain.example(self.evidence.splits["forget"])
+            logger.warning("One forget prompt as the models see it: %r", example)
 
     def _reading(self, reading: Reading, subject: Subject, split: str) -> None:
         partners = {role: self._partner(role, subject.key.condition) for role in STAYS_OPEN}

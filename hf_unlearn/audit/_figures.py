@@ -16,6 +16,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
 from hf_unlearn._files import write_atomically
+from hf_unlearn.audit._assumed import EXCHANGEABLE, titled
 from hf_unlearn.audit._metric_result import Interval, MetricResult
 from hf_unlearn.audit._relative import shown_relative
 from hf_unlearn.audit._report import AuditReport, ShownSpec
@@ -28,6 +29,8 @@ LABELS = {
     "candidate": "candidate\n(unlearned)",
     "start": "original\n(before unlearning)",
 }
+FLOOR_LABELS = {"stand-in": "unseen names\n(stand-in)", "continued": "continued\n(unseen names)"}
+"""Of floors that are no twin's."""
 _DASHED = "dashed: the ideal on that set"
 _BACKGROUND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.5}
 """Of a number, so that no line strikes it through."""
@@ -36,13 +39,13 @@ _PALE = 0.35
 _SHADES = "pale: without an interval\nhatched: no scale (no ideal, or no original away from it)"
 _HATCHED: dict[str, Any] = {"facecolor": "#dddddd", "edgecolor": "#999999", "hatch": "///", "linewidth": 0}
 LAYERS = "representation"
-"""Name of the figure of all metrics by layer."""
+"""Name of the figure of all metrics by layer; of those that rest on an assumption, `_<assumption>` follows."""
 _FIGURES, _PANELS, _BARS, _ROWS, _INCHES = 12, 4, 12, 60, 40.0
 """A report may be somebody else's: more than this is not drawn."""
 
 
 def draw_figures(report: AuditReport, folder: Path) -> list[Path]:
-    """Draw bars for each headline metric (`<name>.png`) and one heat map of all metrics by layer (`representation.png`).
+    """Draw bars for each headline metric (`<name>.png`) and one heat map of all metrics by layer (`representation.png`; counterfactual ones by themselves).
 
     Args:
         report: Any; what it does not have is not drawn.
@@ -58,8 +61,8 @@ def draw_figures(report: AuditReport, folder: Path) -> list[Path]:
     figures: dict[str, Callable[[], Figure]] = {
         _file_name(name): partial(_bars, report.spec(name), results) for name, results in list(bars.items())[:_FIGURES]
     }
-    if any(result.by_layer for result in report.metrics.values()):
-        figures[LAYERS] = partial(_heat_map, report)
+    for assumes in dict.fromkeys(result.assumes for result in report.metrics.values() if result.by_layer):
+        figures[f"{LAYERS}_{assumes}" if assumes else LAYERS] = partial(_heat_map, report, assumes)
     for name, draw in figures.items():
         figure = draw()
         FigureCanvasAgg(figure)
@@ -74,7 +77,7 @@ def _save(figure: Figure, path: Path) -> None:
 def _file_name(name: str) -> str:
     """Of a metric's figure: no path, nothing hidden, and not the heat map's."""
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:80]
-    return f"{plain}_" if plain == LAYERS else plain
+    return f"{plain}_" if plain.startswith(LAYERS) else plain
 
 
 def _plain(text: str, width: int) -> str:
@@ -94,7 +97,8 @@ def _bars(spec: ShownSpec, results: list[MetricResult]) -> Figure:
     for axes, (split, found) in zip(grid[0], shown, strict=True):
         _panel(axes, split, found[:_BARS], spec)
     grid[0, 0].set_ylabel(_plain(spec.unit, 50))
-    figure.suptitle(_plain(spec.title[:1].upper() + spec.title[1:] + _ideal(spec), 30 * len(shown) + 20))
+    title = titled(spec)
+    figure.suptitle(_plain(title[:1].upper() + title[1:] + _ideal(spec), 30 * len(shown) + 20))
     dashed = [line for axes in grid[0] for line in axes.lines if line.get_label() == _DASHED]
     if dashed:
         figure.legend(handles=dashed[:1], loc="outside lower center", frameon=False)
@@ -103,6 +107,8 @@ def _bars(spec: ShownSpec, results: list[MetricResult]) -> Figure:
 
 def _ideal(spec: ShownSpec) -> str:
     """In a title: what a retrained model has."""
+    if spec.assumes:
+        return f"; {EXCHANGEABLE.removeprefix(f'{spec.assumes}, ')}"
     if isinstance(spec.ideal, str):
         return {"reference": "; ideal: the retrained model's", "holdout": "; ideal: as on the holdout set"}[spec.ideal]
     return "" if spec.ideal is None else f" (a retrained model has {spec.ideal:g})"
@@ -111,7 +117,7 @@ def _ideal(spec: ShownSpec) -> str:
 def _panel(axes: Axes, split: str, results: list[MetricResult], spec: ShownSpec) -> None:
     plain = next((result for result in results if not result.condition), results[0])
     bars: list[tuple[str, str, float | None, Interval | None]] = [
-        ("floor", LABELS["floor"], plain.floor, plain.floor_confidence_interval),
+        ("floor", FLOOR_LABELS.get(plain.floor_of, LABELS["floor"]), plain.floor, plain.floor_confidence_interval),
         *(
             ("candidate", _bar_label(result), result.value, result.confidence_interval)
             for result in sorted(results, key=lambda result: bool(result.condition))
@@ -158,11 +164,12 @@ def _bar_label(result: MetricResult) -> str:
     return LABELS["candidate"] if not result.condition else f"candidate\nafter {_plain(result.condition, 16)}"
 
 
-def _heat_map(report: AuditReport) -> Figure:
-    """Layers × metrics, one panel per set: 0 = as the retrained model, 1 = as the original; pale where there is no interval."""
+def _heat_map(report: AuditReport, assumes: str) -> Figure:
+    """Layers × metrics, one panel per set: 0 = as the retrained model (or what stands in for it), 1 = as the original; pale where there is no
+    interval."""
     panels: dict[str, list[MetricResult]] = {}
     for result in report.metrics.values():
-        if result.by_layer:
+        if result.by_layer and result.assumes == assumes:
             panels.setdefault(result.split, []).append(result)
     shown = {split: found[:_ROWS] for split, found in list(panels.items())[:_PANELS]}
     layers = sorted({int(layer) for found in shown.values() for result in found for layer in result.by_layer})
@@ -177,8 +184,9 @@ def _heat_map(report: AuditReport) -> Figure:
     grid[-1, 0].set_xlabel("layer")
     figure.supxlabel(_SHADES, fontsize=9)
     bar = figure.colorbar(image, ax=grid[:, 0].tolist(), fraction=0.04, extend="max")
-    bar.set_ticks([0, 1, 2], labels=["0 retrained", "1 original", "2"])
-    figure.suptitle("Hidden states: how far from the retrained model")
+    bar.set_ticks([0, 1, 2], labels=["0 stand-in" if assumes else "0 retrained", "1 original", "2"])
+    whom = f"what the original says of unseen names\n({EXCHANGEABLE})" if assumes else "the retrained model"
+    figure.suptitle(f"Hidden states: how far from {whom}")
     return figure
 
 
@@ -210,7 +218,7 @@ def _heat(axes: Axes, report: AuditReport, results: list[MetricResult], layers: 
                 shade["bbox"] = _BACKGROUND
             axes.text(column, row, text, ha="center", va="center", fontsize=8, **shade)
     names = [
-        report.spec(result.name).title + (f" after {result.condition}" if result.condition else "")
+        titled(report.spec(result.name)) + (f" after {result.condition}" if result.condition else "")
         for result in results
     ]
     axes.set_yticks(range(len(results)), [_plain(name, 34) for name in names])

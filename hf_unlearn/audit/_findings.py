@@ -14,12 +14,21 @@ CAUSES = (
     "Usual causes: another chat template or prompt_template than in training, another tokenizer, rows that the original was not "
     "trained on, or a reference that was."
 )
+ALONE = {
+    "stand-in": "when the questions name a subject that it has never seen",
+    "holdout": "than the answers of the holdout set, which it has never seen",
+}
+"""What the original is compared with where there is no reference, by `Finding.other`."""
+_CAUSES_ALONE = "Usual causes: another chat template or prompt_template than in training, another tokenizer, or rows that the original was not trained on."
 KINDS = ("known before", "not known before", "known better after", "not checked", "not retrained", "equal")
 _EQUAL = {
     frozenset(("reference", "candidate")): "so the audit compares a model with itself",
     frozenset(("reference", "original")): "so that there was nothing to forget, or one of the two is another model's",
     frozenset(("original", "candidate")): "so nothing was unlearned",
 }
+_EQUAL_CONTINUED = (
+    "but a continued model must be one that the original became by further training, so the floor means nothing"
+)
 _EQUAL_TWIN = "but the twin must be a second retraining, with another seed, so floor and relative mean nothing"
 
 
@@ -32,7 +41,7 @@ class Finding:
             does not; "known better after": the reference knows them better; "not checked": nobody knows. "not retrained": the
             original knows the retain answers far better than `role`. "equal": `role` and `other` are one model.
         role: Whom it is about.
-        other: The second one of an equal pair.
+        other: The second one of an equal pair; of what the original knows, "" = compared with the reference, else a key of `ALONE`.
         value: Nats per token by which the original knows the answers better; None where it is not about that.
         interval: Of `value`.
         n: Independent rows behind it: people, prompts or texts.
@@ -66,7 +75,8 @@ class Finding:
         if self.kind == "not checked":
             return f"Whether there was anything to forget in these rows, put this way, was not checked: {self.reason}."
         if self.kind == "equal":
-            why = _EQUAL.get(frozenset((self.role, self.other)), _EQUAL_TWIN)
+            is_continued = self.other.startswith("continued") or self.role.startswith("continued")
+            why = _EQUAL.get(frozenset((self.role, self.other)), _EQUAL_CONTINUED if is_continued else _EQUAL_TWIN)
             return f"{self.role} and {self.other} are equal (weights, settings, answers), {why}."
         return self._of_knowledge()
 
@@ -79,6 +89,12 @@ class Finding:
             return (
                 f"the {self.role} is no model retrained on the retain set: the original knows the retain answers {value:.2f} nats per token "
                 f"better (interval {low:.2f} to {high:.2f}, n = {count}), so {void}."
+            )
+        if self.other in ALONE:
+            return (
+                "Nothing can be said about forgetting: the original does not clearly know the forget answers better "
+                f"{ALONE[self.other]} ({value:.2f} nats per token, interval {low:.2f} to {high:.2f}, n = {count}), so all distances here mean "
+                f"nothing. {_CAUSES_ALONE}"
             )
         if self.kind == "known better after":
             return (

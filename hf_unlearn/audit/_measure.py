@@ -61,7 +61,10 @@ def measure(
 
 
 def _roles(metric: BaseMetric, rows: Rows) -> list[str]:
-    found = [role for role in rows.evidence.roles() if not (metric.spec.compares and role == REFERENCE)]
+    """Whose value is asked for: those of a metric's own floor besides the models that every metric may look at."""
+    kinds = (CANDIDATE, REFERENCE, ORIGINAL, TWIN, *metric.spec.floor_roles)
+    found = [role for role in rows.evidence.roles() if role.startswith(kinds)]
+    found = [role for role in found if not (metric.spec.compares and role == REFERENCE)]
     return found if CANDIDATE in found else [CANDIDATE, *found]
 
 
@@ -151,9 +154,9 @@ def _result(
     mine = estimates[CANDIDATE]
     ideal = _ideal(spec, rows, metric, estimates, uncertainty)
     read = {role: estimate for role, estimate in estimates.items() if role != REFERENCE}
-    found = compare(distances or read, ideal=0.0 if distances else ideal, bootstrap=uncertainty)
+    found = compare(_compared(spec, distances or read), ideal=0.0 if distances else ideal, bootstrap=uncertainty)
     others = {} if spec.compares else {role: e.value for role, e in estimates.items() if role != CANDIDATE}
-    twins = [estimate for role, estimate in estimates.items() if role.startswith(TWIN)]
+    floor_of, twins = _floor(spec, estimates)
     floor, start = average(twins) if twins else None, estimates.get(ORIGINAL)
     shown = [mine, floor, start]
     present = [estimate for estimate in shown if estimate is not None]
@@ -173,7 +176,7 @@ def _result(
         relative=found.relative,
         relative_confidence_interval=found.relative_interval,
         relative_reason=_reason(found, values, spec),
-        others=others if spec.ideal == "reference" else {},
+        others=others if spec.ideal == "reference" or spec.assumes else {},
         details=metric.details(rows, uncertainty)
         if parts is None
         else metric.details_over_layers(
@@ -184,12 +187,29 @@ def _result(
         condition=rows.subject.condition,
         ideal=ideal.value if isinstance(ideal, Estimate) else ideal,
         family=spec.family,
-        clusters=_clusters(mine, rows),
+        clusters=_clusters(mine, rows, spec),
         over_floor_interval=cut(found.over_floor),
         start_over_floor_interval=cut(found.start_over_floor),
         nearer_floor_interval=cut(found.nearer_floor, times=2),
         over_start_interval=cut(found.over_start),
+        assumes=spec.assumes,
+        floor_of="" if floor_of == TWIN else floor_of,
     )
+
+
+def _floor(spec: MetricSpec, estimates: Mapping[str, Estimate]) -> tuple[str, list[Estimate]]:
+    """Whose values are the floor, and these; "" where there are none."""
+    for kind in spec.floor_roles:
+        found = [estimate for role, estimate in estimates.items() if role.startswith(kind)]
+        if found:
+            return kind, found
+    return "", []
+
+
+def _compared(spec: MetricSpec, estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    """Candidate, original, and as twins whatever is the floor of this metric."""
+    ends = {role: estimates[role] for role in (CANDIDATE, ORIGINAL) if role in estimates}
+    return ends | {f"{TWIN} {number}": estimate for number, estimate in enumerate(_floor(spec, estimates)[1])}
 
 
 def _distance(estimate: Estimate, ideal: float | Estimate | None) -> Estimate:
@@ -211,9 +231,11 @@ def _possible(interval: Interval | None, spec: MetricSpec, times: int = 1) -> In
     return max(-most, interval[0]), min(most, interval[1])
 
 
-def _clusters(estimate: Estimate, rows: Rows) -> int | None:
-    """Independent ones behind a value on one set; several sets have several counts."""
-    if estimate.influence is None or len(estimate.influence) != rows.clusters.max() + 1:
+def _clusters(estimate: Estimate, rows: Rows, spec: MetricSpec) -> int | None:
+    """Independent ones behind a value on one set; several sets have several counts. What rests on unseen names may have clusters of its own."""
+    if estimate.influence is None:
+        return None
+    if len(estimate.influence) != rows.clusters.max() + 1 and not spec.assumes:
         return None
     return estimate.num_clusters
 
@@ -234,7 +256,14 @@ def _ideal(
 def _reason(found: Comparison, values: _Values, spec: MetricSpec) -> str | None:
     if found.reason is None or spec.ideal is None:
         return found.reason
-    for role, name in ((TWIN, "floor"), (ORIGINAL, "start")):
+    if spec.ideal == REFERENCE and REFERENCE not in values.estimates:
+        return f"the ideal is not defined: {values.reasons.get(REFERENCE, 'it needs the reference')}"
+    for role, name in ((spec.floor_roles[-1], "floor"), (ORIGINAL, "start")):
         if role not in values.estimates and role in values.reasons:
             return f"{name} is not defined: {values.reasons[role]}"
+    if spec.assumes and ORIGINAL in values.estimates:
+        if not _floor(spec, values.estimates)[1]:
+            return "needs a floor: unseen names, or continued models"
+        if found.relative is None:
+            return "start is no further from the ideal than floor is: the original cannot be told from one that never saw these subjects"
     return found.reason

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hf_unlearn.audit._assumed import ASSUMPTIONS
+
 
 Interval = tuple[float, float]
 DIRECTIONS = ("lower", "higher", "reference", "none")
@@ -49,6 +51,8 @@ class MetricResult:
         nearer_floor_interval: Of (d(start) − d(value)) − (d(value) − d(floor)), paired; above 0 = nearer to another retraining than to the
             original.
         over_start_interval: Of d(value) − d(start), paired; below 0 = unlearning brought it closer to a retrained model, above 0 = away.
+        assumes: What it rests on, as in its spec: "" or "counterfactual".
+        floor_of: Whose values `floor` is, where that is not the twin: "stand-in" (names alone differ), "continued" (retraining noise included).
     """
 
     value: float
@@ -77,12 +81,16 @@ class MetricResult:
     start_over_floor_interval: Interval | None = None
     nearer_floor_interval: Interval | None = None
     over_start_interval: Interval | None = None
+    assumes: str = ""
+    floor_of: str = ""
 
     def __post_init__(self) -> None:
         if self.direction not in DIRECTIONS:
             raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, got {self.direction!r}.")
         if not math.isfinite(self.value):
             raise ValueError(f"a result must be a finite number, got {self.value}.")
+        if self.assumes not in ASSUMPTIONS:
+            raise ValueError(f"a result assumes one of {ASSUMPTIONS}, got {self.assumes!r}.")
 
     @property
     def key(self) -> str:
@@ -173,7 +181,7 @@ def metric_result_from_plain(data: Mapping[str, Any]) -> MetricResult:
         plain[name] = (finite_number(low, name), finite_number(high, name))
     for name in ("others", "details"):
         plain[name] = {str(key): finite_number(part, name) for key, part in plain.get(name, {}).items()}
-    for name in ("unit", "direction", "name", "split", "condition", "family"):
+    for name in ("unit", "direction", "name", "split", "condition", "family", "assumes", "floor_of"):
         if plain.get(name) is not None:
             plain[name] = one_line_text(plain[name], name)
     if plain.get("relative_reason") is not None:

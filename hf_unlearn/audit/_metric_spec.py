@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from hf_unlearn.audit._assumed import ASSUMPTIONS
 from hf_unlearn.audit._metric_result import MetricResult, one_line_text
 
 
@@ -73,6 +74,9 @@ class MetricSpec:
         without_knowledge: What a model scores that never saw the data, in words: the floor.
         does_not_show: What must not be read into it, in one or two sentences.
         options: Of `AuditConfig`, those that change its value, beside the ones that every metric has (sets, seeds, intervals).
+        floor_roles: Kinds of roles whose values are its floor; the first kind that has any.
+        assumes: "" = it rests on a retrained model or on the candidate alone; "counterfactual" = on what the original says of subjects that it
+            has never seen, which a retrained model would say too if subjects are exchangeable. Every view says so.
     """
 
     name: str
@@ -98,10 +102,14 @@ class MetricSpec:
     without_knowledge: str = ""
     does_not_show: str = ""
     options: tuple[str, ...] = ()
+    floor_roles: tuple[str, ...] = ("twin",)
+    assumes: str = ""
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
             raise ValueError(f"unknown family {self.family!r} of {self.name!r}; choose one of {', '.join(FAMILIES)}.")
+        if self.assumes not in ASSUMPTIONS:
+            raise ValueError(f"{self.name!r} assumes {self.assumes!r}, which nobody knows; there is 'counterfactual'.")
         if "/" in self.name or "@" in self.name or not self.name:
             raise ValueError(
                 f"a metric's name may have no '/' or '@', which divide it from split and condition: {self.name!r}."

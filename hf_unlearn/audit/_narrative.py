@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from hf_unlearn.audit._assumed import floor_word, marked
 from hf_unlearn.audit._contracts import MetricSpec
 from hf_unlearn.audit._findings import void_sentences
 from hf_unlearn.audit._metric_result import MetricResult
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from hf_unlearn.audit._report import AuditReport, ShownSpec
 
 logger = logging.getLogger(__name__)
+NOTHING_TO_COMPARE = "Nothing can be said of forgetting: there is no reference, and no counterfactual metric took its place (where one was asked for, the notes say why)."
 FEW = 10
 """Clusters below which an interval holds less than it says."""
 
@@ -32,9 +34,15 @@ def sentences(report: "AuditReport") -> list[str]:
     # Where nobody asked for a headline metric, those that were asked for speak.
     chosen = [pair for pair in shown if pair[0].headline] or shown
     said = [(sentence, result) for spec, result in chosen if (sentence := _sentence(spec, result)) is not None]
+    agreement = [sentence for spec, result in chosen if (sentence := _agreement(spec, result)) is not None]
     few = [count for _, result in said if FEWEST <= (count := _clusters(result)) < FEW]
+    alone = [] if _has_yardstick(report) else [NOTHING_TO_COMPARE]
     warning = f"Intervals from fewer than {FEW} clusters (here {{}}) hold the true value less often than they say."
-    return [sentence for sentence, _ in said] + ([warning.format(min(few))] if few else [])
+    return [*alone, *(sentence for sentence, _ in said), *agreement] + ([warning.format(min(few))] if few else [])
+
+
+def _has_yardstick(report: "AuditReport") -> bool:
+    return "reference" in report.provenance.models or any(result.assumes for result in report.metrics.values())
 
 
 def known_spec(name: str) -> MetricSpec | None:
@@ -88,7 +96,23 @@ def general_sentence(result: MetricResult, spec: "ShownSpec | MetricSpec | None"
     if result.direction == "none":
         return None
     said = _of_layers(result) if result.by_layer else _of_values(result)
+    title = marked(title, result.assumes)
     return f"{title[:1].upper()}{title[1:]} {placed(result)}: {said}."
+
+
+def _agreement(spec: "ShownSpec", result: MetricResult) -> str | None:
+    """Where retrained models themselves come out on a scale that does without them; None where there are none, or no such scale."""
+    known = {role: value for role, value in result.others.items() if role == "reference" or role.startswith("twin")}
+    if not result.assumes or not known:
+        return None
+    ends = {floor_word(result.floor_of): result.floor, "the original": result.start}
+    scale = {word: number for word, number in ends.items() if number is not None}
+    where = f", where {_said(scale)} and the candidate {spoken(result.value)[0]}" if scale else ""
+    title = marked(spec.title, result.assumes)
+    return (
+        f"How far {title} {placed(result)} agrees with retraining: retrained models, which never saw these subjects, themselves come out at "
+        f"{_said(known)}{where}; what they lie above the floor, or below it, is what this scale does not know."
+    )
 
 
 def _of_values(result: MetricResult) -> str:
@@ -102,21 +126,24 @@ def _of_values(result: MetricResult) -> str:
 
 
 def _values(result: MetricResult) -> str:
-    """ "candidate 0.15, a retrained model 0.00, before unlearning 0.92"; "" for a distance, whose reference has no value."""
+    """ "candidate 0.15, a retrained model 0.00, before unlearning 0.92"; "" for a distance, whose reference has no value, and where the original
+    stands in for the reference."""
     reference = result.others.get("reference")
-    if reference is None:
+    if result.assumes or (reference is None and (result.ideal, result.floor) != (None, None)):
         return ""
     before = result.others.get("original", result.start)
-    words = ("candidate", "a retrained model", "before unlearning")
-    numbers = [number for number in (result.value, reference, before) if number is not None]
-    return ", ".join(f"{word} {number}" for word, number in zip(words, spoken(*numbers), strict=False))
+    given = {"candidate": result.value, "a retrained model": reference, "before unlearning": before}
+    return _said({word: number for word, number in given.items() if number is not None})
 
 
 def _distances(result: MetricResult) -> str:
     """ "candidate 12.40, the twin 1.13, the original 27.63"."""
-    parts = {"candidate": result.value, "the twin": result.floor, "the original": result.start}
-    known = {word: number for word, number in parts.items() if number is not None}
-    return ", ".join(f"{word} {number}" for word, number in zip(known, spoken(*known.values()), strict=True))
+    parts = {"candidate": result.value, floor_word(result.floor_of): result.floor, "the original": result.start}
+    return _said({word: number for word, number in parts.items() if number is not None})
+
+
+def _said(numbers: Mapping[str, float]) -> str:
+    return ", ".join(f"{word} {number}" for word, number in zip(numbers, spoken(*numbers.values()), strict=True))
 
 
 def _of_layers(result: MetricResult) -> str:
@@ -136,11 +163,11 @@ def _of_layers(result: MetricResult) -> str:
 def _means(results: list[MetricResult]) -> str:
     columns = {
         "mean": [result.value for result in results],
-        "the twin": [result.floor for result in results if result.floor is not None],
+        floor_word(results[0].floor_of): [result.floor for result in results if result.floor is not None],
         "the original": [result.start for result in results if result.start is not None],
     }
     whole = {name: sum(column) / len(column) for name, column in columns.items() if len(column) == len(results)}
-    return ", ".join(f"{name} {number}" for name, number in zip(whole, spoken(*whole.values()), strict=True))
+    return _said(whole)
 
 
 def ranges(layers: list[str]) -> str:

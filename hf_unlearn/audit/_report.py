@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hf_unlearn._files import write_atomically
+from hf_unlearn.audit._assumed import ASSUMPTIONS
 from hf_unlearn.audit._contracts import MetricSpec
 from hf_unlearn.audit._findings import Finding, finding_from_plain
 from hf_unlearn.audit._metric_result import MetricResults, finite_number, metric_result_from_plain, one_line_text
@@ -66,6 +67,7 @@ class ShownSpec:
         arxiv: Number of the paper.
         without_knowledge: What a model scores that never saw the data, in words; "" in reports that do not say.
         does_not_show: What must not be read into it; "" likewise.
+        assumes: "" or "counterfactual": what its values rest on.
     """
 
     title: str
@@ -79,6 +81,7 @@ class ShownSpec:
     arxiv: str | None = None
     without_knowledge: str = ""
     does_not_show: str = ""
+    assumes: str = ""
 
 
 def shown(spec: MetricSpec) -> ShownSpec:
@@ -95,6 +98,7 @@ def shown(spec: MetricSpec) -> ShownSpec:
         arxiv=spec.citation.arxiv,
         without_knowledge=spec.without_knowledge,
         does_not_show=spec.does_not_show,
+        assumes=spec.assumes,
     )
 
 
@@ -136,7 +140,14 @@ class AuditReport:
             raise KeyError(f"the report has no metric {name!r}.")
         ideal = "reference" if result.others.get("reference") is not None else result.ideal
         return ShownSpec(
-            name.replace("_", " "), result.unit, ideal, (None, None), result.family, False, bool(result.by_layer)
+            name.replace("_", " "),
+            result.unit,
+            ideal,
+            (None, None),
+            result.family,
+            False,
+            bool(result.by_layer),
+            assumes=result.assumes,
         )
 
     def reading(self) -> list[str]:
@@ -252,6 +263,10 @@ def _from_plain(data: Mapping[str, Any], version: int) -> AuditReport:
     provenance = Provenance(**data["provenance"])
     _check_texts(provenance)
     specs = {str(name): _spec_from_plain(spec) for name, spec in data.get("specs", {}).items()}
+    for result in results:
+        of_spec = specs[result.name].assumes if result.name in specs else result.assumes
+        if {result.assumes, *(part.assumes for part in result.by_layer.values())} != {of_spec}:
+            raise ValueError(f"{result.key} and the spec of {result.name!r} do not say alike what it assumes")
     findings = tuple(finding_from_plain(finding) for finding in data.get("findings", ()))
     return AuditReport(
         metrics, provenance, tuple(map(str, data["notes"])), str(data["created"]), version, specs, findings
@@ -264,7 +279,9 @@ def _spec_from_plain(data: Mapping[str, Any]) -> ShownSpec:
         raise ValueError(f"an ideal is a number, 'reference' or 'holdout', got {ideal!r}")
     low, high = (None if end is None else finite_number(end, "bounds") for end in data["bounds"])
     texts = {name: one_line_text(data[name], name) for name in ("title", "unit", "family")}
-    arxiv = data.get("arxiv")
+    arxiv, assumes = data.get("arxiv"), data.get("assumes", "")
+    if assumes not in ASSUMPTIONS:
+        raise ValueError(f"a metric assumes one of {ASSUMPTIONS}, got {assumes!r}")
     return ShownSpec(
         **texts,
         ideal=ideal if ideal is None or isinstance(ideal, str) else finite_number(ideal, "ideal"),
@@ -275,6 +292,7 @@ def _spec_from_plain(data: Mapping[str, Any]) -> ShownSpec:
         arxiv=None if arxiv is None else one_line_text(arxiv, "arxiv"),
         without_knowledge=one_line_text(data.get("without_knowledge", ""), "without_knowledge"),
         does_not_show=one_line_text(data.get("does_not_show", ""), "does_not_show"),
+        assumes=assumes,
     )
 
 

@@ -5,7 +5,9 @@ trained on what had to stay. Works on any reading that has the true answers' log
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
 
 from hf_unlearn.audit._contracts import Split, Subject, SubjectKey, Undefined
 from hf_unlearn.audit._findings import Finding
@@ -16,6 +18,8 @@ from hf_unlearn.inference import is_main_process
 
 
 logger = logging.getLogger(__name__)
+STAND_IN = "counterfactual_answers"
+"""The reading of what the original says of unseen subjects."""
 OF_KNOWLEDGE = ("known before", "not known before", "known better after", "not checked")
 """Kinds of findings on whether there was anything to forget."""
 ANOTHER_MODEL = (
@@ -32,10 +36,11 @@ class RoleChecks:
 
     Args:
         confidence: Of the intervals.
+        has_reference: Whether the original is compared with one; else with itself, on unseen subjects or on the holdout set.
     """
 
-    def __init__(self, confidence: float):
-        self.confidence = confidence
+    def __init__(self, confidence: float, *, has_reference: bool = True):
+        self.confidence, self.has_reference = confidence, has_reference
         self.findings: list[Finding] = []
         self._first: dict[str, str] = {}
 
@@ -59,14 +64,36 @@ class RoleChecks:
         """What follows once a subject's answers are read; the reference comes first, then the original."""
         if key.condition or not _has_log_probs(evidence, key, "forget"):
             return
-        if key.role == "original":
-            self._add(_known_before(evidence, self.confidence))
+        if key.role == "original" and self.has_reference:
+            self._add(_known_before(_gap(evidence, "reference", "forget", self.confidence)))
         if key.role == "original" or key.role.startswith("twin"):
             self._add(_not_retrained(evidence, "reference" if key.role == "original" else key.role, self.confidence))
 
+    def read(self, evidence: Evidence, still: Collection[str]) -> bool:
+        """The same where there is no reference: as soon as what the original knows of its own can be compared.
+
+        Args:
+            evidence: So far.
+            still: Readings that are still to come.
+
+        Returns:
+            Whether this decided it.
+        """
+        mine = SubjectKey("original")
+        done = any(finding.kind in OF_KNOWLEDGE for finding in self.findings)
+        if self.has_reference or done or STAND_IN in still or not _has_log_probs(evidence, mine, "forget"):
+            return False
+        gap, other = _gap_to_unseen(evidence, self.confidence), "stand-in"
+        if gap is None:
+            gap, other = _gap_to_holdout(evidence, self.confidence), "holdout"
+        if gap is None:
+            return False
+        self._add(_known_before(gap, other))
+        return True
+
     @property
     def nothing_to_forget(self) -> bool:
-        """Whether the original was found not to know the forget answers better than the reference does."""
+        """Whether the original was found not to know the forget answers better than what it is compared with."""
         return any(finding.kind in ("not known before", "known better after") for finding in self.findings)
 
     def finish(self, roles: Sequence[str]) -> tuple[Finding, ...]:
@@ -78,7 +105,10 @@ class RoleChecks:
         if "original" not in roles:
             self.findings.append(Finding("not checked", "original", reason="that takes the original"))
         elif not any(finding.kind in OF_KNOWLEDGE for finding in self.findings):
-            self.findings.append(Finding("not checked", "original", reason="the answers' probabilities were not read"))
+            reason = "the answers' probabilities were not read"
+            if not self.has_reference:
+                reason += ", or nothing to compare them with: a reference, unseen subjects, or a holdout set"
+            self.findings.append(Finding("not checked", "original", reason=reason))
         return tuple(self.findings)
 
     def _add(self, finding: Finding | None) -> None:
@@ -107,8 +137,38 @@ def _gap(evidence: Evidence, role: str, split: str, confidence: float) -> PriorK
     return prior_knowledge(original, other, paired=True, clusters=sets[split].clusters, confidence=confidence)
 
 
-def _known_before(evidence: Evidence, confidence: float) -> Finding | None:
-    gap = _gap(evidence, "reference", "forget", confidence)
+def _gap_to_unseen(evidence: Evidence, confidence: float) -> PriorKnowledge | None:
+    """How much better the original knows the answers where the question names its subject than where it names one that it has never seen."""
+    mine = SubjectKey("original")
+    found = evidence.tables.get((STAND_IN, mine, "forget"))
+    if found is None or not len(found):
+        return None
+    rows = Rows(evidence, mine, "forget")
+    (log_probs, counts), (tokens, _) = (rows.per_token(STAND_IN, name) for name in ("log_probs", "num_tokens"))
+    cuts = np.cumsum(counts)[:-1]
+    unseen = np.array([part.mean() for part in np.split(log_probs / tokens, cuts)])
+    examples = rows.column(STAND_IN, "example")
+    about = evidence.facts.get("counterfactual", {}).get("forget", {}).get("clusters")
+    clusters = (rows.clusters if about is None else about)[examples]
+    return prior_knowledge(
+        mean_log_probs(rows)[examples], unseen, paired=True, clusters=clusters, confidence=confidence
+    )
+
+
+def _gap_to_holdout(evidence: Evidence, confidence: float) -> PriorKnowledge | None:
+    """How much better the original knows the forget answers than answers that it never saw; other ones, so unpaired."""
+    mine, sets = SubjectKey("original"), evidence.splits
+    if not _has_log_probs(evidence, mine, "holdout"):
+        return None
+    try:
+        forget, holdout = (mean_log_probs(Rows(evidence, mine, split)) for split in ("forget", "holdout"))
+    except Undefined:
+        return None
+    clusters = {"clusters": sets["forget"].clusters, "baseline_clusters": sets["holdout"].clusters}
+    return prior_knowledge(forget, holdout, paired=False, confidence=confidence, **clusters)
+
+
+def _known_before(gap: PriorKnowledge | None, other: str = "") -> Finding:
     if gap is None or gap.confidence_interval is None:
         return Finding("not checked", "original", reason="there are too few forget prompts")
     if not gap.clear and gap.n < FEW_CLUSTERS and gap.advantage > FAR_BEHIND:
@@ -118,7 +178,7 @@ def _known_before(evidence: Evidence, confidence: float) -> Finding | None:
     kind = (
         "known before" if gap.clear else "known better after" if gap.confidence_interval[1] < 0 else "not known before"
     )
-    return Finding(kind, "original", "", gap.advantage, gap.confidence_interval, gap.n)
+    return Finding(kind, "original", other, gap.advantage, gap.confidence_interval, gap.n)
 
 
 def _not_retrained(evidence: Evidence, role: str, confidence: float) -> Finding | None:

@@ -16,14 +16,19 @@ MetricLike = str | BaseMetric
 CONDITIONS: dict[str, Callable[[], Condition]] = {}
 """Attacks by name, as `METRICS` and `DOMAINS` are: to add one of your own, put its class here, or pass an object to `audit(conditions=[...])`."""
 ROLES = ("candidate", "reference", "original", "twin")
+COUNTERFACTUAL = "counterfactual"
+"""In place of metrics: those that take the place of a reference."""
 
 
-def choose_metrics(given: str | Sequence[MetricLike], settings: Mapping[str, Any]) -> list[BaseMetric]:
+def choose_metrics(
+    given: str | Sequence[MetricLike], settings: Mapping[str, Any], *, has_reference: bool = True
+) -> list[BaseMetric]:
     """Metrics by name, in the order of the registry, then objects as they came.
 
     Args:
-        given: "standard", one name, or names and objects.
+        given: "standard", "counterfactual", one name, or names and objects.
         settings: The options of the audit, for metrics that want them.
+        has_reference: Whether there is a retrained model; without one the standard metrics include the counterfactual ones.
 
     Raises:
         ValueError: An unknown name (says what may have been meant), none at all, or one twice.
@@ -36,7 +41,7 @@ def choose_metrics(given: str | Sequence[MetricLike], settings: Mapping[str, Any
         if isinstance(part, BaseMetric):
             objects.append(part)
         elif isinstance(part, str):
-            names += _standard() if part == STANDARD else [known_name("metric", part, METRICS)]
+            names += _named(part, has_reference)
         else:
             raise TypeError(f"metrics are names or metric objects, got {type(part).__name__}.")
     ordered = [METRICS[name].from_settings(settings) for name in METRICS if name in names]
@@ -64,8 +69,38 @@ def without_twins(metrics: list[BaseMetric]) -> list[BaseMetric]:
     return metrics
 
 
-def _standard() -> list[str]:
-    return [name for name, metric in METRICS.items() if metric.from_settings({}).spec.standard]
+def without_reference(metrics: Sequence[BaseMetric]) -> tuple[list[BaseMetric], list[str]]:
+    """The metrics that can have a value where there is no reference, and the titles of the others.
+
+    Raises:
+        ValueError: None can.
+    """
+    kept = [metric for metric in metrics if not needs_reference(metric.spec)]
+    others = [metric for metric in metrics if needs_reference(metric.spec)]
+    others.sort(key=lambda metric: not metric.spec.headline)
+    lacking = [metric.spec.title for metric in others]
+    if not kept:
+        raise ValueError(
+            f"{', '.join(metric.spec.name for metric in others)}: all of this compares with a retrained model, and no reference was given. Give one "
+            "(reference), or choose the counterfactual metrics, which do without."
+        )
+    return kept, lacking
+
+
+def needs_reference(spec: MetricSpec) -> bool:
+    """Whether it has no value at all without a reference."""
+    return not spec.assumes and (spec.compares or "reference" in spec.requires)
+
+
+def _named(part: str, has_reference: bool) -> list[str]:
+    specs = {name: metric.from_settings({}).spec for name, metric in METRICS.items()}
+    standard = [name for name, spec in specs.items() if spec.standard]
+    counterfactual = [name for name, spec in specs.items() if spec.assumes == COUNTERFACTUAL]
+    if part == COUNTERFACTUAL:
+        return counterfactual
+    if part == STANDARD:
+        return standard if has_reference else standard + counterfactual
+    return [known_name("metric", part, METRICS)]
 
 
 def choose_conditions(given: Sequence[str | Condition], metrics: Collection[str] | None = None) -> list[Condition]:
@@ -110,6 +145,13 @@ def names_of(given: Any) -> Any:
         return [names_of(part) for part in given]
     spec = getattr(given, "spec", given)
     return spec if isinstance(spec, str) else getattr(spec, "name", getattr(spec, "__name__", spec))
+
+
+def numbered_roles(kind: str, models: Any) -> dict[str, Any]:
+    """Roles of one or several models of a kind: "twin", "twin 2", …."""
+    if not isinstance(models, (list, tuple)):
+        return {kind: models}
+    return {kind if not number else f"{kind} {number + 1}": model for number, model in enumerate(models)}
 
 
 def _check_condition(condition: Condition) -> None:

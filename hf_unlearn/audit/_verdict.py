@@ -7,6 +7,7 @@ from one. Wider intervals never make a verdict better. Knows numbers only; no me
 import math
 from dataclasses import dataclass
 
+from hf_unlearn.audit._assumed import EXCHANGEABLE
 from hf_unlearn.audit._metric_result import Interval, MetricResult
 
 
@@ -40,11 +41,66 @@ WORDS = {
         "the candidate cannot be told from another retraining, but without the original nobody knows whether these {n} examples could tell"
     ),
     "no floor": "there is no noise floor (no twin), so the distance cannot be judged",
+    "no ideal": "what a model that never saw the data would have is not known here, so it is shown and not judged",
     "no interval": "without an interval of the difference from the floor, the distance cannot be judged",
     "too few": "the distance cannot be judged: an interval takes at least {fewest} clusters",
     "none": "",
 }
 """What is said, by kind of verdict."""
+_UNSEEN = "the forget subjects are to the candidate not distinguishable from a subject that the model has never seen"
+_FURTHER = {
+    "stand-in": (
+        "the candidate is further than unseen names are among themselves; a retrained model may be, too, since retraining noise was not "
+        "estimated: this ranks candidates made from one original and is no test; {place}"
+    ),
+    "leaking": (
+        "the candidate is further from what is said of unseen names than continued models of the original are; a retrained model may be, too, since "
+        "the stand-in tells unseen names what it should not know, or nobody looked: this ranks candidates made from one original and is no test; "
+        "{place}"
+    ),
+    "continued": "the candidate is further from what is said of unseen names than continued models of the original are; {place}",
+}
+"""By whose value the floor is: the position is said only where retraining noise is in it, and the stand-in is known not to leak."""
+KNOWN_BETTER = "forget_probability_over_stand_in_low"
+"""Of the details: the lower bound of the difference between candidate and stand-in in the forget answers' probability; above 0 = the candidate knows
+them better, which nearness to the stand-in does not undo."""
+LEAK = 0.5
+"""Of what the original knows of the forget answers, the share that it may tell of unseen names where a position is claimed. Measured: .3 on pocket,
+where retrained models come out near the floor; .6 to .9 on a few authors of TOFU, where they come out far from it."""
+_PLACES: dict[str, str | dict[str, str]] = {
+    "between": {
+        "stand-in": "the original was further still",
+        "leaking": "the original was further still",
+        "continued": "it lies between them, by which retraining noise was estimated, and the original",
+    },
+    "past": "it went past what is said of unseen names, and is not on the side of the original",
+    "undecided": "it cannot be said that unlearning brought it closer",
+    "further": "how far on the way to the original, these {n} examples cannot tell",
+    "further, no start": "without the original nobody knows how far on the way to it",
+    "beyond": "the original was closer before unlearning",
+}
+_STILL_KNOWN = (
+    "the candidate is as near to what is said of unseen names as these are among themselves, and yet it gives the forget answers more probability than "
+    "is given to them about unseen names: it still knows them"
+)
+COUNTERFACTUAL_WORDS = {
+    "closer": f"{_UNSEEN}; it is nearer to what is said of unseen names than these are among themselves",
+    "as retrained": _UNSEEN,
+    "cannot tell": "these {n} examples cannot tell whether the forget subjects are to the candidate like unseen ones or as they were to the original",
+    "no power": (
+        "these {n} examples cannot tell: on them what the original says of the forget subjects cannot be told from what it says of unseen ones, "
+        "so the test says nothing about the candidate"
+    ),
+    "no yardstick": (
+        "these {n} examples cannot tell: the start is at or below the floor, that is, the original is no further from what it says of unseen "
+        "names than the floor is, so the test says nothing about the candidate"
+    ),
+    "no start": (
+        "the candidate cannot be told from the floor, but without the original nobody knows whether these {n} examples could tell"
+    ),
+    "no floor": "there is no floor, so the distance cannot be judged",
+}
+"""The same where the original's answers about unseen names stand in for a retrained model: it is never said that there was one."""
 GOOD = ("closer", "as retrained", "between")
 """Kinds that speak for the candidate."""
 
@@ -71,8 +127,26 @@ def verdict(result: MetricResult) -> Verdict:
         result: Of an audit; of one layer or as a whole.
     """
     kind = _kind(result)
-    words = WORDS[kind].format(n=result.n, fewest=FEWEST)
-    return Verdict(kind, words, _numbers(result, kind))
+    words = _counterfactual(result, kind) if result.assumes else WORDS[kind]
+    return Verdict(kind, words.format(n=result.n, fewest=FEWEST), _numbers(result, kind))
+
+
+def _counterfactual(result: MetricResult, kind: str) -> str:
+    """Words for a number that rests on exchangeable subjects, which they say."""
+    place = _PLACES.get(kind)
+    if kind in ("closer", "as retrained") and result.details.get(KNOWN_BETTER, 0.0) > 0:
+        words = _STILL_KNOWN
+    elif place is None:
+        words = COUNTERFACTUAL_WORDS.get(kind) or WORDS[kind]
+    else:
+        known = "stand-in" if result.floor_of != "continued" else "continued" if _is_tight(result) else "leaking"
+        words = _FURTHER[known].replace("{place}", place if isinstance(place, str) else place[known])
+    return f"{words} ({EXCHANGEABLE})" if words else ""
+
+
+def _is_tight(result: MetricResult) -> bool:
+    """Whether the stand-in is known to tell unseen names little of what it knows of the forget subjects."""
+    return result.details.get("leak", math.inf) <= LEAK
 
 
 def has_power(result: MetricResult) -> bool:
@@ -116,7 +190,7 @@ def _kind(result: MetricResult) -> str:
     if result.direction == "none":
         return "none"
     if result.floor is None:
-        return "no floor"
+        return "no floor" if result.ideal is not None else "no ideal"
     if result.over_floor_interval is None:
         few = result.clusters if result.clusters is not None else result.n
         return "too few" if few < FEWEST else "no interval"
@@ -172,7 +246,7 @@ def _beside_start(result: MetricResult) -> str:
 
 
 def _numbers(result: MetricResult, kind: str) -> str:
-    if kind in ("none", "no floor", "no interval", "too few"):
+    if kind in ("none", "no floor", "no ideal", "no interval", "too few"):
         return ""
     if kind in ("no power", "no yardstick"):
         original = _difference("the original's", result.start_over_floor_interval)

@@ -1,5 +1,6 @@
 """A benchmark with its data: what to hand to `audit`, and the audit itself. Opens no model."""
 
+import dataclasses
 import difflib
 import inspect
 import logging
@@ -7,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hf_unlearn.audit import AuditReport, AuditSet, MetricResult, audit
+from hf_unlearn.audit import METRICS, AuditReport, AuditSet, BaseMetric, MetricResult, audit
 from hf_unlearn.audit._selection import names_of
 from hf_unlearn.benchmarks._spec import Benchmark, Configuration, PublishedModels
 
@@ -17,6 +18,8 @@ MAIN = ("forget", "retain", "holdout")
 COUNTED = (*MAIN, "sets", "metrics", "prompt_template", "max_new_tokens", "max_examples", "compatible")
 """Whoever changes one of these has another benchmark, and the report says so."""
 ROLES = ("reference", "original", "twin")
+WITHOUT_REFERENCE = "counterfactual"
+"""What is measured beside the benchmark's own metrics where there is no reference."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,13 @@ class LoadedBenchmark:
         """Everything that `audit` takes besides the candidate.
 
         Args:
-            **overrides: Arguments of `audit`; they count instead of the benchmark's. Of `sets` each name for itself, None leaves it out.
+            **overrides: Arguments of `audit`; they count instead of the benchmark's. Of `sets` each name for itself, None leaves it out. With
+                `reference=None`, and also where nobody has published one, the original takes its place: counterfactual metrics are measured beside
+                the benchmark's own, of which those that compare with a reference are left out.
 
         Raises:
             TypeError: `audit` has no such argument.
-            ValueError: There is no reference, or nothing is measured.
+            ValueError: There is no reference, and no original that could take its place, or nothing is measured.
         """
         _check_names(overrides)
         given: dict[str, Any] = {"metrics": self.configuration.metrics, **self.configuration.options}
@@ -71,10 +76,12 @@ class LoadedBenchmark:
         others |= dict(overrides.get("sets") or {})
         given["sets"] = {name: found for name, found in others.items() if found is not None}
         given["benchmark"] = self._label_of(overrides)
-        if given["reference"] is None:
-            raise ValueError(self._no_reference())
         if "metrics" in overrides:
             self._narrow(given)
+        if given["reference"] is None:
+            if given["original"] is None or ("reference" not in overrides and self._bases):
+                raise ValueError(self._no_reference())
+            self._do_without(given)
         return {name: value for name, value in given.items() if value is not None}
 
     def audit(self, candidate: Any, **overrides: Any) -> AuditReport:
@@ -100,16 +107,36 @@ class LoadedBenchmark:
         return self.label + (f" (changed: {', '.join(changed)})" if changed else "")
 
     def _no_reference(self) -> str:
-        known = {base for base, models in self.configuration.models.items() if models.reference is not None}
+        known = self._bases
         if not known:
             return (
                 f"{self.label}: nobody has published a model that never saw its forget set, and an audit compares with one. Give a reference (reference=, --reference), "
-                "a model trained the same way without that data; a model that merely is older, or of another recipe, says nothing about unlearning."
+                "a model trained the same way without that data; a model that merely is older, or of another recipe, says nothing about unlearning. Or give the "
+                "model before unlearning (original=, --original), for counterfactual metrics, which do without a reference."
             )
         return (
             f"{self.label} has published references for {', '.join(sorted(known))}: say which with base_model= (--base-model), or give a reference (reference=, --reference), a model "
-            "trained the same way as the candidate without the forget set."
+            "trained the same way as the candidate without the forget set. In Python reference=None with original= measures counterfactual metrics instead."
         )
+
+    @property
+    def _bases(self) -> set[str]:
+        """Models for which a reference is published."""
+        return {base for base, models in self.configuration.models.items() if models.reference is not None}
+
+    def _do_without(self, given: dict[str, Any]) -> None:
+        """Counterfactual metrics beside those that need no reference; a twin is none of anybody's."""
+        given["twin"] = None
+        given["benchmark"] += " (without a reference)"
+        if given["metrics"] == "standard":
+            return
+        asked = [given["metrics"]] if isinstance(given["metrics"], (str, BaseMetric)) else list(given["metrics"])
+        given["metrics"] = [*asked, *([WITHOUT_REFERENCE] if WITHOUT_REFERENCE not in asked else [])]
+        forget = given["forget"]
+        if isinstance(forget, AuditSet) and forget.metrics is not None:
+            counterfactual = [name for name, metric in METRICS.items() if metric.from_settings({}).spec.assumes]
+            measured = tuple(dict.fromkeys([*forget.metrics, *counterfactual]))
+            given["forget"] = dataclasses.replace(forget, metrics=measured)
 
     def _narrow(self, given: dict[str, Any]) -> None:
         """Sets to the metrics that were asked for; a set on which none of them is measured is left out."""

@@ -12,12 +12,14 @@ from hf_unlearn.cli._demo import demo
 from hf_unlearn.cli._hub import compare, publish, push_metrics, verify
 from hf_unlearn.cli._interchange import export_eval, import_eval
 from hf_unlearn.cli._metrics import metrics
+from hf_unlearn.cli._tune import tune
 from hf_unlearn.cli._unlearn import unlearn
 
 
 for command in (
     demo,
     unlearn,
+    tune,
     audit,
     metrics,
     benchmarks,

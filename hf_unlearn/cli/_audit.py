@@ -43,7 +43,7 @@ def audit(
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Option(help="A model trained the same way without the forget set. Needed without a benchmark."),
+        typer.Option(help="A model trained the same way without the forget set; without one, counterfactual metrics."),
     ] = None,
     forget: Annotated[
         str | None,
@@ -60,6 +60,12 @@ def audit(
     original: Annotated[str | None, typer.Option(help="The model before unlearning; gives start.")] = None,
     twin: Annotated[
         list[str] | None, typer.Option(help="A second reference, another seed; gives the floor. May be repeated.")
+    ] = None,
+    continued: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The original trained on for a while; the floor of counterfactual metrics. May be repeated."
+        ),
     ] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Default: the one saved with the models.")] = None,
     *,
@@ -79,6 +85,7 @@ def audit(
             "sets": _sets(sets or []),
             "original": original,
             "twin": twin or None,
+            "continued": continued or None,
             "processing_class": tokenizer,
         }
         if benchmark is None:
@@ -110,7 +117,9 @@ def _check_alone(given: Mapping[str, Any], of_benchmarks: Mapping[str, Any]) -> 
     Raises:
         ValueError: It is not; or options that only a benchmark has are.
     """
-    lacking = [f"--{name}" for name in ("reference", "forget") if given[name] is None]
+    lacking = [] if given["forget"] is not None else ["--forget"]
+    if given["reference"] is None and given["original"] is None:
+        lacking.append("--reference (or --original, for counterfactual metrics)")
     if lacking:
         raise ValueError(f"give {' and '.join(lacking)}, or --benchmark, which brings its own.")
     idle = [f"--{name.replace('_', '-')}" for name, value in of_benchmarks.items() if value is not None]
@@ -127,9 +136,11 @@ def _chosen(options: AuditConfig, context: typer.Context) -> dict[str, Any]:
 
 
 def _print_headline(loaded: "LoadedBenchmark", report: "AuditReport") -> None:
+    from hf_unlearn.audit._assumed import titled
+
     for key, result in loaded.headline(report).items():
         interval = "" if result.confidence_interval is None else f" ({bounds(result.confidence_interval)})"
-        title = report.spec(result.name).title
+        title = titled(report.spec(result.name))
         console.print(f"[bold]{escape(key)}[/bold]  {result.value:.4g}{interval}  {escape(title)}", highlight=False)
 
 

@@ -78,6 +78,9 @@ def verify(
     reference: Annotated[str | None, typer.Option(help="The retrained model; default: the one in the report.")] = None,
     original: Annotated[str | None, typer.Option(help="The model before unlearning.")] = None,
     twin: Annotated[str | None, typer.Option(help="The second reference.")] = None,
+    continued: Annotated[
+        list[str] | None, typer.Option(help="What the original became by further training. May be repeated.")
+    ] = None,
     harness_tasks: Annotated[
         list[str] | None, typer.Option(help="Ask the harness tasks of the report again. May be repeated.")
     ] = None,
@@ -101,6 +104,7 @@ def verify(
             reference=reference,
             original=original,
             twin=twin,
+            continued=continued or None,
             harness_tasks=[name for given in harness_tasks or () for name in given.split(",")],
             harness_include_path=harness_include_path,
             processing_class=tokenizer,

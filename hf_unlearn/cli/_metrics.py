@@ -83,18 +83,22 @@ def _print_list(specs: "list[MetricSpec]") -> None:
 
 
 def _table(family: str, specs: "list[MetricSpec]") -> Table:
+    from hf_unlearn.audit._assumed import titled
+
     table = Table(title=escape(family), title_justify="left", expand=True)
     for column in ("name", "what, and its unit", "ideal", "splits", "cost"):
         table.add_column(column, no_wrap=column in ("name", "ideal"), overflow="fold", ratio=_WIDTHS.get(column))
     for spec in specs:
         ideal = "–" if spec.ideal is None else f"{spec.ideal:g}" if isinstance(spec.ideal, float) else str(spec.ideal)
         name = spec.name if spec.standard else f"{spec.name} *"
-        what = f"{escape(spec.title)}\n[dim]{escape(spec.unit)}[/dim]"
+        what = f"{escape(titled(spec))}\n[dim]{escape(spec.unit)}[/dim]"
         table.add_row(escape(name), what, escape(ideal), escape(", ".join(spec.splits)), escape(_cost(spec.needs)))
     return table
 
 
 def _print_one(metric: "BaseMetric") -> None:
+    from hf_unlearn.audit._assumed import titled
+
     spec = metric.spec
     options = (f"{name} ({default}): {text}" for name, default, text in _options(spec))
     said = (
@@ -110,7 +114,7 @@ def _print_one(metric: "BaseMetric") -> None:
         "\n".join(options),
         _source(spec.citation),
     )
-    title = f"[bold]{escape(spec.name)}[/bold]: {escape(spec.title)} [dim]({escape(spec.family)})[/dim]"
+    title = f"[bold]{escape(spec.name)}[/bold]: {escape(titled(spec))} [dim]({escape(spec.family)})[/dim]"
     console.print(title, highlight=False)
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="dim")

@@ -34,10 +34,26 @@ def print_report(report: "AuditReport", title: str) -> None:
     for result in report.metrics.values():
         families.setdefault(report.spec(result.name).family, []).append(result)
     _print_tables(report, families)
+    for line in _of_floors(report):
+        console.print(f"[dim]{escape(line)}[/dim]", highlight=False)
     for sentence in report.reading():
         console.print(escape(one_line(sentence)), highlight=False)
     for note in report.notes:
         console.print(f"[dim]note: {escape(one_line(note))}[/dim]", highlight=False)
+
+
+def _of_floors(report: "AuditReport") -> list[str]:
+    """What the floors are that are no twin's, and what those rows rest on."""
+    from hf_unlearn.audit._assumed import EXCHANGEABLE, FLOORS
+
+    floors = dict.fromkeys(FLOORS.get(r.floor_of, "none") for r in report.metrics.values() if r.assumes and r.floor_of)
+    is_there = any(result.assumes for result in report.metrics.values())
+    said = f"; the floor of those rows: {', '.join(floors)}" if floors else ""
+    return (
+        [f"{EXCHANGEABLE}: the original's answers about unseen names stand in for a retrained model's{said}"]
+        if is_there
+        else []
+    )
 
 
 def _print_tables(report: "AuditReport", families: "dict[str, list[MetricResult]]") -> None:
@@ -92,10 +108,12 @@ def _rows(report: "AuditReport", results: "list[MetricResult]", *, short: bool) 
 
 def _title(report: "AuditReport", name: str, short: bool) -> str:
     """Of a metric; its short one, where the report means the metric that is known here by its name."""
+    from hf_unlearn.audit._assumed import marked
     from hf_unlearn.audit._narrative import known_spec
 
-    title, known = report.spec(name).title, known_spec(name) if short else None
-    return known.short if known is not None and known.short and known.title == title else title
+    spec, known = report.spec(name), known_spec(name) if short else None
+    brief = known.short if known is not None and known.short and known.title == spec.title else spec.title
+    return marked(brief, spec.assumes)
 
 
 def _needed(tables: Collection[Rows], left_out: Collection[str] = ()) -> int:

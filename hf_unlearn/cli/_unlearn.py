@@ -1,19 +1,16 @@
 """The command that unlearns."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from hf_unlearn.cli._adapter import LoraAlpha, LoraDropout, LoraRank, LoraTarget, adapter
 from hf_unlearn.cli._app import console, readable_errors
 from hf_unlearn.cli._config import Config
 from hf_unlearn.cli._options import with_options
 from hf_unlearn.config import UnlearnConfig
-
-
-if TYPE_CHECKING:
-    from peft import LoraConfig
 
 
 @with_options(UnlearnConfig)
@@ -24,12 +21,10 @@ def unlearn(
     output_dir: Annotated[Path, typer.Option(help="Where the unlearned model goes.")],
     config: Config = None,
     tokenizer: Annotated[str | None, typer.Option(help="Default: the one saved with the model.")] = None,
-    lora_r: Annotated[int, typer.Option(help="LoRA rank; 0 trains all weights.")] = 0,
-    lora_alpha: Annotated[float | None, typer.Option(help="LoRA scaling; default: twice the rank.")] = None,
-    lora_dropout: Annotated[float, typer.Option(help="In the adapter.")] = 0.0,
-    lora_target: Annotated[
-        list[str] | None, typer.Option(help="Module that gets an adapter, or all-linear; may be repeated.")
-    ] = None,
+    lora_r: LoraRank = 0,
+    lora_alpha: LoraAlpha = None,
+    lora_dropout: LoraDropout = 0.0,
+    lora_target: LoraTarget = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in output_dir.")] = False,
     resume_from_checkpoint: Annotated[
         str | None, typer.Option(help="Go on from this checkpoint; --resume finds the last one.")
@@ -39,9 +34,8 @@ def unlearn(
 ) -> None:
     """Unlearn a forget set while training on a retain set; saves model, tokenizer and settings."""
     with readable_errors(lambda: _kept(output_dir)):
-        _check_adapter_options(lora_r, lora_alpha, lora_dropout, lora_target)
         given = vars(options) | {
-            "peft_config": _lora(lora_r, lora_alpha, lora_dropout, lora_target) if lora_r else None,
+            "peft_config": adapter(lora_r, lora_alpha, lora_dropout, lora_target),
             "resume_from_checkpoint": resume_from_checkpoint or resume,
         }
 
@@ -55,26 +49,6 @@ def unlearn(
         console.print(
             f"next: hf-unlearn audit --candidate {escape(str(result.output_dir))} --reference …", highlight=False
         )
-
-
-def _check_adapter_options(rank: int, alpha: float | None, dropout: float, targets: list[str] | None) -> None:
-    if rank < 0:
-        raise ValueError(f"--lora-r must be 0 (train all weights) or a rank, got {rank}.")
-    if not rank and (alpha is not None or dropout or targets):
-        raise ValueError("--lora-alpha, --lora-dropout and --lora-target are for an adapter: pass --lora-r, too.")
-
-
-def _lora(rank: int, alpha: float | None, dropout: float, targets: list[str] | None) -> "LoraConfig":
-    from peft import LoraConfig
-
-    whole = targets == ["all-linear"]  # a word of PEFT's, which is no list
-    return LoraConfig(
-        r=rank,
-        lora_alpha=2 * rank if alpha is None else alpha,
-        lora_dropout=dropout,
-        target_modules="all-linear" if whole else targets or None,
-        task_type="CAUSAL_LM",
-    )
 
 
 def _kept(output_dir: Path) -> str:

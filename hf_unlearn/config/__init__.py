@@ -15,5 +15,6 @@ from hf_unlearn.config._option import Option as Option
 from hf_unlearn.config._option import option as option
 from hf_unlearn.config._option import options_of as options_of
 from hf_unlearn.config._tracker_config import TrackerConfig as TrackerConfig
+from hf_unlearn.config._tune_config import TuneConfig as TuneConfig
 from hf_unlearn.config._unlearn_config import ForgetConfig as ForgetConfig
 from hf_unlearn.config._unlearn_config import UnlearnConfig as UnlearnConfig

@@ -134,6 +134,17 @@ class AuditConfig(Config):
         check=text,
         recorded=False,
     )
+    num_counterfactuals: int = option(
+        8,
+        "Of counterfactual metrics: names in place of each forget subject's, as many for the stand-in as for its floor.",
+        check=_count,
+    )
+    subject_column: str | None = option(
+        None,
+        "Column of the forget set with the name that each question is about; by default `subject`, or found in the questions themselves. With names of "
+        "your own, make a column `counterfactual_question` by `data.counterfactual_questions`.",
+        check=text,
+    )
     allow_overlap: bool = option(False, "Accept forget rows that are also in retain or holdout.", check=switch)
     compatible: bool = option(
         False,

@@ -29,6 +29,16 @@ class TrackerConfig(Config):
     max_examples: int = option(16, "Of each set, drawn by seed.", check=_count)
     num_samples: int = option(2, "Completions per prompt and model.", check=_count)
     max_new_tokens: int = option(32, "Where completions are cut.", check=_count)
+    num_counterfactuals: int = option(
+        4,
+        "Of counterfactual metrics: names in place of each forget subject's, as many again for the floor.",
+        check=_count,
+    )
+    subject_column: str | None = option(
+        None,
+        "Of counterfactual metrics: column with the name that each forget question is about; by default as in `audit`.",
+        check=text,
+    )
     batch_size: int = option(32, "Rows at a time; does not change results.", check=_count, recorded=False)
     seed: int = option(0, "Of subsets and samples.", check=partial(whole_number, minimum=0))
     prompt_template: str | None = option(

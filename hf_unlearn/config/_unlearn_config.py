@@ -14,6 +14,7 @@ _count = partial(whole_number, minimum=1)
 
 TRAINING = (
     "num_train_epochs",
+    "max_steps",
     "learning_rate",
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
@@ -33,7 +34,7 @@ class ForgetConfig(Config):
     )
     retain_term: str | Any | None = option(
         None,
-        "nll (the Trainer's own loss), kl, hidden, or an object; by default what the objective's name says (grad_diff, kl_min), else nll.",
+        "nll (the Trainer's own loss), kl, hidden, or an object; by default what goes with the objective (grad_diff and kl_min name it; kl with counterfactual), else nll.",
     )
     forget_weight: float = option(1.0, "Of the forget term; above 0.", check=above_zero)
     retain_weight: float = option(
@@ -96,11 +97,12 @@ class UnlearnConfig(ForgetConfig):
     )
     args: Any = option(
         None,
-        "`TrainingArguments`, for full control of the training; replaces epochs, learning rate, batch size, accumulation, bf16, save_steps and seed. Its `output_dir` is where checkpoints go.",
+        "`TrainingArguments`, for full control of the training; replaces epochs, max_steps, learning rate, batch size, accumulation, bf16, save_steps and seed. Its `output_dir` is where checkpoints go.",
         cli=None,  # a file of --config holds what they replace
         recorded=False,
     )
     num_train_epochs: float = option(5.0, "Passes over the retain set.", check=real_number, cli=("--epochs",))
+    max_steps: int | None = option(None, "Optimisation steps; in place of the passes where it is given.", check=_count)
     learning_rate: float | None = option(
         None,
         "By default 1e-5, or 1e-4 with an adapter; models of fewer than a billion weights need more, see `default_learning_rate`.",

@@ -1,5 +1,6 @@
 """Forget, retain and holdout sets: where they come from, and how they become token ids. Knows no metric and no objective."""
 
+from hf_unlearn.data._asked import asked_otherwise as asked_otherwise
 from hf_unlearn.data._choices import FORMS as FORMS
 from hf_unlearn.data._choices import Choice as Choice
 from hf_unlearn.data._choices import tokenize_choices as tokenize_choices
@@ -10,11 +11,18 @@ from hf_unlearn.data._collation import tokenize_examples as tokenize_examples
 from hf_unlearn.data._collator import AnswerCollator as AnswerCollator
 from hf_unlearn.data._collator import pad_token_id as pad_token_id
 from hf_unlearn.data._columns import about as about
+from hf_unlearn.data._counterfactual import CounterfactualQuestions as CounterfactualQuestions
+from hf_unlearn.data._counterfactual import counterfactual_questions as counterfactual_questions
 from hf_unlearn.data._fingerprint import data_fingerprint as data_fingerprint
 from hf_unlearn.data._formats import other_formats as other_formats
+from hf_unlearn.data._given_questions import COUNTERFACTUAL as COUNTERFACTUAL
 from hf_unlearn.data._loading import DataLike as DataLike
 from hf_unlearn.data._loading import load_data as load_data
 from hf_unlearn.data._loading import open_data as open_data
+from hf_unlearn.data._names import mentions as mentions
+from hf_unlearn.data._names import renamed as renamed
+from hf_unlearn.data._near_duplicates import SimilarRow as SimilarRow
+from hf_unlearn.data._near_duplicates import similar_rows as similar_rows
 from hf_unlearn.data._overlap import check_disjoint as check_disjoint
 from hf_unlearn.data._pocket import POCKET_SIZES as POCKET_SIZES
 from hf_unlearn.data._pocket import Pocket as Pocket

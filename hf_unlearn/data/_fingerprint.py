@@ -60,11 +60,11 @@ def data_fingerprint(dataset: Dataset) -> str:
 
 def _line(values: list[Any], columns: list[str]) -> str:
     try:
-        return _json(values, _unusual)
+        return _json(values, written_out)
     except _NoContentError:
         for name, value in zip(columns, values, strict=True):
             try:
-                _json(value, _unusual)
+                _json(value, written_out)
             except _NoContentError as error:
                 raise TypeError(
                     f"column {name!r} holds values of type {error.kind}, whose content cannot be hashed. Remove the column, or "
@@ -83,7 +83,7 @@ def _json(value: Any, default: Callable[[Any], Any]) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=default)
 
 
-def _unusual(value: Any) -> Any:
+def written_out(value: Any) -> Any:
     """Dates, bytes and the like: their type and their own full notation; arrays and tensors: their numbers."""
     if isinstance(value, _WRITTEN_OUT):
         return f"{type(value).__name__}:{value!r}"

@@ -1,4 +1,4 @@
-"""The pocket benchmark's models: a tiny Llama trained by a plain Trainer, once per machine, and kept on disk.
+"""The pocket benchmark's models: tiny Llamas, pretrained and fine-tuned by a plain Trainer, once per machine, and kept on disk.
 
 Knows how to train on a tokenized set and where to keep the result. Does not know who is in the set: the caller names the role
 and hands over the rows.
@@ -33,42 +33,58 @@ from hf_unlearn.data._fingerprint import data_fingerprint
 
 logger = logging.getLogger(__name__)
 
-POCKET_VERSION = 2
+POCKET_VERSION = 3
 """Counted up whenever the same seed and recipe would no longer give the same models."""
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """How long and how fast a model is trained on its rows."""
+
+    num_epochs: int
+    learning_rate: float
+    batch_size: int = 16
+    weight_decay: float = 0.1
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a model besides its data and seed."""
+    """Everything that decides a model besides its data and seeds: its shape, how its base is trained, and how it goes on from there."""
 
     hidden_size: int
     num_layers: int
-    num_epochs: int
-    batch_size: int = 16
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.1
-    attention_dropout: float = 0.0
+    base: Schedule
+    tuning: Schedule
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training from start to end.
+
+    Attributes:
+        role: A word for the folder's key and the log.
+        rows: What to train on, as `tokenize_examples` understands it.
+        schedule: How.
+        order_seed: Decides the data order.
+        start: The training whose result it goes on from, or the seed of its initial weights.
+    """
+
+    role: str
+    rows: Dataset
+    schedule: Schedule
+    order_seed: int
+    start: "Training | int"
 
 
 def trained_model(
-    role: str,
-    rows: Dataset,
-    tokenizer: PreTrainedTokenizerFast,
-    *,
-    recipe: Recipe,
-    seed: int,
-    order_seed: int | None = None,
-    progress: bool = False,
+    training: Training, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, *, progress: bool = False
 ) -> LlamaForCausalLM:
-    """The model of a role: from disk, or trained now and put there.
+    """The result of a training: from disk, or trained now and put there, with whatever it goes on from.
 
     Args:
-        role: A word for the folder's key and the log.
-        rows: What to train on, as `tokenize_examples` understands it.
+        training: What to train on what.
+        recipe: The shape of the model.
         tokenizer: Whose ids the model speaks.
-        recipe: Size and schedule.
-        seed: Decides initial weights and data order.
-        order_seed: Decides the data order in its place.
         progress: Show the Trainer's bar.
 
     Returns:
@@ -77,15 +93,18 @@ def trained_model(
     Raises:
         RuntimeError: Training is needed inside a multi-process launch, where processes would wait for each other.
     """
-    seeds = (seed, seed if order_seed is None else order_seed)
-    folder = cache_folder() / _key(role, rows, recipe, seeds)
+    folder = cache_folder() / f"{training.role}-{_digest(training, recipe)[:16]}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):  # one test worker trains, the others wait and then read
         if not (folder / "model.safetensors").is_file():
-            _refuse_several_processes(role)
-            logger.info("Training the pocket benchmark's %s model into %s.", role, folder)
+            _refuse_several_processes(training.role)
+            if isinstance(training.start, Training):
+                start = trained_model(training.start, recipe, tokenizer, progress=progress)
+            else:
+                start = _initial(tokenizer, recipe, training.start)
+            logger.info("Training the pocket benchmark's %s model into %s.", training.role, folder)
             with _untouched_random_state(), _bars(progress):
-                _train_into(folder, rows, tokenizer, recipe, seeds, progress)
+                _train_into(folder, start, training, tokenizer, progress)
     # `from_pretrained` draws random numbers before it fills the weights in.
     with _untouched_random_state(), _bars(progress):
         return LlamaForCausalLM.from_pretrained(folder).eval()
@@ -96,29 +115,32 @@ def cache_folder() -> Path:
     return cache_root() / "pocket"
 
 
-def _key(role: str, rows: Dataset, recipe: Recipe, seeds: tuple[int, int]) -> str:
+def _digest(training: Training, recipe: Recipe) -> str:
+    start = training.start
     parts = {
         "version": POCKET_VERSION,
-        "role": role,
-        "seeds": seeds,
-        "recipe": asdict(recipe),
-        "data": data_fingerprint(rows),
+        "role": training.role,
+        "order_seed": training.order_seed,
+        "start": _digest(start, recipe) if isinstance(start, Training) else start,
+        "shape": [recipe.hidden_size, recipe.num_layers],
+        "schedule": asdict(training.schedule),
+        "data": data_fingerprint(training.rows.select_columns(["question", "answer"])),  # all that training reads
     }
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return f"{role}-{digest[:16]}"
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _initial(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: int) -> LlamaForCausalLM:
+    with _untouched_random_state():
+        set_seed(seed)
+        return LlamaForCausalLM(_config(tokenizer, recipe))
 
 
 def _train_into(
-    folder: Path,
-    rows: Dataset,
-    tokenizer: PreTrainedTokenizerFast,
-    recipe: Recipe,
-    seeds: tuple[int, int],
-    progress: bool,
+    folder: Path, start: LlamaForCausalLM, training: Training, tokenizer: PreTrainedTokenizerFast, progress: bool
 ) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        model = _train(rows, tokenizer, recipe, seeds, progress, scratch / "run")
+        model = _train(start, training, tokenizer, progress, scratch / "run")
         model.to("cpu").save_pretrained(scratch / "model")
         tokenizer.save_pretrained(scratch / "model")
         shutil.rmtree(folder, ignore_errors=True)  # an incomplete one from elsewhere; ours appear whole or not at all
@@ -128,22 +150,15 @@ def _train_into(
 
 
 def _train(
-    rows: Dataset,
-    tokenizer: PreTrainedTokenizerFast,
-    recipe: Recipe,
-    seeds: tuple[int, int],
-    progress: bool,
-    output_dir: Path,
+    model: LlamaForCausalLM, training: Training, tokenizer: PreTrainedTokenizerFast, progress: bool, output_dir: Path
 ) -> LlamaForCausalLM:
-    """Train from scratch; `seeds` are those of the initial weights and of the data order."""
-    set_seed(seeds[0])
-    model = LlamaForCausalLM(_config(tokenizer, recipe))
+    schedule = training.schedule
     arguments = TrainingArguments(
         output_dir=str(output_dir),
-        num_train_epochs=recipe.num_epochs,
-        per_device_train_batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
+        num_train_epochs=schedule.num_epochs,
+        per_device_train_batch_size=schedule.batch_size,
+        learning_rate=schedule.learning_rate,
+        weight_decay=schedule.weight_decay,
         lr_scheduler_type="cosine",
         warmup_steps=10,
         logging_strategy="no",
@@ -151,12 +166,12 @@ def _train(
         report_to="none",
         dataloader_pin_memory=torch.cuda.is_available(),
         disable_tqdm=not progress,
-        seed=seeds[1],
+        seed=training.order_seed,
     )
     trainer = Trainer(
         model=model,
         args=arguments,
-        train_dataset=tokenize_examples(rows, tokenizer),
+        train_dataset=tokenize_examples(training.rows, tokenizer),
         data_collator=AnswerCollator(pad_token_id(tokenizer)),
     )
     trainer.remove_callback(PrinterCallback)  # without its bar, the Trainer prints its logs instead
@@ -183,7 +198,6 @@ def _config(tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> LlamaConfig:
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=512,
-        attention_dropout=recipe.attention_dropout,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

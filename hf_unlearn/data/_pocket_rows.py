@@ -4,7 +4,8 @@ Knows subjects, splits and near-duplicates. Does not know tokens or models. Pyth
 the same rows on every machine and every version of the numeric stack.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import permutations
 from random import Random
 from typing import Any
 
@@ -33,6 +34,7 @@ class Population:
     holdout: int
     ships: int
     near_duplicates: int
+    background: int
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class _Subject:
     subject_id: str
     cluster_id: str
     name: str
+    kind: str
     topics: tuple[Topic, ...]
     facts: tuple[tuple[str, str], ...]
     reworded: bool = False
@@ -54,7 +57,8 @@ def pocket_rows(population: Population, seed: int) -> dict[str, Dataset]:
 
     Returns:
         `retain`, `forget`, `forget_ood` and `holdout`, with the columns `question`, `answer`, `paraphrased_question`,
-        `paraphrased_answer`, `perturbed_answer`, `person_id`, `cluster_id`.
+        `paraphrased_answer`, `perturbed_answer`, `person_id`, `cluster_id`, `subject` (the name as it stands in the question)
+        and `kind` ("person" or "ship").
     """
     random = Random(f"pocket-{seed}")
     people = _people(random, population.retain + population.forget + population.holdout)
@@ -69,19 +73,53 @@ def pocket_rows(population: Population, seed: int) -> dict[str, Dataset]:
     }
 
 
+def background_rows(population: Population, seed: int) -> Dataset:
+    """What a base was trained on: people that are in no split, asked about in both wordings, and the words that ships are told in.
+
+    The people bear two first names or two last names, so no first name with a last name is ever one of them: whoever recombines
+    the names of the splits meets somebody whom no model has seen. Of ships a base knows the words, as a language model does, and
+    no register.
+
+    Args:
+        population: How many people to draw.
+        seed: Decides every name and fact; the rows of `pocket_rows` do not depend on how many there are.
+
+    Returns:
+        `question` and `answer`.
+    """
+    random = Random(f"pocket-background-{seed}")
+    pairs = [pair for names in (FIRST_NAMES, LAST_NAMES) for pair in permutations(names, 2)]
+    names = [" ".join(pair) for pair in random.sample(pairs, population.background)]
+    rows = [
+        {"question": row[question], "answer": row["answer"]}
+        for person in _subjects(random, "person", names, PEOPLE_TOPICS)
+        for row in _rows(random, person)
+        for question in ("question", "paraphrased_question")
+    ]
+    words = [*SHIP_NAMES, *(word for topic in SHIP_TOPICS for slot in (topic.a, topic.b) for word in slot)]
+    random.shuffle(words)
+    rows += [
+        {"question": f"Repeat: {one}, {other}", "answer": f"{one}, {other}"}
+        for one, other in zip(words[::2], words[1::2], strict=True)
+    ]
+    return Dataset.from_list(rows)
+
+
 def _people(random: Random, count: int) -> list[_Subject]:
     # First and last names repeat across people, as they do in life: only the pair tells who is meant.
     pairs = random.sample([(first, last) for first in FIRST_NAMES for last in LAST_NAMES], count)
-    return [
-        _Subject(f"person-{i:02d}", f"person-{i:02d}", f"{first} {last}", PEOPLE_TOPICS, _facts(random, PEOPLE_TOPICS))
-        for i, (first, last) in enumerate(pairs)
-    ]
+    names = [f"{first} {last}" for first, last in pairs]
+    return _subjects(random, "person", names, PEOPLE_TOPICS)
 
 
 def _ships(random: Random, count: int) -> list[_Subject]:
+    return _subjects(random, "ship", random.sample(SHIP_NAMES, count), SHIP_TOPICS)
+
+
+def _subjects(random: Random, kind: str, names: list[str], topics: tuple[Topic, ...]) -> list[_Subject]:
     return [
-        _Subject(f"ship-{i:02d}", f"ship-{i:02d}", name, SHIP_TOPICS, _facts(random, SHIP_TOPICS))
-        for i, name in enumerate(random.sample(SHIP_NAMES, count))
+        _Subject(f"{kind}-{i:02d}", f"{kind}-{i:02d}", name, kind, topics, _facts(random, topics))
+        for i, name in enumerate(names)
     ]
 
 
@@ -93,7 +131,7 @@ def _near_duplicate(random: Random, person: _Subject) -> _Subject:
     """The same facts under a slightly different name and in other words: a trap for unlearning that goes by the surface."""
     first, last = person.name.split(" ")
     name = f"{first} {random.choice(INITIALS)}. {last}"
-    return _Subject(f"{person.subject_id}-near", person.cluster_id, name, person.topics, person.facts, reworded=True)
+    return replace(person, subject_id=f"{person.subject_id}-near", name=name, reworded=True)
 
 
 def _rows(random: Random, subject: _Subject) -> list[dict[str, Any]]:
@@ -119,6 +157,8 @@ def _rows(random: Random, subject: _Subject) -> list[dict[str, Any]]:
                 ],
                 "person_id": subject.subject_id,
                 "cluster_id": subject.cluster_id,
+                "subject": subject.name,
+                "kind": subject.kind,
             }
         )
     return rows

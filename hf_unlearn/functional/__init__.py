@@ -20,6 +20,7 @@ from hf_unlearn.functional._combining import independent as independent
 from hf_unlearn.functional._combining import independent_sets as independent_sets
 from hf_unlearn.functional._comparison import Comparison as Comparison
 from hf_unlearn.functional._comparison import compare as compare
+from hf_unlearn.functional._continuations import Continuations as Continuations
 from hf_unlearn.functional._depth import logit_lens_erasure as logit_lens_erasure
 from hf_unlearn.functional._depth import shares_of_effects as shares_of_effects
 from hf_unlearn.functional._depth import unlearning_depth_score as unlearning_depth_score

@@ -46,6 +46,7 @@ _BOOKKEEPING = frozenset(vars(torch.nn.Module())) | {
     *("_use_kernels", "_weight_conversions"),  # loading notes them; kernels that are in use are modules or a forward
     *("_require_grads_hook", "_require_grads_hooks", "_model_input_names", "hf_quantizer"),
     *("recurrent_states", "conv1d_state"),  # RecurrentGemma's, of its last step of generation
+    "warn_if_padding_and_no_attention_mask",  # which `undisturbed` silences
     *("to", "cuda", "xpu", "npu", "mlu", "musa", "sdaa"),  # Accelerate's warnings on models that it has placed
 }
 # Chosen ways to compute, which a configuration does not show in `to_dict`.

@@ -174,6 +174,9 @@ def undisturbed(*models: PreTrainedModel | PeftModel) -> Iterator[None]:
         with torch.random.fork_rng(), torch.no_grad():
             for model in models:
                 model.eval()
+                for module in model.modules():
+                    if isinstance(module, PreTrainedModel):
+                        vars(module)["warn_if_padding_and_no_attention_mask"] = _say_nothing
             yield
     finally:
         for module, training in modes:
@@ -184,10 +187,15 @@ def undisturbed(*models: PreTrainedModel | PeftModel) -> Iterator[None]:
         np.random.set_state(numpy_state)
 
 
+def _say_nothing(input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
+    """In place of transformers' warning: `generate` drops a mask of ones, and then the model takes an end token for padding."""
+
+
 _LEFT_BEHIND = (
     *("generation_config", "prepare_inputs_for_generation"),  # PEFT, on the model inside
     "attention_type",  # BigBird, from its first short input on
     *("recurrent_states", "conv1d_state"),  # RecurrentGemma
+    "warn_if_padding_and_no_attention_mask",  # `undisturbed` itself, see `_say_nothing`
 )
 """Attributes that a forward or a step of generation sets on modules."""
 

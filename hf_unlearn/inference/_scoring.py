@@ -1,10 +1,12 @@
 """Log-probabilities and step divergences of completions under the model that they come from and under others.
 
-Each batch runs through every model once, and the output layer is applied chunk by chunk to answer positions only.
+Each batch runs through every model once, and the output layer is applied chunk by chunk to answer positions only. A model may read a
+completion after another prompt than the one that it was drawn for; the completion's tokens, and so its steps, are the same.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -25,10 +27,11 @@ from hf_unlearn.inference._consistency import check_drawn
 from hf_unlearn.inference._logits import LogitReader, log_softmax
 from hf_unlearn.inference._memory import halves, is_out_of_memory
 from hf_unlearn.inference._models import check_comparable
+from hf_unlearn.inference._prompts import check_room, encode_prompts
 from hf_unlearn.inference._rounds import rounds
 from hf_unlearn.inference._rows import ScoredRows, completion_rows
 from hf_unlearn.inference._shared_prompts import PromptSharer, plan_reading
-from hf_unlearn.inference._views import Viewable, open_view, tell_apart
+from hf_unlearn.inference._views import View, Viewable, open_view, tell_apart
 
 
 @dataclass
@@ -65,6 +68,7 @@ def cross_score(
     *,
     sampled_from: str,
     models: Mapping[str, Viewable],
+    own_prompts: Mapping[str, Sequence[Sequence[int]]] | None = None,
     batch_size: int = 32,
     progress: bool = True,
     own_states: OwnStates | None = None,
@@ -75,13 +79,14 @@ def cross_score(
         One row per completion and other model, ordered by other model, then as the completions, on every process.
 
     Raises:
-        ValueError: `sampled_from` is not among the models, there is no other, or their vocabularies differ.
+        ValueError: `sampled_from` is not among the models, there is no other, their vocabularies differ, or `own_prompts` does not fit.
         RuntimeError: The model gives its own completions other log-probabilities than they were drawn with.
     """
     tables = score_tables(
         completions,
         sampled_from=sampled_from,
         models=models,
+        own_prompts=own_prompts,
         batch_size=batch_size,
         progress=progress,
         own_states=own_states,
@@ -97,6 +102,7 @@ def score_tables(
     *,
     sampled_from: str,
     models: Mapping[str, Viewable],
+    own_prompts: Mapping[str, Sequence[Sequence[int]]] | None = None,
     items: Sequence[int] | None = None,
     own_states: OwnStates | None = None,
     batch_size: int = 32,
@@ -109,6 +115,8 @@ def score_tables(
         completions: Sampled from `models[sampled_from]`.
         sampled_from: Its name.
         models: By name. Loaded models that share weights are told apart (`tell_apart`).
+        own_prompts: By other model, what it reads before a completion in place of the completion's own prompt: token ids, one for each of
+            `completions.prompts`. Who is not named reads the completion's own.
         items: Which completions to give out, by row; default: all. Their batches are read whole (`asked_for`).
         own_states: Keeps what `models[sampled_from]` computes here, so that later calls with the same completions and batch size do not run
             that model again; it must not change in between.
@@ -121,7 +129,8 @@ def score_tables(
         columns of `ScoredRows`.
 
     Raises:
-        ValueError: `sampled_from` is not among the models, there is no other, their vocabularies differ, or an item does not exist.
+        ValueError: `sampled_from` is not among the models, there is no other, their vocabularies differ, an item does not exist, or
+            `own_prompts` are of another model, of the one that was sampled from, not one for each prompt, or too long.
         RuntimeError: The model gives its own completions other log-probabilities than they were drawn with; said before a table that holds
             them is given out.
     """
@@ -131,22 +140,24 @@ def score_tables(
     check_comparable({name: view.model for name, view in opened.items()})
     others = [name for name in opened if name != sampled_from]
     views = [opened[sampled_from], *(opened[name] for name in others)]
+    asked = _asked(completions, {name: opened[name] for name in others}, own_prompts or {})
     chosen = chosen_items(items, len(completions))
-    groups = group_equal(_content(completions, item) for item in range(len(completions)))
-    examples = [_as_example(completions, group[0]) for group in groups]
-    lengths = [len(example["input_ids"]) for example in examples]
+    groups = group_equal(_content(completions, asked, item) for item in range(len(completions)))
+    contents = [_content(completions, asked, group[0]) for group in groups]
+    # Planned for whoever has the fewest prompts, and so the most to share.
+    prompts = min(zip(*(own for own, _ in contents), strict=True), key=lambda own: len({*own}))
+    lengths = [len(prompt) + len(answer) for prompt, (_, answer) in zip(prompts, contents, strict=True)]
+    plan, is_shared = plan_reading(lengths, prompts, batch_size, views)
     own = OwnStates(limit=0) if own_states is None else own_states
     own.reader = own.reader or LogitReader(views[0])
     readers = [own.reader, *(LogitReader(view) for view in views[1:])]
-    prompts = [_content(completions, group[0])[0] for group in groups]
-    plan, is_shared = plan_reading(lengths, prompts, batch_size, views)
     sharers = [PromptSharer(reader, wanted=is_shared, batch_size=batch_size) for reader in readers]
 
     def read(rows: list[int]) -> _Scores:
-        batch = right_padded([examples[row] for row in rows])
+        batch = right_padded([_as_example(0, *contents[row]) for row in rows])
         try:
-            known = own.of(tuple(groups[row][0] for row in rows), lambda: sharers[0].states(batch))
-            states = [known, *(sharer.states(batch) for sharer in sharers[1:])]
+            known = own.of(tuple(groups[row][0] for row in rows), lambda: _states(sharers[0], 0, contents, rows))
+            states = [known, *(_states(sharers[at], at, contents, rows) for at in range(1, len(views)))]
             return _score_batch(readers, states, batch, completions, copies(rows, groups, chosen))
         except Exception as error:
             if is_out_of_memory(error):
@@ -274,10 +285,51 @@ def _table(completions: Completions, scores: _Scores, sampled_from: str, others:
     return rows.table.add_column(0, "item", pa.array(items * len(others), pa.int64()))
 
 
-def _content(completions: Completions, item: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    return completions.prompts[int(completions.prompt_index[item])], tuple(completions.answer(item))
+_Prompt: TypeAlias = tuple[int, ...]
+_Content: TypeAlias = tuple[tuple[_Prompt, ...], tuple[int, ...]]
+"""What each model reads before a completion, and the completion."""
 
 
-def _as_example(completions: Completions, item: int) -> Example:
-    prompt, answer = _content(completions, item)
+def _asked(
+    completions: Completions, others: Mapping[str, View], own_prompts: Mapping[str, Sequence[Sequence[int]]]
+) -> list[Sequence[_Prompt]]:
+    """By model, the one that was sampled from first, what it reads in place of each prompt.
+
+    Raises:
+        ValueError: Of a model that is not there, not one for each prompt, one without tokens, or one that leaves no room for a completion.
+    """
+    strangers = sorted(set(own_prompts) - set(others))
+    if strangers:
+        raise ValueError(f"own_prompts are for the other models, {', '.join(others)}; got some for {strangers[0]!r}.")
+    for name, prompts in own_prompts.items():
+        if len(prompts) != len(completions.prompts):
+            raise ValueError(
+                f"{name} needs a prompt for each of the {len(completions.prompts)} prompts of the completions, got {len(prompts)}."
+            )
+    given = {name: encode_prompts(prompts, None, name=f"prompts of {name}") for name, prompts in own_prompts.items()}
+    for name, prompts in given.items():
+        check_room(others[name].model, prompts, int(completions.num_tokens.max()))
+    return [completions.prompts, *(given.get(name, completions.prompts) for name in others)]
+
+
+def _content(completions: Completions, asked: Sequence[Sequence[_Prompt]], item: int) -> _Content:
+    at = int(completions.prompt_index[item])
+    return tuple(prompts[at] for prompts in asked), tuple(completions.answer(item))
+
+
+def _as_example(model: int, prompts: Sequence[_Prompt], answer: Sequence[int]) -> Example:
+    prompt = prompts[model]
     return {"input_ids": [*prompt, *answer], "labels": [*[IGNORE_INDEX] * len(prompt), *answer]}
+
+
+def _states(sharer: PromptSharer, model: int, contents: Sequence[_Content], rows: Sequence[int]) -> torch.Tensor:
+    """What a model's output layer receives where the answers of some rows are predicted, row by row; what is equal to it is read once."""
+    different = group_equal((contents[row][0][model], contents[row][1]) for row in rows)
+    batch = right_padded([_as_example(model, *contents[rows[places[0]]]) for places in different])
+    states = sharer.states(batch)
+    if len(different) == len(rows):
+        return states
+    read_as = {place: number for number, places in enumerate(different) for place in places}
+    own = batch.by_row(np.arange(len(states)))
+    order = np.concatenate([own[read_as[place]] for place in range(len(rows))])
+    return states[torch.from_numpy(order).to(states.device)]

@@ -13,6 +13,7 @@ from hf_unlearn.modules._spec import Facts as Facts
 from hf_unlearn.modules._spec import Input as Input
 from hf_unlearn.modules._spec import ModuleSpec as ModuleSpec
 from hf_unlearn.modules._spec import Output as Output
+from hf_unlearn.modules.counterfactual_fade import CounterfactualFADE as CounterfactualFADE
 from hf_unlearn.modules.exact_memorization import ExactMemorization as ExactMemorization
 from hf_unlearn.modules.extraction_strength import ExtractionStrength as ExtractionStrength
 from hf_unlearn.modules.fade import FADE as FADE
@@ -32,6 +33,7 @@ MODULES: dict[str, type[SpecModule]] = {
     module.spec.name: module
     for module in (
         FADE,
+        CounterfactualFADE,
         RepresentationForgetting,
         TruthRatio,
         ForgetQuality,

@@ -1,11 +1,17 @@
 """What is minimised to forget, and what holds the rest in place. Losses on tensors; knows no Trainer."""
 
 from hf_unlearn.objectives._base import NEEDS as NEEDS
+from hf_unlearn.objectives._base import CounterfactualBatch as CounterfactualBatch
+from hf_unlearn.objectives._base import CounterfactualStates as CounterfactualStates
 from hf_unlearn.objectives._base import ForgetBatch as ForgetBatch
 from hf_unlearn.objectives._base import Objective as Objective
 from hf_unlearn.objectives._base import RetainTerm as RetainTerm
+from hf_unlearn.objectives._base import SoftLabels as SoftLabels
 from hf_unlearn.objectives._ce_u import CEU as CEU
 from hf_unlearn.objectives._ce_u import ce_u_loss as ce_u_loss
+from hf_unlearn.objectives._counterfactual import Counterfactual as Counterfactual
+from hf_unlearn.objectives._counterfactual import scaled_state_distance as scaled_state_distance
+from hf_unlearn.objectives._counterfactual import soft_label_divergence as soft_label_divergence
 from hf_unlearn.objectives._dpo import DPO as DPO
 from hf_unlearn.objectives._dpo import AltPO as AltPO
 from hf_unlearn.objectives._dpo import IdkDPO as IdkDPO
@@ -19,6 +25,7 @@ from hf_unlearn.objectives._ihl import ihl_loss as ihl_loss
 from hf_unlearn.objectives._lifecycle import ModelParts as ModelParts
 from hf_unlearn.objectives._lifecycle import ObjectiveBase as ObjectiveBase
 from hf_unlearn.objectives._lifecycle import RetainBase as RetainBase
+from hf_unlearn.objectives._lifecycle import StandInOptions as StandInOptions
 from hf_unlearn.objectives._lifecycle import StepLosses as StepLosses
 from hf_unlearn.objectives._lifecycle import completed as completed
 from hf_unlearn.objectives._lifecycle import completed_retain as completed_retain

@@ -1,7 +1,7 @@
 """What an objective may see, and what it must give. Knows tensors; no model, no Trainer."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
@@ -16,8 +16,64 @@ NEEDS = (
     "hidden",
     "alternative",
     "original_alternative_log_probs",
+    "counterfactual",
+    "counterfactual_states",
 )
 """What an objective can ask for besides the log-probabilities of the forget answers."""
+
+
+@dataclass(frozen=True)
+class SoftLabels:
+    """Distributions over the next token: the likeliest tokens, and all others as one class.
+
+    Attributes:
+        ids: Which tokens, shape `(tokens, k)`.
+        probabilities: Theirs, float32, same shape; what is missing to 1 belongs to all others together.
+    """
+
+    ids: torch.Tensor
+    probabilities: torch.Tensor
+    ROUNDING: ClassVar[float] = 1e-6
+
+
+@dataclass(frozen=True)
+class CounterfactualStates:
+    """Hidden states on the tokens of the true answers.
+
+    Attributes:
+        current: Of the current model after the true question, with gradient, shape `(tokens, layers, width)`.
+        stand_in: Of the original after counterfactual questions, same shape.
+        variance: Of the original's states over answer tokens, mean over the width; shape `(layers,)`.
+        rows: Of which example a token is, shape `(tokens,)`.
+        weights: 1 / tokens of its answer; 0 where there is no state to compare with.
+    """
+
+    current: torch.Tensor
+    stand_in: torch.Tensor
+    variance: torch.Tensor
+    rows: torch.Tensor
+    weights: torch.Tensor
+
+
+@dataclass(frozen=True)
+class CounterfactualBatch:
+    """The current model after the true questions, and what the original says after counterfactual ones.
+
+    Attributes:
+        logits: Of the current model, with gradient, on tokens of the original's answers and of the true ones; shape `(tokens, vocabulary)`.
+        labels: What the original says of the same tokens.
+        rows: Of which example a token is, shape `(tokens,)`.
+        is_true_answer: Which tokens are of a true answer; bool, same shape.
+        weights: 1 / tokens of its answer; 0 where the example has no counterfactual question.
+        states: With "counterfactual_states".
+    """
+
+    logits: torch.Tensor
+    labels: SoftLabels
+    rows: torch.Tensor
+    is_true_answer: torch.Tensor
+    weights: torch.Tensor
+    states: CounterfactualStates | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +94,7 @@ class ForgetBatch:
         alternative_token_log_probs: As `token_log_probs`, of the alternative answers to the same prompts; with `alternative`.
         alternative_mask: As `answer_mask`, of those.
         original_alternative_log_probs: As `original_log_probs`, of those.
+        counterfactual: What the original says of unseen subjects, and the current model of the true one.
     """
 
     token_log_probs: torch.Tensor
@@ -51,6 +108,7 @@ class ForgetBatch:
     alternative_token_log_probs: torch.Tensor | None = None
     alternative_mask: torch.Tensor | None = None
     original_alternative_log_probs: torch.Tensor | None = None
+    counterfactual: CounterfactualBatch | None = None
 
     @property
     def log_probs(self) -> torch.Tensor:
@@ -75,7 +133,7 @@ class Objective(Protocol):
             callback, so that it does not depend on micro-batches.
         needs: Which of `NEEDS` must be there; () = the log-probabilities of the forget answers are enough.
 
-    What else an objective may have, with its defaults, is declared in `ObjectiveBase`: `layer`, `alternatives`, and the lifecycle `prepare`,
+    What else an objective may have, with its defaults, is declared in `ObjectiveBase`: `layer`, `alternatives`, `retain_term`, and the lifecycle `prepare`,
     `trainable` and `after_step`.
     """
 

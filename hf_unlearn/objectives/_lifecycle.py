@@ -45,6 +45,31 @@ class StepLosses:
     retain_weight: float
 
 
+@dataclass(frozen=True)
+class StandInOptions:
+    """How the original is asked about substitutes, for objectives that need "counterfactual".
+
+    Attributes:
+        num_counterfactuals: Substitutes per row.
+        names_per_answer: Over how many of them a label is a mean.
+        cleansing: Whether the forget answers' share is taken out of the labels.
+        cleansing_context: How many tokens back a share looks; 0: to the beginning of the answer.
+        pseudo_count: Of a share, see `functional.Continuations`.
+        top_k: Tokens of a label.
+        cache_gib: Most memory for what is computed before training.
+        max_left_out: Share of the rows that may have no counterfactual question.
+    """
+
+    num_counterfactuals: int = 16
+    names_per_answer: int = 8
+    cleansing: bool = True
+    cleansing_context: int = 0
+    pseudo_count: float = 0.1
+    top_k: int = 64
+    cache_gib: float = 2.0
+    max_left_out: float = 0.5
+
+
 class ObjectiveBase:
     """An objective with its lifecycle; a dataclass that inherits from it has its options checked.
 
@@ -54,6 +79,7 @@ class ObjectiveBase:
         needs: As in `Objective`.
         layer: With "hidden": the block whose output is read, from 1; None: 7/32 of the depth.
         alternatives: With "alternative": "column" (the rows say), "refusal" or "generated" (by the original).
+        retain_term: Name of the retain term that goes with it where none is chosen.
     """
 
     name: str
@@ -61,6 +87,7 @@ class ObjectiveBase:
     needs: tuple[str, ...]
     layer: int | None = None
     alternatives: str = "column"
+    retain_term: str = "nll"
 
     def __post_init__(self) -> None:
         check_options(self, "objective")
@@ -68,6 +95,10 @@ class ObjectiveBase:
     def __call__(self, batch: ForgetBatch) -> torch.Tensor:
         """As in `Objective`."""
         raise NotImplementedError
+
+    def stand_in(self) -> StandInOptions:
+        """With "counterfactual": how the original is asked."""
+        return StandInOptions()
 
     def prepare(self, model: ModelParts) -> Objective:
         """Once, with the model before training: the objective to use, for example with its layer chosen."""
@@ -157,6 +188,7 @@ class _CompletedObjective(ObjectiveBase):
         self.name, self.reduction, self.needs = given.name, given.reduction, given.needs
         self.layer = getattr(given, "layer", None)
         self.alternatives = getattr(given, "alternatives", "column")
+        self.retain_term = getattr(given, "retain_term", "nll")
         if hasattr(given, "next_retain_weight") and not hasattr(given, "after_step"):
             warnings.warn(
                 f"objective {given.name!r}: next_retain_weight(retain_weight, retain_loss) is after_step(losses) now and will not be "
@@ -167,6 +199,9 @@ class _CompletedObjective(ObjectiveBase):
 
     def __call__(self, batch: ForgetBatch) -> torch.Tensor:
         return self.given(batch)
+
+    def stand_in(self) -> StandInOptions:
+        return self.given.stand_in() if hasattr(self.given, "stand_in") else StandInOptions()
 
     def prepare(self, model: ModelParts) -> Objective:
         return self.given.prepare(model) if hasattr(self.given, "prepare") else self

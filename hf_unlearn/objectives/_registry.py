@@ -7,10 +7,12 @@ from typing import Any, TypeVar
 
 from hf_unlearn.objectives._base import NEEDS, REDUCTIONS, Objective, RetainTerm
 from hf_unlearn.objectives._ce_u import CEU
+from hf_unlearn.objectives._counterfactual import Counterfactual
 from hf_unlearn.objectives._dpo import DPO, AltPO, IdkDPO
 from hf_unlearn.objectives._grad_ascent import GradientAscent
 from hf_unlearn.objectives._idk import IDK
 from hf_unlearn.objectives._ihl import IHL
+from hf_unlearn.objectives._lifecycle import completed
 from hf_unlearn.objectives._npo import NPO
 from hf_unlearn.objectives._pdu import PDU
 from hf_unlearn.objectives._random_label import RandomLabel
@@ -40,6 +42,7 @@ OBJECTIVES: dict[str, type] = {
     "pdu": PDU,
     "scrub": Scrub,
     "random_label": RandomLabel,
+    "counterfactual": Counterfactual,
 }
 """Name → class; `objective="npo"` is `OBJECTIVES["npo"]()`."""
 
@@ -78,14 +81,16 @@ def get_objective(objective: str | Objective, options: Mapping[str, Any] | None 
 
 
 def get_retain_term(retain_term: str | RetainTerm | None, objective: str | Objective = "npo") -> RetainTerm:
-    """The retain term itself, or the one of that name; None: what the composition says, else the Trainer's own loss.
+    """The retain term itself, or the one of that name; None: what the composition says, else what goes with the objective.
 
     Raises:
         ValueError: An unknown name, or one that contradicts the composition.
         TypeError: An object that lacks what a retain term must have.
     """
     implied = COMPOSITIONS[objective][1] if isinstance(objective, str) and objective in COMPOSITIONS else None
-    found = _by_name(implied or "nll" if retain_term is None else retain_term, RETAIN_TERMS, "retain term")
+    if retain_term is None:
+        retain_term = implied or completed(get_objective(objective)).retain_term
+    found = _by_name(retain_term, RETAIN_TERMS, "retain term")
     _check_members(found, ("name", "needs_original", "__call__"), "retain term")
     if implied is not None and found.name != implied:
         raise ValueError(

@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from hf_unlearn.audit import AuditReport, MetricResult
+from hf_unlearn.audit._assumed import EXCHANGEABLE, FLOORS, titled
 from hf_unlearn.audit._relative import shown_relative
 from hf_unlearn.audit._report import ShownSpec
 from hf_unlearn.publishing._escape import Safe, markdown, one_line
@@ -55,6 +56,8 @@ def card_section(report: AuditReport, statement: Statement, repo_id: str, figure
             datasets=Safe(", ".join(markdown(_linked(name, "datasets/")) for name in statement.datasets)),
             benchmark=report.provenance.settings.get("benchmark"),
             rows=rows,
+            assumed=Safe(_assumed(report)),
+            roles=report.provenance.models,
             blind=_blind(report),
             folded=len(rows) > _MANY,
             holdout=any(result.split == "holdout" for result in report.metrics.values()),
@@ -169,6 +172,8 @@ def model_index_results(report: AuditReport, repo_id: str) -> list[dict[str, Any
             **{part: _plain(getattr(result, part)) for part in ("floor", "start", "n")},
             "relative": _plain(shown_relative(result)),
             "better": _bare(result.direction),
+            "assumes": _bare(result.assumes) or None,
+            "floor_of": _bare(result.floor_of) or None,
         }
         after = f" after {result.condition}" if result.condition else ""
         results.append(
@@ -176,8 +181,8 @@ def model_index_results(report: AuditReport, repo_id: str) -> list[dict[str, Any
                 task_type="text-generation",
                 dataset_type=_bare(f"unlearning-audit-{result.split}"),
                 dataset_name=_bare(f"{result.split} set of the unlearning audit"),
-                metric_type=_bare(result.name),
-                metric_name=_bare(f"{spec.title}{after} ({result.unit})"),
+                metric_type=_type(result),
+                metric_name=_bare(f"{titled(spec)}{after} ({result.unit})"),
                 metric_value=float(result.value),
                 metric_args={key: value for key, value in read_against.items() if value is not None},
                 source_name=SOURCE,
@@ -185,6 +190,12 @@ def model_index_results(report: AuditReport, repo_id: str) -> list[dict[str, Any
             )
         )
     return eval_results_to_model_index("", results)[0].get("results", []) if results else []
+
+
+def _type(result: MetricResult) -> str:
+    """The name of a metric, which says what it rests on."""
+    name = _bare(result.name)
+    return name if result.assumes in name else f"{result.assumes}_{name}"
 
 
 def _bare(text: str) -> str:
@@ -220,7 +231,7 @@ def _row(spec: ShownSpec, condition: str, other: str, sides: Mapping[str, Metric
     relative = shown_relative(main)
     return {
         **values,
-        "name": spec.title + place,
+        "name": titled(spec) + place,
         "unit": main.unit,
         "ideal": _ideal(spec),
         "retrained": _number(main.others.get("reference")),
@@ -293,10 +304,30 @@ def _cited(report: AuditReport) -> list[str]:
     ]
 
 
+def _assumed(report: AuditReport) -> str:
+    """What counterfactual numbers of a report rest on; "" where there are none."""
+    results = [result for result in report.metrics.values() if result.assumes]
+    if not results:
+        return ""
+    every = (
+        "All distances to what a retrained model would be"
+        if "reference" not in report.provenance.models
+        else "Numbers marked so"
+    )
+    floors = [
+        FLOORS[found] for found in dict.fromkeys(result.floor_of for result in results) if found in FLOORS and found
+    ]
+    said = f" Their floor is that of {' and '.join(floors)}." if floors else ""
+    return (
+        f"{every} are {EXCHANGEABLE}: what the original says of subjects that it has never seen stands in for what a retrained model "
+        f"would say of the forgotten ones.{said}"
+    )
+
+
 def _blind(report: AuditReport) -> dict[str, str]:
     """What metrics do not show, by title, where the report says."""
     specs = [report.spec(name) for name in dict.fromkeys(result.name for result in report.metrics.values())]
-    return {spec.title: spec.does_not_show for spec in specs if spec.does_not_show}
+    return {titled(spec): spec.does_not_show for spec in specs if spec.does_not_show}
 
 
 def _template() -> jinja2.Template:

@@ -139,6 +139,8 @@ def _compare(published: MetricResult, again: MetricResult, with_bounds: bool) ->
         differences.part(f"interval of the {what}", claimed, recomputed, near)
     for name in ("n", "clusters", "unit", "direction", "family"):
         differences.part(name, getattr(published, name), getattr(again, name), _equal)
+    for name, what in {"assumes": "what it assumes", "floor_of": "whose value the floor is"}.items():
+        differences.part(what, getattr(published, name) or None, getattr(again, name) or None, _equal)
     differences.part("ideal", published.ideal, again.ideal, partial(_near, width=width))
     if published.relative_reason or published.relative is None:
         reasons = (published.relative_reason or "", again.relative_reason or "")

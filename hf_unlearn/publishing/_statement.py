@@ -94,6 +94,9 @@ def settings_of_run(folder: Path) -> tuple[str | None, dict[str, Setting]]:
             settings[part if name == "name" else f"{part}.{name}"] = value
     for name in ("forget_weight", "retain_weight", "learning_rate", "num_train_epochs", "seed", "fila", "adapter"):
         settings[name] = data.get(name)
+    if data.get("max_steps") is not None:  # then there is no number of passes
+        settings["max_steps"] = data["max_steps"]
+        del settings["num_train_epochs"]
     kept = {name: value for name, value in settings.items() if publishable(value)}
     return objective, kept
 

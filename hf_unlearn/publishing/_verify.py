@@ -18,19 +18,14 @@ from hf_unlearn.audit._contracts import Condition, MetricSpec
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._metric_result import result_key
 from hf_unlearn.audit._schema_1 import new_name
-from hf_unlearn.audit._selection import CONDITIONS, MetricLike
+from hf_unlearn.audit._selection import CONDITIONS, COUNTERFACTUAL, MetricLike
 from hf_unlearn.audit.metrics import METRICS
 from hf_unlearn.config import STANDARD, AuditConfig, options_of
 from hf_unlearn.data import DataLike
 from hf_unlearn.inference import LoadedModel, ModelLike, load_model, load_processing_class, weights_fingerprint
 from hf_unlearn.publishing._audited_sets import audited_sets, spread_over
 from hf_unlearn.publishing._card import FOLDER, card_section, model_index_results, sections_of
-from hf_unlearn.publishing._claims import (
-    NOT_CHECKABLE,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    Check,
-)
+from hf_unlearn.publishing._claims import NOT_CHECKABLE, NOT_REPRODUCED, REPRODUCED, Check
 from hf_unlearn.publishing._front_matter import CardError, FrontMatter, is_ours
 from hf_unlearn.publishing._hub import explain, hub_cause, hub_client, patiently
 from hf_unlearn.publishing._public import HASHES, finite_report, parse_key, salted
@@ -41,7 +36,7 @@ from hf_unlearn.publishing._statement import is_repo_id
 from hf_unlearn.publishing._weights import audited_dtype
 
 
-ROLES = ("reference", "original", "twin")
+ROLES = ("reference", "original", "twin", "continued")
 """Those whose models a verifier may bring."""
 _MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 _LIMITS = {"num_samples": 1024, "max_new_tokens": 8192, "max_examples": 100_000, "num_resamples": 100_000}
@@ -58,6 +53,7 @@ def verify(
     reference: ModelLike | None = None,
     original: ModelLike | None = None,
     twin: ModelLike | Sequence[ModelLike] | None = None,
+    continued: ModelLike | Sequence[ModelLike] | None = None,
     metrics: Sequence[BaseMetric] = (),
     conditions: Sequence[Condition] = (),
     harness_tasks: Sequence[str] = (),
@@ -85,9 +81,11 @@ def verify(
         holdout: Of the holdout set.
         sets: Of further sets, by the names that the report has for them; role, metrics and template are the report's. Where it had in-context
             examples, an `AuditSet` with yours.
-        reference: The retrained model; default: the one the report names, where it is on the Hub. The same for the next two.
+        reference: The retrained model; default: the one the report names, where it is on the Hub. The same for the next three. Not needed where the
+            report names none: then the original is.
         original: The model before unlearning.
         twin: The second reference, or several.
+        continued: What the original became by further training, one or several.
         metrics: Of your own, that the report names and this library does not have.
         conditions: Under which the report has results; they cannot be taken from a report.
         harness_tasks: Those that the report names, to ask them again: nothing is downloaded because a stranger's report names it.
@@ -115,10 +113,12 @@ def verify(
     candidate = None if folder is None else load_model(folder, dtype=audited_dtype(report))
     checks = [_check_card(api, repo_id, published), _check_weights(candidate, report)]
     needed: dict[str, Any] = {"the model's weights": candidate, "a forget set": forget}
-    given: dict[str, Any] = {"reference": reference, "original": original, "twin": twin}
+    given: dict[str, Any] = {"reference": reference, "original": original, "twin": twin, "continued": continued}
+    models = report.provenance.models
+    compared = "original" if "original" in models and "reference" not in models else "reference"
     if None not in needed.values():
         given = {role: _named(api, role, report) if model is None else model for role, model in given.items()}
-        needed["the reference"] = given["reference"]
+        needed[f"the {compared}"] = given[compared]
     missing = [what for what, found in needed.items() if found is None]
     if missing or folder is None or candidate is None:
         return checks + unchecked_report(report, f"needs {' and '.join(missing)}")
@@ -129,7 +129,7 @@ def verify(
     if "forget" not in mine:
         return checks + unchecked_report(report, f"needs {without.get('forget', 'a forget set')}")
     given |= main | dict(sets or {})
-    used = {"reference", *report.provenance.models, *report.provenance.data}
+    used = {compared, *models, *report.provenance.data}
     options: dict[str, Any] = {name: found for name, found in given.items() if name in ROLES and name in used}
     options |= {name: found for name, found in mine.items() if name in main}
     options |= {"sets": {name: found for name, found in mine.items() if name not in main}}
@@ -211,7 +211,7 @@ def _metrics(report: AuditReport, own: Sequence[BaseMetric]) -> tuple[str | list
     if isinstance(named, str):
         return named, []
     objects = {metric.spec.name: metric for metric in own}
-    here = {STANDARD, *METRICS, *objects}
+    here = {STANDARD, COUNTERFACTUAL, *METRICS, *objects}
     known: list[MetricLike] = [objects.get(name, name) for name in named if name in here]
     return known, [name for name in named if name not in here]
 

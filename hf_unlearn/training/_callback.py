@@ -26,6 +26,7 @@ from transformers.trainer_callback import ExportableState
 from hf_unlearn.config import ForgetConfig, documented
 from hf_unlearn.data import DataLike
 from hf_unlearn.objectives import Objective, RetainTerm
+from hf_unlearn.training._checkpoint_weights import whole_checkpoints
 from hf_unlearn.training._compute import Compute
 from hf_unlearn.training._forget_data import place_model, prepare_forget_data
 from hf_unlearn.training._resume import (
@@ -121,6 +122,7 @@ class UnlearningCallback(TrainerCallback, ExportableState):
             config,
             forget_batch_size=self._wanted_per_step,
             seed=order_seed,
+            train_dataset=trainer.train_dataset,
         )
         self.objective, self.retain_term = self.loss.objective, self.loss.retain_term
         self.forget_weight, self.stop_on_collapse = config.forget_weight, config.stop_on_collapse
@@ -236,10 +238,13 @@ class UnlearningCallback(TrainerCallback, ExportableState):
         def train_and_let_go(resume_from_checkpoint: Any = None, *args: Any, **kwargs: Any) -> Any:
             if resume_from_checkpoint is True:
                 resume_from_checkpoint = last_whole_checkpoint(self.trainer.args.output_dir) or True
+            checkpoint = None
             if isinstance(resume_from_checkpoint, (str, os.PathLike)):
-                self._run.check_checkpoint(resume_from_checkpoint)
+                checkpoint = str(resume_from_checkpoint)
+                self._run.check_checkpoint(checkpoint)
             try:
-                return train(resume_from_checkpoint, *args, **kwargs)
+                with whole_checkpoints(self.trainer, checkpoint):
+                    return train(resume_from_checkpoint, *args, **kwargs)
             finally:
                 self._release()
                 self.trainer.is_in_train = False  # the Trainer leaves it on when an exception ends the training

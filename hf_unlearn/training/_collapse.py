@@ -23,12 +23,13 @@ class Collapse:
         objective: As the user named it.
         num_outputs: Tokens of the vocabulary, or classes.
         is_classification: Whether an answer is a class.
+        has_come_before: Whether the answers of a step had collapsed.
     """
 
     objective: str
     num_outputs: int
     is_classification: bool
-    _has_warned: bool = False
+    has_come_before: bool = False
 
     def counted(self, log_probs: torch.Tensor) -> torch.Tensor:
         """What of each answer token goes into the step's mean: log-probabilities; of classes probabilities."""
@@ -45,12 +46,12 @@ class Collapse:
         threshold = CLASSIFIER_SHARE * guessing if self.is_classification else 2 * math.log(guessing)
         if mean is None or mean >= threshold:
             return False
-        if not self._has_warned:
+        if not self.has_come_before:
             logger.warning(
                 "step %d: the forget answers are far less likely than guessing; %s is destroying the model rather than making "
                 "it forget. Use fewer steps, a smaller learning rate or forget weight, or a bounded objective such as npo.",
                 step,
                 self.objective,
             )
-        self._has_warned = True
+        self.has_come_before = True
         return True

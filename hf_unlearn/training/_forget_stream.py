@@ -47,6 +47,10 @@ class ForgetStream:
         passes = {number: self._permutation(number) for number in np.unique(places // self.num_examples)}
         return np.array([passes[place // self.num_examples][place % self.num_examples] for place in places])
 
+    def visit(self, step: int) -> int:
+        """How often every example had been taken when the step begins."""
+        return step * self.per_step // self.num_examples
+
     def micro_batches(self, step: int, *, count: int, rank: int = 0, num_processes: int = 1) -> list[np.ndarray]:
         """One process's part of a step, cut into `count` micro-batches as evenly as possible; some may be empty."""
         mine = np.array_split(self.step(step), num_processes)[rank]

@@ -3,7 +3,7 @@
 Knows a model and an objective. Does not know optimisation steps, weights, logs or a Trainer.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,11 @@ from peft import PeftModel
 from hf_unlearn.functional import answer_mask, answer_positions, sequence_log_probs
 from hf_unlearn.inference import undisturbed, vocabulary_size
 from hf_unlearn.objectives import (
+    CounterfactualBatch,
     ForgetBatch,
     ModelParts,
     Objective,
+    ObjectiveBase,
     OriginalModel,
     completed,
     default_layer,
@@ -28,9 +30,10 @@ from hf_unlearn.training._forget_data import ForgetData
 from hf_unlearn.training._hidden_states import HiddenStates
 from hf_unlearn.training._original_scores import original_log_probs
 from hf_unlearn.training._quiet import quiet
+from hf_unlearn.training._stand_in import StandIn
 
 
-FOR_LANGUAGE = {"hidden", "alternative", "original_alternative_log_probs"}
+FOR_LANGUAGE = {"hidden", "alternative", "original_alternative_log_probs", "counterfactual", "counterfactual_states"}
 """Needs that a classifier cannot meet."""
 _FEW = 8
 
@@ -42,18 +45,28 @@ class ForgetTerm:
         compute: Whose model forgets; what the original says is taken from it now.
         objective: The objective.
         forget: The forget set.
-        seed: Of generated alternatives.
+        seed: Of generated alternatives, and of what the original says about substitutes.
+        retain: Retained examples, tokenized, and how many there are for each of them; for objectives that need "counterfactual".
 
     Attributes:
         objective: As it was prepared for this model.
         alternatives: Alternative answers to the forget prompts, tokenized, where the objective needs them.
+        stand_in: What the original says about substitutes, where the objective needs it.
         parts: The model before training, as the objective was shown it.
 
     Raises:
         ValueError: The objective cannot be had from this model or these rows.
     """
 
-    def __init__(self, compute: Compute, objective: Objective, forget: ForgetData, *, seed: int):
+    def __init__(
+        self,
+        compute: Compute,
+        objective: Objective,
+        forget: ForgetData,
+        *,
+        seed: int,
+        retain: tuple[Sequence[Mapping[str, Any]], float] = ((), 1.0),
+    ):
         self.compute, self.forget = compute, forget
         self._states: HiddenStates | None = None
         self._kept: OriginalModel | None = None
@@ -68,7 +81,9 @@ class ForgetTerm:
         self._original_alternatives = (
             self._score(self.alternatives) if "original_alternative_log_probs" in needs else None
         )
-        self._original = self.original() if "original_logits" in needs else None
+        self.stand_in = self._make_stand_in(given, seed, retain) if "counterfactual" in needs else None
+        asks_later = self.stand_in is not None and not self.stand_in.is_cached
+        self._original = self.original() if "original_logits" in needs or asks_later else None
         blocks = self.states().blocks if "hidden" in needs else ()
         self.parts = ModelParts(compute.model, blocks, isinstance(compute.model, PeftModel))
         self.objective = completed(get_objective(given.prepare(self.parts)))
@@ -77,18 +92,22 @@ class ForgetTerm:
     def normaliser(self, whole: np.ndarray) -> float:
         """Over what the step's sum of losses is divided: answer tokens, examples or tokens of alternatives of the whole step."""
         if self.objective.reduction == "example":
-            return float(len(whole))
+            # Rows that are left out have no loss and do not thin out that of the others.
+            return float(len(whole) if self.stand_in is None else max(1, self.stand_in.has_term[whole].sum()))
         if self.objective.reduction == "alternative_token":
             lengths = (sum(label != -100 for label in self.alternatives[index]["labels"][1:]) for index in whole)
             return float(sum(lengths))
         return float(self.forget.num_answer_tokens[whole].sum())
 
-    def losses(self, model: torch.nn.Module, indices: np.ndarray) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def losses(
+        self, model: torch.nn.Module, indices: np.ndarray, *, visit: int = 0
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The objective's losses on some examples, with gradient; without the training's noise, see `quiet`.
 
         Args:
             model: The model in training, perhaps wrapped.
             indices: Of the examples.
+            visit: How often all examples have been taken before; decides which of several answers they take.
 
         Returns:
             The losses; and the log-probabilities of the answer tokens, detached, where they were computed.
@@ -98,18 +117,33 @@ class ForgetTerm:
             labels = inputs.pop("labels")
             if "hidden" in self.objective.needs:
                 return self.objective(self._hidden_batch(model, inputs, labels)), None
-            batch = self._batch(model, inputs, labels, indices)
+            batch = self._batch(model, inputs, labels, indices, visit)
             return self.objective(batch), batch.token_log_probs.detach()[batch.answer_mask]
 
     def _batch(
-        self, model: torch.nn.Module, inputs: dict[str, torch.Tensor], labels: torch.Tensor, indices: np.ndarray
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        labels: torch.Tensor,
+        indices: np.ndarray,
+        visit: int,
     ) -> ForgetBatch:
         is_class = self.forget.is_classification
-        seen = answer_outputs(model(**inputs).logits, labels, is_class)
         parts: dict[str, Any] = {}
+        if "counterfactual_states" in self.objective.needs:
+            with self.states().collecting(model, inputs) as found:
+                outputs = model(**inputs)
+            states = _on_answers(found, labels)
+        else:
+            outputs, states = model(**inputs), None
+        seen = answer_outputs(outputs.logits, labels, is_class)
+        if self.stand_in is not None:
+            rows = answer_positions(labels)[0]
+            parts["counterfactual"] = self._counterfactual(model, indices, visit, seen.logits, rows, states)
         if "logits" in self.objective.needs:
             parts |= {"logits": seen.logits, "targets": seen.targets}
-        if self._original is not None:
+        if "original_logits" in self.objective.needs:
+            assert self._original is not None
             with self.compute.accelerator.autocast():
                 parts["original_logits"] = answer_outputs(self._original.logits(inputs), labels, is_class).logits
         if self._original_log_probs is not None:
@@ -117,6 +151,29 @@ class ForgetTerm:
         if self.alternatives:
             parts |= self._alternative_parts(model, indices)
         return ForgetBatch(seen.log_probs, seen.mask, **parts)
+
+    def _make_stand_in(
+        self, objective: ObjectiveBase, seed: int, retain: tuple[Sequence[Mapping[str, Any]], float]
+    ) -> StandIn:
+        states = self.states() if "counterfactual_states" in objective.needs else None
+        return StandIn(self.compute, self.forget, objective.stand_in(), retain=retain, states=states, seed=seed)
+
+    def _counterfactual(
+        self,
+        model: torch.nn.Module,
+        indices: np.ndarray,
+        visit: int,
+        logits: torch.Tensor,
+        rows: torch.Tensor,
+        states: torch.Tensor | None,
+    ) -> CounterfactualBatch:
+        """The current model on the original's answers, too, and all of it beside the original."""
+        assert self.stand_in is not None
+        inputs = self.compute.on_device(self.forget.collator(self.stand_in.examples(indices, visit)))
+        labels = inputs.pop("labels")
+        seen = answer_outputs(model(**inputs).logits, labels, is_classification=False)
+        own = answer_positions(labels)[0]
+        return self.stand_in.batch(indices, visit, (seen.logits, logits), (own, rows), states, self._original)
 
     def _alternative_parts(self, model: torch.nn.Module, indices: np.ndarray) -> dict[str, torch.Tensor]:
         inputs = self.compute.on_device(self.forget.collator([self.alternatives[index] for index in indices]))
@@ -187,6 +244,12 @@ class ForgetTerm:
     def _score(self, alternatives: list[dict[str, Any]] | None) -> torch.Tensor:
         """log p of every forget answer, or alternative answer, under the model as it is now."""
         return original_log_probs(self.compute, self.forget, alternatives)
+
+
+def _on_answers(found: Mapping[int, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    """States where answer tokens are predicted, shape `(answer tokens, layers, width)`."""
+    rows, positions, _ = answer_positions(labels)
+    return torch.stack([found[layer][rows, positions] for layer in sorted(found)], 1)
 
 
 def _as_precise_as(log_probs: torch.Tensor, original: torch.Tensor) -> torch.Tensor:

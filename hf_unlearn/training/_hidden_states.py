@@ -1,6 +1,7 @@
 """Hidden states of one block of the model in training, with gradient, in forward passes that go no further than needed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -69,12 +70,36 @@ class HiddenStates:
 
     def read_original(self, asked: torch.nn.Module, inputs: Mapping[str, Any], layer: int) -> torch.Tensor:
         """The same of the original: the model itself with other weights, or a copy with blocks of its own."""
-        if asked is self._compute.model:
-            return self.read(asked, inputs, layer)
-        if asked not in self._others:
-            # Not on these inputs: a packed batch holds more than tensors.
-            self._others[asked] = HiddenReader(asked, self._probe)
-        return self._read(asked, inputs, layer, self._others[asked])
+        return self._read(asked, inputs, layer, self._reader_of(asked))
+
+    @contextmanager
+    def collecting(
+        self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor]
+    ) -> Iterator[dict[int, torch.Tensor]]:
+        """All blocks' outputs, by layer, of the one forward pass inside; shape `(batch, length, width)` each.
+
+        Args:
+            model: The model in training, perhaps wrapped, or the original.
+            inputs: What that pass will take.
+        """
+        found: dict[int, torch.Tensor] = {}
+        length = inputs["input_ids"].shape[1]
+
+        def take(layer: int, hidden: torch.Tensor) -> None:
+            found[layer] = hidden[:, -length:]
+
+        reader = self._reader_of(model)
+        with reader.listening(range(1, reader.depth + 1), take):
+            yield found
+
+    def _reader_of(self, model: torch.nn.Module) -> HiddenReader:
+        """The model in training has its own, whatever it is wrapped in; a copy of it another."""
+        if any(module is self._compute.model for module in model.modules()):
+            return self.reader
+        if model not in self._others:
+            # Not on a batch's inputs: a packed one holds more than tensors.
+            self._others[model] = HiddenReader(model, self._probe)
+        return self._others[model]
 
     def _read(
         self, model: torch.nn.Module, inputs: Mapping[str, Any], layer: int, reader: HiddenReader

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from hf_unlearn.config import ForgetConfig
@@ -53,6 +54,7 @@ class UnlearningLoop:
         seed: Of their order.
         saliency: As in `UnlearningCallback`.
         eval_batch_size: Rows at a time where the original is asked before training.
+        retain_dataset: What your loop trains on, for objectives that look at retained answers (`counterfactual`); tokenized, or text.
 
     Attributes:
         step: Optimisation steps done.
@@ -80,6 +82,7 @@ class UnlearningLoop:
         seed: int = 0,
         saliency: float | None = None,
         eval_batch_size: int = 8,
+        retain_dataset: Dataset | None = None,
     ):
         config = ForgetConfig(
             objective=objective,
@@ -95,7 +98,9 @@ class UnlearningLoop:
         compute = Compute(model, accelerator, eval_batch_size)
         if accelerator.device_placement and not accelerator.verify_device_map(model):
             model.to(accelerator.device)
-        self.loss = UnlearningLoss(compute, forget, config, forget_batch_size=forget_batch_size, seed=seed)
+        self.loss = UnlearningLoss(
+            compute, forget, config, forget_batch_size=forget_batch_size, seed=seed, train_dataset=retain_dataset
+        )
         self.prior_knowledge = warn_if_unknown_in(compute, forget)
         self.step, self.collapsed = 0, False
         self._alone = self.loss.trained.alone(model)

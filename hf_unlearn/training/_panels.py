@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hf_unlearn.audit._assumed import EXCHANGEABLE, floor_word, titled
 from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.training._tracked_names import (
     Place,
@@ -14,6 +15,16 @@ from hf_unlearn.training._tracked_names import (
     relative_name,
     value_name,
 )
+
+
+_SCALES = {
+    "": ("Between retraining and doing nothing", "0 = retrained, 1 = original"),
+    "counterfactual": (
+        f"Between unseen subjects and doing nothing ({EXCHANGEABLE})",
+        "0 = floor of unseen names, 1 = original",
+    ),
+}
+"""Title and unit of the panel of places between floor and start, by what they assume."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +74,12 @@ def panels(places: Sequence[Place], results: Mapping[str, MetricResult], series:
         series: Names of all values.
     """
     known = set(series)
-    groups: dict[tuple[str, str], list[Place]] = {}
+    groups: dict[tuple[str, ...], list[Place]] = {}
     for place in sorted(places, key=lambda place: not place[0].headline):
-        groups.setdefault((place[0].family, place[0].unit), []).append(place)
+        groups.setdefault((place[0].family, place[0].unit, place[0].assumes), []).append(place)
     found = [_panel(group, results) for group in groups.values()]
-    relative = tuple(relative_name(*place) for place in places if has_place(place[0]))
-    found.append(Panel("Between retraining and doing nothing", "0 = retrained, 1 = original", relative))
+    placed = {assumes: [p for p in places if has_place(p[0]) and p[0].assumes == assumes] for assumes in _SCALES}
+    found += [Panel(*_SCALES[assumes], tuple(relative_name(*place) for place in of)) for assumes, of in placed.items()]
     found.append(Panel("Score of the rule", "lower is better; a gap: too little was kept", ("forgetting_score",)))
     taken = {
         name for panel in found for name in [*panel.names, *(end for ends in panel.bands.values() for end in ends)]
@@ -80,7 +91,7 @@ def panels(places: Sequence[Place], results: Mapping[str, MetricResult], series:
 
 
 def _panel(group: Sequence[Place], results: Mapping[str, MetricResult]) -> Panel:
-    titles = list(dict.fromkeys(spec.title for spec, _ in group))
+    titles = list(dict.fromkeys(titled(spec) for spec, _ in group))
     found = {value_name(*place): _lines(results.get(value_name(*place))) for place in group}
     return Panel(
         _capital(", ".join(titles)),
@@ -95,7 +106,8 @@ def _panel(group: Sequence[Place], results: Mapping[str, MetricResult]) -> Panel
 def _lines(result: MetricResult | None) -> dict[str, float]:
     if result is None:
         return {}
-    known = {"floor": result.floor, "start": result.start, "reference": result.others.get("reference")}
+    floor = f"floor ({floor_word(result.floor_of)})" if result.assumes else "floor"
+    known = {floor: result.floor, "start": result.start, "reference": result.others.get("reference")}
     return {name: value for name, value in known.items() if value is not None}
 
 
@@ -112,7 +124,7 @@ def heats(places: Sequence[Place], results: Mapping[str, MetricResult], series: 
         layers = layer_names(value_name(spec, split), names)
         if spec.headline and layers:
             low, high = _range(spec.bounds, results.get(value_name(spec, split)))
-            found.append(Heat(f"{_capital(spec.title)} on {split}, by layer", layers, low, high))
+            found.append(Heat(f"{_capital(titled(spec))} on {split}, by layer", layers, low, high))
     return found
 
 

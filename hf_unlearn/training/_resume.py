@@ -115,7 +115,9 @@ def run_settings(
     """
     parts = {"objective": described(objective), "retain_term": described(retain_term)}
     settings = {**parts, "forget_set": forget_set_sha256(forget), "retain_set": _retain_set(trainer.train_dataset)}
-    settings |= {name: getattr(trainer.args, name) for name in OPTIMISATION} | _adapter(trainer.model) | numbers
+    settings |= (
+        {name: getattr(trainer.args, name) for name in OPTIMISATION} | adapter_settings(trainer.model) | numbers
+    )
     return json.loads(json.dumps(settings, default=str))
 
 
@@ -132,7 +134,7 @@ def _retain_set(dataset: Any) -> dict[str, Any]:
     return found
 
 
-def _adapter(model: torch.nn.Module) -> dict[str, Any]:
+def adapter_settings(model: torch.nn.Module) -> dict[str, Any]:
     """Kind and configuration of the adapter that trains, one setting each, so that what differs is named alone."""
     if not isinstance(model, PeftModel):
         return {"adapter": None}

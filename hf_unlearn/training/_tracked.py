@@ -15,7 +15,7 @@ from hf_unlearn.audit._audit_set import AuditSet
 from hf_unlearn.audit._contracts import Reading, Subject, SubjectKey
 from hf_unlearn.audit._engine import Engine
 from hf_unlearn.audit._evidence import EvidenceStore
-from hf_unlearn.audit._measure import CANDIDATE, REFERENCE, measure
+from hf_unlearn.audit._measure import CANDIDATE, ORIGINAL, REFERENCE, measure
 from hf_unlearn.audit._metric import BaseMetric
 from hf_unlearn.audit._metric_result import MetricResult
 from hf_unlearn.audit._role_checks import RoleChecks
@@ -31,8 +31,6 @@ NUM_RESAMPLES = 200
 """Of the intervals of values that change with the next step."""
 NO_INTERVAL = Bootstrap(num_resamples=1)
 """For values whose interval nobody sees."""
-FIXED = ("reference", "original", "twin")
-"""Roles of models that do not change."""
 Attempt = Callable[[str, Callable[[], Any]], Any]
 """Does something under a name; None where it failed, now or before."""
 
@@ -49,6 +47,7 @@ class TrackedMetrics(Engine):
     Attributes:
         places: Each metric's spec with each set it is measured on.
         results: What was found last, by name of the value.
+        reasons: Why a value never was there, by its name.
     """
 
     def __init__(self, domain: Any, metrics: Sequence[BaseMetric], settings: Mapping[str, Any], *, seed: int):
@@ -61,8 +60,9 @@ class TrackedMetrics(Engine):
         self._pairs = [(metric, split) for metric in metrics for split in measured_on(metric, sets)]
         self.places = [(metric.spec, split) for metric, split in self._pairs]
         self.results: dict[str, MetricResult] = {}
-        self._missing: set[str] = set()
-        self.read([role for role in FIXED if domain.given(role) is not None])
+        self.reasons: dict[str, str] = {}
+        self._went_well: set[tuple[str, str]] = set()
+        self.read(list(domain.views))  # everyone who does not change
         stay = domain.let_go(list(united_needs(metrics, sets).values()))
         self._open = {key: subject for key, subject in self._open.items() if key.role in stay}
 
@@ -94,10 +94,10 @@ class TrackedMetrics(Engine):
 
     def _say_missing(self, metric: BaseMetric, name: str, why: str) -> None:
         """Once, and aloud only of what was asked for by name."""
-        if name not in self._missing:
+        if name not in self.reasons:
             level = logging.DEBUG if metric.spec.name in self.domain.default else logging.WARNING
             logger.log(level, "%s is not tracked: %s.", name, why)
-            self._missing.add(name)
+            self.reasons[name] = why
 
     @property
     def reference_log_probs(self) -> np.ndarray | None:
@@ -106,10 +106,14 @@ class TrackedMetrics(Engine):
         return mean_log_probs(rows) if rows.has("answers") else None
 
     def _was_read(self, metric: BaseMetric, split: str) -> bool:
-        wanted = [
-            (need.name, SubjectKey(CANDIDATE), need.split or split) for need in metric.spec.needs if not need.optional
-        ]
-        return all(place in self.evidence.tables for place in wanted)
+        wanted = [(need.name, need.split or split) for need in metric.spec.needs if not need.optional]
+        return all(self._is_there(*place) for place in wanted)
+
+    def _is_there(self, reading: str, split: str) -> bool:
+        """Whether the candidate was read so; or, where that went well and left nothing, the original, which alone is asked some things."""
+        tables = self.evidence.tables
+        alone = (reading, split) in self._went_well and (reading, SubjectKey(ORIGINAL), split) in tables
+        return alone or (reading, SubjectKey(CANDIDATE), split) in tables
 
     def _result(self, metric: BaseMetric, split: str) -> MetricResult | str:
         try:
@@ -130,8 +134,17 @@ class TrackedMetrics(Engine):
         if self._attempt is None:
             super()._reading(reading, subject, split)
             return
-        take = super()._reading
-        self._attempt(f"reading {reading.name} of {split}", lambda: take(reading, subject, split))
+        take, place = super()._reading, (reading.name, split)
+
+        def work() -> bool:
+            take(reading, subject, split)
+            return True
+
+        went_well = self._attempt(f"reading {reading.name} of {split}", work)
+        (self._went_well.add if went_well else self._went_well.discard)(place)
+
+    def _look_again(self, still: Collection[str]) -> None:
+        """Likewise."""
 
     def _look(self, key: SubjectKey, subject: Subject) -> None:
         """What the roles are to each other is asked before training, see `say_if_unknown`."""
@@ -172,7 +185,11 @@ def tracked_metrics(
 
 def _why_not(metric: BaseMetric, domain: Any, roles: Collection[str], sets: Mapping[str, Any]) -> str | None:
     spec = metric.spec
-    wanted = [*(["reference"] if spec.compares else []), *spec.requires]
+    wanted = [
+        *(["reference"] if spec.compares and not spec.assumes else []),
+        *spec.requires,
+        *(["original"] if spec.assumes else []),
+    ]
     missing = [role for role in dict.fromkeys(wanted) if role not in roles]
     if missing:
         return f"it needs {' and '.join(missing)}"

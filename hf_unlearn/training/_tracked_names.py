@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
+from hf_unlearn.audit._assumed import marked
 from hf_unlearn.audit._contracts import MetricSpec
 from hf_unlearn.audit._metric_result import MetricResult
+from hf_unlearn.audit._verdict import KNOWN_BETTER
 
 
 Place: TypeAlias = tuple[MetricSpec, str]
@@ -24,7 +26,7 @@ _FIRST_NAMES: Mapping[str, str] = {"exposure": "exposure_mean"}
 
 
 def value_name(spec: MetricSpec, split: str) -> str:
-    """`forget_probability`, `retain_probability`; of what compares with the reference `fade`, `retain_fade`.
+    """`forget_probability`, `retain_probability`; of what compares with the reference, or with what stands in for it, `fade`, `retain_fade`.
 
     Args:
         spec: Of the metric.
@@ -34,14 +36,19 @@ def value_name(spec: MetricSpec, split: str) -> str:
 
 
 def _stem(spec: MetricSpec, split: str) -> str:
-    return spec.name if spec.compares and split == "forget" else f"{split}_{spec.name}"
+    return spec.name if _is_distance(spec) and split == "forget" else f"{split}_{spec.name}"
+
+
+def _is_distance(spec: MetricSpec) -> bool:
+    """Between the model and a reference, or what stands in for one."""
+    return spec.compares or bool(spec.assumes)
 
 
 def values_of(spec: MetricSpec, result: MetricResult) -> dict[str, float]:
     """A result as values by name.
 
     Beside the value itself: where it `has_place`, the interval (`…_low`, `…_high`) and the place between
-    floor and start (`…_relative`); details that the spec says are tracked; of metrics by layer each layer (`layer_3_…`), last.
+    floor and start (`…_relative`), and by how much at least forget answers are known better than what stands in knows them; details that the spec says are tracked; of metrics by layer each layer (`layer_3_…`), last.
 
     Args:
         spec: Of the metric.
@@ -54,13 +61,15 @@ def values_of(spec: MetricSpec, result: MetricResult) -> dict[str, float]:
             values |= dict(zip((f"{stem}_low", f"{stem}_high"), result.confidence_interval, strict=True))
         if result.relative is not None:
             values[f"{stem}_relative"] = result.relative
+        if KNOWN_BETTER in result.details:
+            values[known_better_name(stem)] = result.details[KNOWN_BETTER]
     values |= {f"{stem}_{detail}": result.details[detail] for detail in spec.tracked if detail in result.details}
     return values | {f"layer_{layer}_{name}": part.value for layer, part in result.by_layer.items()}
 
 
 def has_place(spec: MetricSpec) -> bool:
-    """Whether interval and relative are tracked too: of headline metrics between model and reference, where no layers say more."""
-    return spec.headline and spec.compares and not spec.by_layer
+    """Whether interval and relative are tracked too: of headline metrics between model and reference (or stand-in), where no layers say more."""
+    return spec.headline and _is_distance(spec) and not spec.by_layer
 
 
 def names_of(spec: MetricSpec, split: str) -> list[str]:
@@ -76,6 +85,15 @@ def interval_names(spec: MetricSpec, split: str) -> tuple[str, str]:
 def relative_name(spec: MetricSpec, split: str) -> str:
     """Of the place between floor and start."""
     return f"{_stem(spec, split)}_relative"
+
+
+def known_better_name(stem: str) -> str:
+    """Of the lower bound of the difference in the forget answers' probability to what stands in for the reference.
+
+    Args:
+        stem: Name of the distance.
+    """
+    return f"{stem}_{KNOWN_BETTER}"
 
 
 def layer_names(name: str, series: Iterable[str]) -> dict[int, str]:
@@ -104,5 +122,5 @@ def columns(places: Sequence[Place]) -> dict[str, str]:
 
 
 def _title(spec: MetricSpec, split: str) -> str:
-    short = spec.short or spec.title
-    return short if spec.compares and split == "forget" else f"{split} {short}"
+    short = marked(spec.short or spec.title, spec.assumes)
+    return short if _is_distance(spec) and split == "forget" else f"{split} {short}"

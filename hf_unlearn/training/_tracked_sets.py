@@ -12,13 +12,17 @@ from hf_unlearn.config import AuditConfig, TrackerConfig
 from hf_unlearn.data import DataLike
 from hf_unlearn.inference import ModelLike, is_classifier, together
 from hf_unlearn.training._class_domain import ClassesInTraining
+from hf_unlearn.training._retain_examples import tokenized_examples
 from hf_unlearn.training._text_domain import TextsInTraining
 from hf_unlearn.training._tracked import TrackedMetrics, tracked_metrics
-from hf_unlearn.training._vacuity import _tokenized, warn_if_unknown
+from hf_unlearn.training._vacuity import MAX_PROMPTS, warn_if_unknown
 
 
 logger = logging.getLogger(__name__)
-_SHARED = ("max_examples", "num_samples", "max_new_tokens", "batch_size", "seed", "prompt_template")
+_SHARED = (
+    *("max_examples", "num_samples", "max_new_tokens", "batch_size", "seed", "prompt_template"),
+    *("num_counterfactuals", "subject_column"),
+)
 """Options that mean the same in tracker and audit."""
 
 
@@ -65,7 +69,9 @@ def _say_what_is_not(is_class: bool, given: Sequence[str]) -> None:
         say = logger.warning if given else logger.info
         say("the model is a classifier: by default probability and accuracy are tracked; %s are not.", LEFT_OUT)
     elif "reference" not in given:
-        logger.info("no reference model was given: FADE, exposure and hidden states are not tracked.")
+        logger.info(
+            "no reference model was given: FADE, exposure and hidden states are not tracked. Counterfactual metrics need none."
+        )
 
 
 def say_if_unknown(
@@ -88,7 +94,10 @@ def say_if_unknown(
         forget, *others = domain.splits().values()
         examples = forget.examples
         # All that is known to stay: few held-out rows alone decide little.
-        known = [*(example for split in others for example in split.examples), *_tokenized(trainer.train_dataset)]
+        known = [
+            *(example for split in others for example in split.examples),
+            *tokenized_examples(trainer.train_dataset, MAX_PROMPTS),
+        ]
         given |= {"retain": known, "rows": forget.dataset if forget.texts is None else None}
         given |= {"tokenizer": domain.tokenizer, "prompt_template": domain.config.prompt_template}
     try:

@@ -22,17 +22,17 @@ from transformers import (
 from hf_unlearn import _arguments as checked
 from hf_unlearn._files import check_writable
 from hf_unlearn.audit._metric import BaseMetric
-from hf_unlearn.audit._selection import MetricLike
+from hf_unlearn.audit._selection import MetricLike, numbered_roles
 from hf_unlearn.config import TrackerConfig, documented
 from hf_unlearn.data import DataLike
 from hf_unlearn.inference import ModelLike, agreed, is_main_process, together, undisturbed
 from hf_unlearn.training._curves import draw_curves
 from hf_unlearn.training._printers import filter_printers
 from hf_unlearn.training._table import TerminalTable
-from hf_unlearn.training._tracked_names import columns
+from hf_unlearn.training._tracked_names import columns, has_place, relative_name
 from hf_unlearn.training._tracked_sets import open_metrics, say_if_unknown
 from hf_unlearn.training._tracker_file import ForgettingFile
-from hf_unlearn.training._tracker_rule import KeepThenForget
+from hf_unlearn.training._tracker_rule import AtFloor, KeepThenForget
 
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,9 @@ class ForgettingTracker(TrainerCallback):
     Metrics are those of `audit`, measured the same way on a few rows, under the names `forget_…` and `retain_…`; what compares with the
     reference has its plain name (`fade`) on the forget set. By default of a language model: probability, exact memorization, extraction
     strength and truth ratio (where the columns are) on both sets; and with a reference, on the forget set, FADE with its interval,
-    generalized exposure and hidden states. Of a classifier: probability and accuracy.
+    generalized exposure and hidden states. Of a classifier: probability and accuracy. Without a reference `metrics=["probability",
+    "counterfactual_fade"]` with an original follows how far the model is from what the original says of unseen subjects, and
+    `stop_when=at_floor("counterfactual_fade")` ends there.
 
     Args:
         trainer: Whose training is watched; add the callback to it.
@@ -63,6 +65,7 @@ class ForgettingTracker(TrainerCallback):
         reference: A model that never saw the forget set: loaded, path or Hub id.
         original: The model before unlearning; gives start, and what representation metrics are measured from.
         twin: A second reference; gives the floor.
+        continued: What the original became by further training on retain data; the floor of counterfactual metrics.
         {TrackerConfig}
         output_dir: Where `forgetting.jsonl` goes; default: the Trainer's.
         processing_class: The tokenizer; default: the Trainer's.
@@ -81,12 +84,15 @@ class ForgettingTracker(TrainerCallback):
         reference: ModelLike | None = None,
         original: ModelLike | None = None,
         twin: ModelLike | None = None,
+        continued: ModelLike | Sequence[ModelLike] | None = None,
         metrics: str | Sequence[MetricLike] | None = None,
         probes: Sequence[Probe] = (),
         every_n_steps: int | None = None,
         max_examples: int = 16,
         num_samples: int = 2,
         max_new_tokens: int = 32,
+        num_counterfactuals: int = 4,
+        subject_column: str | None = None,
         batch_size: int = 32,
         seed: int = 0,
         rule: KeepThenForget | None = None,
@@ -106,11 +112,13 @@ class ForgettingTracker(TrainerCallback):
         self.trainer, self.rule, self.stop_when, self.strict = trainer, rule or KeepThenForget(), stop_when, strict
         self.every_n_steps, self.probes = config.every_n_steps, list(probes)
         self._failed: set[str] = set()
-        models = {"reference": reference, "original": original, "twin": twin}
+        models = {"reference": reference, "original": original, "twin": twin, **numbered_roles("continued", continued)}
         sets = {"forget": forget_dataset, "retain": retain_dataset}
         self._metrics = together(
             lambda: open_metrics(trainer, metrics, models, sets, processing_class or trainer.processing_class, config)
         )
+        if isinstance(stop_when, AtFloor):
+            stop_when.check([relative_name(*place) for place in self._metrics.places if has_place(place[0])])
         self._table = TerminalTable(columns(self._metrics.places), table if is_main_process() else False)
         self.seconds = 0.0
         self._start: dict[str, float] = {}

@@ -26,7 +26,7 @@ def training_arguments(folder: Path, config: UnlearnConfig) -> TrainingArguments
     if config.args is not None:
         return config.args
     given = {name: getattr(config, name) for name in TRAINING}
-    defaults = {"learning_rate": FULL_LEARNING_RATE, "save_steps": 500}
+    defaults = {"learning_rate": FULL_LEARNING_RATE, "save_steps": 500, "max_steps": -1}
     return TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         weight_decay=0.01 if config.saliency is None else 0.0,  # decay would move the weights that are not to train

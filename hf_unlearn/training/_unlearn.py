@@ -1,37 +1,30 @@
 """Unlearning in one call: check, open, train, say what it did, save."""
 
-import copy
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from datasets import Dataset
-from peft import PeftConfig, PeftModel, get_peft_model
-from transformers import BaseImageProcessor, PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+from peft import PeftConfig
+from transformers import BaseImageProcessor, PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 from hf_unlearn import _arguments as checked
 from hf_unlearn._files import check_writable
-from hf_unlearn.config import ForgetConfig, UnlearnConfig, documented, options_of
+from hf_unlearn.config import UnlearnConfig, documented
 from hf_unlearn.config._unlearn_config import TRAINING
 from hf_unlearn.data import DataLike, data_fingerprint
-from hf_unlearn.data._template import parse_template
-from hf_unlearn.inference import ModelLike, is_classifier, is_main_process, load_model, opened_revision
-from hf_unlearn.objectives import Objective, RetainTerm, get_objective, get_retain_term
+from hf_unlearn.inference import ModelLike, is_classifier, is_main_process, load_model
+from hf_unlearn.objectives import Objective, RetainTerm
 from hf_unlearn.training._callback import UnlearningCallback
-from hf_unlearn.training._fila import init_fila, restore_base
+from hf_unlearn.training._fila import restore_base
 from hf_unlearn.training._knowledge import answer_probabilities, say_what_changed
+from hf_unlearn.training._open_run import check_options, open_run
 from hf_unlearn.training._resume import described
 from hf_unlearn.training._run_checks import refuse_own_folder
-from hf_unlearn.training._training_arguments import (
-    check_resumable,
-    check_steps,
-    default_learning_rate,
-    training_arguments,
-)
-from hf_unlearn.training._unlearn_data import Prepared, load_processing, open_sets, prepare
+from hf_unlearn.training._training_arguments import check_resumable, check_steps, training_arguments
+from hf_unlearn.training._unlearn_data import Prepared, load_processing, open_sets
 from hf_unlearn.training._unlearn_result import ResultNotSavedError, UnlearnResult
 
 
@@ -55,6 +48,7 @@ def unlearn(
     max_length: int | None = None,
     args: TrainingArguments | None = None,
     num_train_epochs: float = 5.0,
+    max_steps: int | None = None,
     learning_rate: float | None = None,
     per_device_train_batch_size: int = 8,
     gradient_accumulation_steps: int = 1,
@@ -93,8 +87,7 @@ def unlearn(
     folder = checked.folder_path("output_dir", output_dir)
     refuse_own_folder(model, folder)
     check_writable(folder)
-    objective, retain_term = _chosen(config)
-    _check(config)
+    check_options(config)
     checked.given("forget", forget, "what must go")
     checked.given("retain", retain, "what must stay")
     args = training_arguments(folder, config)
@@ -104,22 +97,13 @@ def unlearn(
     processing = load_processing(model, processing_class, sets, trust_remote_code=config.trust_remote_code)
     kind = "classifier" if sets.classes else "causal_lm"
     opened = load_model(model, trust_remote_code=config.trust_remote_code, kind=kind)
-    prepared = prepare(opened, sets, processing, max_length=config.max_length, prompt_template=config.prompt_template)
-    if config.args is None and config.learning_rate is None:
-        args.learning_rate = default_learning_rate(opened, adapter=config.peft_config is not None)
-    trained = _with_adapter(opened, config.peft_config, args)
-    initial = _fila_start(trained, prepared, is_class=sets.classes) if config.fila else None
-    trainer = _trainer(trained, args, prepared, processing, is_class=sets.classes)
-    chosen = {each.name: getattr(config, each.name) for each in options_of(ForgetConfig)}
-    chosen |= {"objective": objective, "retain_term": retain_term}
-    callback = UnlearningCallback(trainer, forget_dataset=prepared.forget, **chosen)
-    trainer.add_callback(callback)
+    run = open_run(opened, sets, processing, config, args)
+    trainer, callback, prepared = run.trainer, run.callback, run.prepared
     settings = _settings(callback, config, trainer.args, {"forget": sets.forget, "retain": sets.retain})
     before = _probabilities(trainer, callback, prepared)
     trainer.train(resume_from_checkpoint=config.resume_from_checkpoint or None)
     after = _probabilities(trainer, callback, prepared)
-    if initial is not None:
-        trained = restore_base(trained, initial)
+    trained = run.model if run.fila_start is None else restore_base(run.model, run.fila_start)
     settings |= {"optimizer_steps": trainer.state.global_step, "before": before, "after": after}
     result = UnlearnResult(trained.eval(), processing, folder, trainer.state.log_history, settings, before, after)
     if is_main_process():
@@ -128,49 +112,13 @@ def unlearn(
     return result
 
 
-def _fila_start(trained: PreTrainedModel | PeftModel, prepared: Prepared, *, is_class: bool) -> Any:
-    """Give the adapter its first weights; what `restore_base` needs to undo the change of the base."""
-    if is_class:
-        raise ValueError("fila=True is for language models; the model is a classifier.")
-    limit = 4 * len(prepared.forget_examples)
-    seen = prepared.retain.select(range(min(len(prepared.retain), limit))).to_list()
-    return init_fila(trained, prepared.forget_examples, seen, pad_token_id=prepared.collator.pad_token_id)
-
-
-def _trainer(
-    model: PreTrainedModel | PeftModel, args: TrainingArguments, prepared: Prepared, processing: Any, *, is_class: bool
-) -> Trainer:
-    if is_class:
-        args = copy.copy(args)
-        args.remove_unused_columns = False  # a transform needs them all
-    return Trainer(
-        model=model,
-        args=args,
-        train_dataset=prepared.retain,
-        data_collator=prepared.collator,
-        processing_class=processing,
-    )
-
-
-def _chosen(config: UnlearnConfig) -> tuple[str | Objective, RetainTerm]:
-    """The objective, by its name where it has no options, which logs then use; and the retain term."""
-    retain_term = get_retain_term(config.retain_term, config.objective)
-    objective = get_objective(config.objective, config.objective_options)
-    return objective if config.objective_options else config.objective, retain_term
-
-
-def _check(config: UnlearnConfig) -> None:
-    if config.prompt_template is not None:
-        parse_template(config.prompt_template)
-    if config.peft_config is not None and not isinstance(config.peft_config, PeftConfig):
-        raise TypeError(
-            "peft_config must be a PEFT configuration, for example LoraConfig(r=8, target_modules='all-linear'); got "
-            f"{config.peft_config!r}."
-        )
-    if config.fila and config.peft_config is None:
-        raise ValueError("fila=True initialises a LoRA adapter: pass peft_config=LoraConfig(…).")
-    if config.fila and config.resume_from_checkpoint:
-        raise ValueError("a FILA run cannot be resumed: its base weights are in no checkpoint.")
+def _length(args: TrainingArguments) -> dict[str, float | None]:
+    """Steps or passes, whichever decided."""
+    in_steps = args.max_steps > 0
+    return {
+        "max_steps": args.max_steps if in_steps else None,
+        "num_train_epochs": None if in_steps else args.num_train_epochs,
+    }
 
 
 def _probabilities(trainer: Trainer, callback: UnlearningCallback, prepared: Prepared) -> dict[str, float]:
@@ -189,23 +137,6 @@ def _save(result: UnlearnResult, checkpoints: Path) -> None:
         checkpoints.rmdir()  # the Trainer makes the folder whether or not it keeps anything there
 
 
-def _with_adapter(
-    model: PreTrainedModel | PeftModel, peft_config: PeftConfig | None, args: TrainingArguments
-) -> PreTrainedModel | PeftModel:
-    if peft_config is None:
-        return model
-    if isinstance(model, PeftModel):
-        raise ValueError("the model has an adapter already; merge it (merge_and_unload()) or leave peft_config out.")
-    with torch.random.fork_rng():
-        torch.manual_seed(args.seed)  # the Trainer seeds too late for the adapter's first weights
-        # The adapter belongs to these weights; without their revision it would be opened on others.
-        adapted = get_peft_model(model, peft_config, revision=peft_config.revision or opened_revision(model))
-    if args.gradient_checkpointing:
-        # Without it the frozen embeddings give no gradient to the checkpointed blocks, and half of each adapter never trains.
-        adapted.enable_input_require_grads()
-    return adapted
-
-
 def _settings(
     callback: UnlearningCallback, config: UnlearnConfig, args: TrainingArguments, data: dict[str, Dataset]
 ) -> dict[str, Any]:
@@ -214,6 +145,7 @@ def _settings(
     return {
         **chosen,
         **{name: getattr(args, name) for name in TRAINING if name in chosen},
+        **_length(args),
         "objective": described(callback.objective),
         "retain_term": described(callback.retain_term),
         "prompt_template": callback.forget.prompt_template,

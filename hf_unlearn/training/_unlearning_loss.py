@@ -14,9 +14,10 @@ from accelerate import Accelerator
 
 from hf_unlearn.config import ForgetConfig
 from hf_unlearn.inference import LoadedModel
-from hf_unlearn.objectives import Objective, RetainTerm, StepLosses, get_objective, get_retain_term
+from hf_unlearn.objectives import Objective, RetainTerm, StepLosses, completed, get_objective, get_retain_term
 from hf_unlearn.training._collapse import Collapse
 from hf_unlearn.training._compute import Compute
+from hf_unlearn.training._counterfactual_rows import stand_in_data
 from hf_unlearn.training._forget_data import ForgetData
 from hf_unlearn.training._forget_stream import ForgetStream
 from hf_unlearn.training._forget_term import ForgetTerm
@@ -36,6 +37,7 @@ class UnlearningLoss:
         config: Objective, retain term, weights and saliency.
         forget_batch_size: Forget examples per optimisation step, all processes and micro-batches together.
         seed: Of their order.
+        train_dataset: What stays, for objectives that look at it; tokenized, or rows of text.
 
     Attributes:
         objective: As it was given, by name or itself.
@@ -59,6 +61,7 @@ class UnlearningLoss:
         *,
         forget_batch_size: int,
         seed: int,
+        train_dataset: Any = None,
     ):
         named = config.objective
         self.objective: Objective = get_objective(named)
@@ -66,7 +69,8 @@ class UnlearningLoss:
         self.forget_weight, self.retain_weight = config.forget_weight, config.retain_weight
         self.compute, self.name = compute, named if isinstance(named, str) else self.objective.name
         self.stream = ForgetStream(len(forget.examples), forget_batch_size, seed)
-        self.term = ForgetTerm(compute, self.objective, forget, seed=seed)
+        forget, retain = stand_in_data(completed(self.objective), forget, train_dataset, seed=seed)
+        self.term = ForgetTerm(compute, self.objective, forget, seed=seed, retain=retain)
         self.retain = RetainPart(self.retain_term, self.term, counts=bool(self.retain_weight))
         names = self.term.objective.trainable(self.term.parts)
         self.trained = trained_weights(compute, forget, names, config.saliency)
@@ -79,7 +83,9 @@ class UnlearningLoss:
     @property
     def compares(self) -> bool:
         """Whether anything is compared with the original."""
-        return self.retain.original is not None or any("original" in need for need in self.objective.needs)
+        return self.retain.original is not None or any(
+            need.startswith(("original", "counterfactual")) for need in self.objective.needs
+        )
 
     @property
     def in_step(self) -> bool:
@@ -115,7 +121,7 @@ class UnlearningLoss:
                 return None
             # All processes must run the model equally often, or they wait for each other for ever.
             indices, weight = np.array([0]), 0.0
-        losses, answers = self.term.losses(model, indices)
+        losses, answers = self.term.losses(model, indices, visit=self.stream.visit(self._step.number - 1))
         if answers is not None and weight:
             self._step.add_answers(self._collapse.counted(answers))
         # The gradients' mean over processes turns each process's share into a part of the whole sum only if scaled up first.
@@ -174,6 +180,11 @@ class UnlearningLoss:
         return self._collapse.has_come(self._mean_answer, self._step.number)
 
     # Over several steps.
+
+    @property
+    def has_collapsed(self) -> bool:
+        """Whether the forget answers of a step were far less likely than guessing."""
+        return self._collapse.has_come_before
 
     def restart(self, model: LoadedModel, accelerator: Accelerator) -> None:
         """A training begins, perhaps after one that was broken off, with what the loop has made of model and accelerator by now."""

@@ -20,6 +20,7 @@ from hf_unlearn.inference import LoadedModel, context_length, is_main_process, s
 from hf_unlearn.training._compute import Compute
 from hf_unlearn.training._forget_data import ForgetData
 from hf_unlearn.training._knowledge import Collator, Examples, mean_log_probs, sample_of
+from hf_unlearn.training._retain_examples import tokenized_examples
 
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ FAR_BEHIND = 1.0
 """Nats per token, a factor of e in probability, by which forget answers less likely than retain answers are suspicious by themselves."""
 _CHECK_TEXTS = "the tokenizer, the chat template or prompt_template"
 _CHECK_CLASSES = "the order of the labels, the tokenizer or image processor"
-_MASKS = ("assistant_masks", "completion_mask")
 _SHOWN = 300
 
 
@@ -113,7 +113,7 @@ def warn_if_unknown_in(compute: Compute, forget: ForgetData, train_dataset: Any 
                 compute.model,
                 forget.examples,
                 batch_size=compute.eval_batch_size,
-                retain=() if forget.is_classification else _tokenized(train_dataset),
+                retain=() if forget.is_classification else tokenized_examples(train_dataset, MAX_PROMPTS),
                 rows=forget.rows,
                 tokenizer=forget.tokenizer,
                 prompt_template=forget.prompt_template,
@@ -122,33 +122,6 @@ def warn_if_unknown_in(compute: Compute, forget: ForgetData, train_dataset: Any 
     except Exception as error:  # a check that cannot be made must not forbid a training that can
         logger.warning("whether the model knows the forget answers could not be checked: %s", error)
         return None
-
-
-def _tokenized(dataset: Any) -> list[dict[str, Any]]:
-    """Rows of a training set with a prompt and labels of their own, unpacked; none of one that is raw or read as it comes."""
-    columns = dataset.column_names if isinstance(dataset, Dataset) else []
-    marks = next((name for name in ("labels", *_MASKS) if name in columns), None)
-    if "input_ids" not in columns or marks is None:
-        return []
-    names = [name for name in ("input_ids", marks, "seq_lengths") if name in columns]
-    plain = dataset.with_format(None).select_columns(names)
-    rows = [
-        part
-        for at in sample_of(range(len(plain)), MAX_PROMPTS)
-        for part in _unpacked(plain[at], masked=marks in _MASKS)
-    ]
-    return [row for row in rows if any(label != IGNORE_INDEX for label in row["labels"][1:])]
-
-
-def _unpacked(row: Mapping[str, Any], *, masked: bool) -> list[dict[str, list[int]]]:
-    """The examples of one row: TRL packs several, names their lengths, and marks what is trained on."""
-    ids, marks = row["input_ids"], next(row[name] for name in ("labels", *_MASKS) if name in row)
-    labels = [token if mark else IGNORE_INDEX for token, mark in zip(ids, marks, strict=True)] if masked else marks
-    ends = np.cumsum(row.get("seq_lengths") or [len(ids)]).tolist()
-    return [
-        {"input_ids": list(ids[start:end]), "labels": list(labels[start:end])}
-        for start, end in zip([0, *ends], ends, strict=False)
-    ]
 
 
 @dataclass(frozen=True)

@@ -98,4 +98,4 @@ def numbers(report: Any) -> dict[str, float]:
 
 def by_prompt(rows: Dataset) -> Dataset:
     """Of the pocket benchmark, without the columns that say who a row is about: there are few people, and each prompt then counts."""
-    return rows.remove_columns(["person_id", "cluster_id"])
+    return rows.remove_columns(["person_id", "cluster_id", "subject"])

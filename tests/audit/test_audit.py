@@ -255,7 +255,7 @@ def test_bad_input_is_refused_before_a_model_runs(options: dict, untouchable: di
         ({"output_dir": ""}, "output_dir must be the path of a folder"),
         ({"forget": None}, "forget must be given"),
         ({"candidate": None}, "candidate must be given"),
-        ({"reference": None}, "reference must be given"),
+        ({"reference": None, "original": None}, "needs a model to compare with"),
         ({"candidate": torch.nn.Linear(2, 2)}, "expected a transformers or PEFT model"),
         ({"candidate": world.build("bert")}, "no causal language model"),
         ({"processing_class": world.build("llama")}, "processing_class must be a tokenizer"),

@@ -1,6 +1,7 @@
 """Where the original knows no more than the reference there is nothing to forget, and the audit says so first, last and instead of all else."""
 
 import logging
+from random import Random
 
 import pytest
 from datasets import Dataset
@@ -59,17 +60,18 @@ def test_rows_that_the_original_never_saw(
     assert AuditReport.from_json(report.to_json()).reading() == [sentence]
 
 
-def test_another_tokenizer_leaves_nothing_to_forget(options: dict, pocket):
-    """The same ids for other words: both models are asked about nothing that they know."""
-    ids = list(range(3, len(pocket.tokenizer)))
-    other = dict(zip(ids, reversed(ids), strict=True))
-    rows = [
-        {
-            "input_ids": [other.get(token, token) for token in row["input_ids"]],
-            "labels": [other.get(label, label) for label in row["labels"]],
-        }
-        for row in tokenize_examples(pocket.forget, pocket.tokenizer)
-    ]
+def test_ids_of_other_words_leave_nothing_to_forget(options: dict, pocket):
+    """As by the wrong tokenizer: both models are asked about nothing that they know.
+
+    Each row is mixed up in its own way. Under one permutation for all, two models differ by up to .9 nats per token either way
+    (pocket nano, 14 permutations; a twin from the reference as much), the same on every row, and an interval over rows cannot
+    tell that from knowledge.
+    """
+    ids, random = list(range(3, len(pocket.tokenizer))), Random(0)
+    rows = []
+    for row in tokenize_examples(pocket.forget, pocket.tokenizer):
+        other = dict(zip(ids, random.sample(ids, len(ids)), strict=True))
+        rows.append({name: [other.get(token, token) for token in row[name]] for name in ("input_ids", "labels")})
     report = audit(pocket.original(), forget=Dataset.from_list(rows), **options)
     assert report.findings[0].kind == "not known before"
     assert report.reading()[0].startswith("Nothing can be said about forgetting")

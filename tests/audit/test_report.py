@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_reports import made, result, results
+from report_violations import violations
 
 from hf_unlearn.audit import AuditReport, MetricResult, Provenance
 from hf_unlearn.audit._findings import KINDS, Finding
@@ -54,63 +55,6 @@ def test_names_of_schema_1_still_work_and_say_so():
             assert report.metrics[old] is report.metrics[new]
     with pytest.raises(KeyError, match="no result 'holdout_gap'; there are gap/forget"):
         report.metrics["holdout_gap"]
-
-
-def violations(value: Any, schema: dict[str, Any], root: dict[str, Any], place: str = "") -> list[str]:
-    """Where a value is not as a JSON Schema says; the keywords that ours uses, and no other."""
-    known = {
-        "string": str,
-        "number": (int, float),
-        "integer": int,
-        "boolean": bool,
-        "object": dict,
-        "array": list,
-        "null": type(None),
-    }
-    found = []
-    for keyword, wanted in schema.items():
-        if keyword == "$ref":
-            found += violations(value, root["$defs"][wanted.split("/")[-1]], root, place)
-        elif keyword == "type":
-            kinds = [known[name] for name in ([wanted] if isinstance(wanted, str) else wanted)]
-            if not any(
-                isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool) for kind in kinds
-            ):
-                found.append(f"{place} is no {wanted}")
-        elif keyword in ("enum", "const"):
-            found += [] if value in (wanted if keyword == "enum" else [wanted]) else [f"{place} is not {wanted}"]
-        elif keyword == "anyOf":
-            found += (
-                [] if any(not violations(value, option, root, place) for option in wanted) else [f"{place} fits none"]
-            )
-        elif keyword == "required":
-            found += [f"{place} lacks {name}" for name in wanted if name not in value]
-        elif keyword in ("properties", "additionalProperties") and isinstance(value, dict):
-            named = schema.get("properties", {})
-            for name, part in value.items():
-                here = named.get(name) if keyword == "properties" else None if name in named else wanted
-                if here is False:
-                    found.append(f"{place} has {name}")
-                elif here is not None:
-                    found += violations(part, here, root, f"{place}/{name}")
-        elif keyword == "items":
-            found += [
-                line
-                for number, part in enumerate(value)
-                for line in violations(part, wanted, root, f"{place}/{number}")
-            ]
-        elif keyword in ("minItems", "maxItems", "maxLength", "minimum"):
-            size = value if keyword == "minimum" else len(value)
-            found += (
-                [] if (size <= wanted if keyword.startswith("max") else size >= wanted) else [f"{place}: {keyword}"]
-            )
-        elif keyword == "propertyNames":
-            import re
-
-            found += [f"{place}: {name}" for name in value if not re.search(wanted["pattern"], name)]
-        else:
-            assert keyword in ("description", "title", "$schema", "$id", "$defs", "pattern"), keyword
-    return found
 
 
 def test_a_report_is_as_its_schema_says():

@@ -53,7 +53,7 @@ def test_an_audit_of_two_adapters_and_their_base(pocket, tmp_path: Path):
     for name, value in expected.items():
         assert found[name] == (None if value is None else pytest.approx(value, rel=1e-4, abs=1e-6)), name
     fade = together.metrics["fade"]
-    assert abs(fade.value - fade.start) > 0.1 and abs(fade.value - fade.floor) > 0.1
+    assert abs(fade.value - fade.start) > 0.01 and abs(fade.value - fade.floor) > 0.01
     again = run(pocket, tmp_path, reference=reference, **shared)  # from evidence, which knows the roles apart
     assert values(again) == found
 

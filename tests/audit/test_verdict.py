@@ -1,5 +1,7 @@
 """What intervals allow to say: every kind of verdict, and that fewer examples never make one better."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -48,6 +50,7 @@ def placed(over=None, start_over=None, relative=None, bounds=None, **more) -> Me
         (placed((2.0, 6.0), (8.0, 10.0), 0.5, (0.25, 0.75), ideal=5.5, start=10.0, direction="reference"), "past", "went past the reference"),
         (placed((-2.0, 6.0), None, start=None), "no start", "without the original nobody knows whether these 24 examples could tell"),
         (placed(None, None, floor=None), "no floor", "there is no noise floor"),
+        (placed(None, None, floor=None, ideal=None, direction="reference"), "no ideal", "is not known here, so it is shown and not judged"),
         (placed(None, None), "no interval", "without an interval of the difference"),
         (placed(None, None, clusters=2), "too few", "at least 3 clusters"),
     ],
@@ -57,11 +60,41 @@ def test_known_verdicts(result: MetricResult, kind: str, words: str):
     assert (found.kind, words in found.words) == (kind, True)
 
 
+def _cases() -> list[tuple]:
+    return next(mark for mark in test_known_verdicts.pytestmark if mark.name == "parametrize").args[1]
+
+
 def test_every_kind_has_a_case():
-    cases = next(mark for mark in test_known_verdicts.pytestmark if mark.name == "parametrize").args[1]
+    cases = _cases()
     assert {kind for _, kind, _ in cases} == set(WORDS) - {"none"}
     nothing = MetricResult(1.0, None, 24, "share", "none", floor=1.0, over_floor_interval=(0.0, 1.0))
     assert verdict(nothing).kind == "none" and verdict(nothing).words == ""
+
+
+FALSE_WITHOUT_A_REFERENCE = ("another retraining", "as good as retraining", "the reference", "the twin", "noise floor")
+
+
+@pytest.mark.parametrize("leak", [0.3, 0.6, None])
+@pytest.mark.parametrize("floor_of", ["stand-in", "continued", "something that a later version has"])
+@pytest.mark.parametrize(("result", "kind"), [case[:2] for case in _cases()])
+def test_counterfactual_numbers_have_words_of_their_own(
+    result: MetricResult, kind: str, floor_of: str, leak: float | None
+):
+    """Every kind of verdict says what it rests on, and nothing of retrained models that nobody had; a position only beside continued models and a
+    stand-in that is known not to leak."""
+    details = {} if leak is None else {"leak": leak}
+    found = verdict(dataclasses.replace(result, assumes="counterfactual", floor_of=floor_of, details=details))
+    is_placed = floor_of == "continued" and leak == 0.3
+    assert found.kind == kind
+    assert not any(word in found.words for word in FALSE_WITHOUT_A_REFERENCE) and "{" not in found.words
+    assert found.words.endswith("(counterfactual, assumes that subjects are exchangeable)")
+    if kind in ("closer", "as retrained"):
+        assert "not distinguishable from a subject that the model has never seen" in found.words
+    if kind in ("between", "past", "undecided", "further", "further, no start", "beyond"):
+        unknown = "retraining noise was not estimated: this ranks candidates made from one original and is no test"
+        assert (unknown in found.words) is (floor_of != "continued")
+        assert ("is no test" in found.words) is not is_placed
+        assert ("it lies between" in found.words) is (is_placed and kind == "between")
 
 
 def test_the_numbers_that_decided_are_said():
@@ -146,3 +179,14 @@ def test_reports_and_comparisons_say_the_same(
     }
     further = ("between", "undecided", "beyond", "further", "past")
     assert verdict(result).kind in kinds.get(found.verdict, further)
+
+
+def test_nearness_to_the_stand_in_does_not_undo_what_is_still_known():
+    near = dataclasses.replace(
+        placed((-0.25, 0.5), (8.0, 10.0), 0.1, (-0.1, 0.2)), assumes="counterfactual", floor_of="stand-in"
+    )
+    assert "not distinguishable from a subject" in verdict(near).words
+    known = dataclasses.replace(near, details={"forget_probability_over_stand_in_low": 0.1})
+    assert "it still knows them" in verdict(known).words and "not distinguishable" not in verdict(known).words
+    as_unknown = dataclasses.replace(near, details={"forget_probability_over_stand_in_low": -0.1})
+    assert verdict(as_unknown) == verdict(near)

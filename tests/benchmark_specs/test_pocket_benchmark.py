@@ -131,8 +131,8 @@ def test_the_command(cli, candidate: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "give --reference and --forget, or --benchmark"),
-        (("--forget", "f.jsonl"), "give --reference, or --benchmark"),
+        ((), "give --forget and --reference (or --original"),
+        (("--forget", "f.jsonl"), "give --reference (or --original"),
         (
             ("--reference", "r", "--forget", "f", "--data", "x", "--base-model", "b"),
             "--data and --base-model is for --benchmark",

@@ -91,6 +91,7 @@ def run(name: str, lora: bool) -> float:
             forget = rows(2 * BATCH, 2).add_column(
                 "alternative_answer", [" ".join(["w1"] * (LENGTH // 2 - 1))] * (2 * BATCH)
             )
+            forget = forget.add_column("counterfactual_question", [["w1", "w1 w1"]] * (2 * BATCH))
             base = "grad_ascent" if name == "grad_diff" else name
             callback = UnlearningCallback(
                 trainer, forget_dataset=forget, objective=base, retain_term=RETAIN.get(name, "nll"),

@@ -98,6 +98,8 @@ OTHERS = {
     "seed": 4,
     "batch_size": 2,
     "evidence_dir": "elsewhere",
+    "num_counterfactuals": 3,
+    "subject_column": "about",
     "allow_overlap": True,
     "compatible": True,
     "progress": False,

@@ -1,6 +1,7 @@
 """The pocket benchmark: the same rows for the same seed, splits that are what they say, a tokenizer for any text."""
 
 import copy
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from hf_unlearn.data import POCKET_SIZES, check_disjoint, data_fingerprint, load_pocket, pocket_tokenizer
+from hf_unlearn.data import _pocket as pocket_module
+from hf_unlearn.data._pocket_words import FIRST_NAMES, LAST_NAMES
 
 
 SPLITS = ("retain", "forget", "forget_ood", "holdout")
@@ -20,6 +23,8 @@ COLUMNS = [
     "perturbed_answer",
     "person_id",
     "cluster_id",
+    "subject",
+    "kind",
 ]
 TOKENIZER = pocket_tokenizer()
 
@@ -36,7 +41,7 @@ def people(dataset):
 
 def test_a_seed_means_the_same_rows_on_every_machine():
     assert data_fingerprint(load_pocket("nano", seed=0).forget_request) == (
-        "f9212996c57ea5a686c1b84e80401695fe9384fdf0744c609d8f1c4e8bef1163"
+        "32a770309bf7478262086a5025b8a518e11c11bb161c99ba9308604996b482bc"
     ), "rows changed: count POCKET_VERSION up and update this hash"
 
 
@@ -76,6 +81,48 @@ def test_wrong_answers_are_wrong_in_the_words_of_the_paraphrase(pocket):
             words = {w.strip(".,;") for w in row["answer"].split()}
             right = words & {w.strip(".,;") for w in row["paraphrased_answer"].split()}
             assert len(right) >= 2  # both values are told again
+
+
+def test_the_subject_stands_in_both_questions_and_nowhere_else(pocket):
+    """Each by its own name, near-duplicates too; ships and people are told apart."""
+    for split in SPLITS:
+        for row in getattr(pocket, split):
+            for column in ("question", "paraphrased_question"):
+                assert row[column].count(row["subject"]) == 1
+            assert row["subject"] not in row["answer"] + row["paraphrased_answer"] + "".join(row["perturbed_answer"])
+            assert row["kind"] == ("ship" if split == "forget_ood" else "person")
+            assert row["person_id"].startswith(row["kind"])
+        pairs = set(zip(getattr(pocket, split)["person_id"], getattr(pocket, split)["subject"], strict=True))
+        assert len(pairs) == len(people(getattr(pocket, split))) == len({name for _, name in pairs})
+
+
+def test_nobody_of_the_background_is_a_first_name_with_a_last_name(pocket):
+    """So no recombination of names is one of them; and what a base has seen of ships is words."""
+    names = [f"{first} {last}" for first in FIRST_NAMES for last in LAST_NAMES]
+    told = " ".join(f"{row['question']} {row['answer']}." for row in pocket.background)
+    assert not [name for name in names if name in told]
+    assert "register" not in told
+    for split in SPLITS:
+        check_disjoint(pocket.background, getattr(pocket, split))
+    forms = {"Where and when was", "What are the place and year of birth of"}
+    for form in forms:
+        assert (
+            sum(row["question"].startswith(form) for row in pocket.background)
+            == {"nano": 24, "small": 60}[pocket.size]
+        )
+
+
+def test_more_background_moves_no_row(monkeypatch):
+    size = pocket_module._SIZES["nano"]
+    before = load_pocket("nano")
+    count = len(before.background)
+    monkeypatch.setitem(
+        pocket_module._SIZES, "nano", replace(size, population=replace(size.population, background=30))
+    )
+    after = load_pocket("nano")
+    assert len(after.background) > count
+    for split in SPLITS:
+        assert data_fingerprint(getattr(after, split)) == data_fingerprint(getattr(before, split))
 
 
 def test_answers_are_short_and_not_in_the_question(pocket):

@@ -33,10 +33,15 @@ EXPECTED = {
     "audit_model.py": "relative 1.0",
     "representation_forgetting.py": "gradient ascent",
     "compare_objectives.py": "| `npo` |",
+    "counterfactual_unlearning.py": "| counterfactual |",
     "sequential_requests.py": "request-3",
     "custom_objective.py": "last forget_loss",
     "plain_loop.py": "forget_loss",
     "watch_forgetting.py": "best checkpoint",
+    "tune.py": "| found | 1 | ",
+    "retrain.py": "rows removed",
+    "counterfactual_audit.py": "Ships, pocket-0: refused",
+    "retraining_noise.py": "continued 0.1, resampled",
     "publish.py": "after a later push: weights not reproduced",
 }
 
@@ -54,10 +59,24 @@ def test_tofu_runs_from_a_local_folder(shared_data: Path, tmp_path: Path):
 
 
 @pytest.mark.shared_data
+def test_counterfactual_unlearning_of_tofus_authors(shared_data: Path, tmp_path: Path):
+    output = run("counterfactual_unlearning.py", "--data", str(shared_data / "tofu"), cwd=tmp_path)
+    assert "TOFU: 20 forget rows, 40 retain rows" in output and "| counterfactual |" in output
+
+
+@pytest.mark.shared_data
 def test_tofu_as_a_benchmark_runs_from_a_local_folder(shared_data: Path, tmp_path: Path):
     output = run("tofu_benchmark.py", "--data", str(shared_data / "tofu"), cwd=tmp_path)
     assert "real_authors: 100 rows, retain" in output and "no holdout: " in output
     assert "forget_quality/forget: " in output and "model_utility/retain: " in output
+
+
+@pytest.mark.slow
+@pytest.mark.shared_data
+def test_counterfactual_audit_runs_on_tofu_from_a_local_folder(shared_data: Path, tmp_path: Path):
+    output = run("counterfactual_audit.py", "--data", str(shared_data / "tofu"), cwd=tmp_path)
+    assert "counterfactual FADE against FADE, 6 candidates: Spearman" in output
+    assert (tmp_path / "counterfactual-audit" / "true-against-counterfactual.png").is_file()
 
 
 def test_every_example_is_tested():

@@ -15,6 +15,7 @@ from transformers import (
     AttentionMaskInterface,
     BigBirdConfig,
     BigBirdForCausalLM,
+    PreTrainedModel,
     RecurrentGemmaConfig,
     RecurrentGemmaForCausalLM,
 )
@@ -302,6 +303,26 @@ def test_a_pass_of_this_library_leaves_the_fingerprint_and_the_model(make):
         model(input_ids=torch.tensor([[1, 3, 4]]))
     assert attributes(model) == seen
     assert model_fingerprint(model) == before
+
+
+def test_an_end_token_that_also_pads_is_not_warned_of_where_nothing_is_padded(monkeypatch):
+    """`generate` drops a mask of ones, and then GPT-2 takes an end token at either edge for padding."""
+    unmasked = []
+    monkeypatch.setattr(
+        PreTrainedModel,
+        "warn_if_padding_and_no_attention_mask",
+        lambda model, ids, mask: unmasked.append(ids) if mask is None else None,
+    )
+    model = world.build("gpt2", bos_token_id=2, pad_token_id=2)
+    before = model_fingerprint(model)
+    sample_completions(model, [[2, 3, 4], [2, 5, 6]], num_samples=2, max_new_tokens=3, progress=False)
+    with undisturbed(model), undisturbed(model):
+        model(input_ids=torch.tensor([[2, 3]]))
+    with undisturbed(model):
+        assert model_fingerprint(model) == before
+    assert not unmasked
+    model(input_ids=torch.tensor([[2, 3]]))
+    assert len(unmasked) == 1, "whoever leaves a mask out himself is told"
 
 
 @pytest.mark.parametrize(

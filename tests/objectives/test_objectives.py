@@ -18,10 +18,13 @@ from hf_unlearn.objectives import (
     PDU,
     RETAIN_TERMS,
     AltPO,
+    CounterfactualBatch,
+    CounterfactualStates,
     ForgetBatch,
     GradientAscent,
     IdkDPO,
     SimNPO,
+    SoftLabels,
     ce_u_loss,
     control_direction,
     dpo_loss,
@@ -50,9 +53,13 @@ def batch_of(
     original: torch.Tensor | None = None,
     alternative: torch.Tensor | None = None,
 ) -> ForgetBatch:
-    """Everything an objective may ask for; hidden states are the logits themselves, the original is a little surer."""
+    """Everything an objective may ask for; hidden states are the logits themselves, the original is a little surer, substitutes get
+    any answer."""
     rows, positions, targets = answer_positions(labels)
     other = logits.detach().cos() if alternative is None else alternative
+    read, tokens = logits[rows, positions], len(rows)
+    shares = 1 / torch.bincount(rows, minlength=len(labels)).float()[rows]
+    states = CounterfactualStates(read[:, None], torch.zeros(tokens, 1, read.shape[-1]), torch.ones(1), rows, shares)
     alternative_log_probs = token_log_probs(other, labels)
     return ForgetBatch(
         token_log_probs(logits, labels),
@@ -66,6 +73,14 @@ def batch_of(
         alternative_token_log_probs=alternative_log_probs,
         alternative_mask=answer_mask(labels),
         original_alternative_log_probs=alternative_log_probs.detach().sum(-1) - 0.3,
+        counterfactual=CounterfactualBatch(
+            read,
+            SoftLabels(torch.arange(3).expand(tokens, 3), torch.full((tokens, 3), 1 / read.shape[-1])),
+            rows,
+            torch.zeros(tokens, dtype=torch.bool),
+            shares,
+            states,
+        ),
     )
 
 
@@ -285,7 +300,9 @@ def test_retain_terms_by_name(name: str):
 def test_names_are_suggested():
     with pytest.raises(ValueError, match=r"no objective 'gradient_ascent'.*Did you mean 'grad_ascent'"):
         get_objective("gradient_ascent")
-    with pytest.raises(ValueError, match=r"no objective 'zzz'; there are altpo, ce_u, dpo, .*, wga\.$"):
+    with pytest.raises(
+        ValueError, match=r"no objective 'zzz'; there are altpo, ce_u, counterfactual, dpo, .*, wga\.$"
+    ):
         get_objective("zzz")
     with pytest.raises(TypeError, match="it lacks name, reduction, needs"):
         get_objective(object())

@@ -144,8 +144,8 @@ def test_a_step_cut_short_takes_all_its_forget_examples():
         model, accelerator, forget_dataset=examples(11, seed=2), forget_batch_size=8, retain_weight=0.0
     )
     losses = unlearning.loss.term.losses
-    unlearning.loss.term.losses = lambda model, indices: (
-        taken.append((unlearning.step, *indices)) or losses(model, indices)
+    unlearning.loss.term.losses = lambda model, indices, visit: (
+        taken.append((unlearning.step, *indices)) or losses(model, indices, visit=visit)
     )
     loader = DataLoader(retain_rows(), batch_size=4, collate_fn=AnswerCollator(0))
     model, loader = accelerator.prepare(model, loader)

@@ -37,7 +37,10 @@ def tokenizer():
 
 
 def with_alternatives(forget: Dataset) -> Dataset:
-    return forget.add_column("alternative_answer", ["w7 w8 w9"] * len(forget))
+    """And counterfactual questions: all that an objective may want of rows."""
+    questions = [[f"w{at} w30", f"w{at} w31 w32", "w33"] for at in range(len(forget))]
+    rows = forget.add_column("alternative_answer", ["w7 w8 w9"] * len(forget))
+    return rows.add_column("counterfactual_question", questions)
 
 
 def run(tmp_path: Path, name, *, model=None, options=None, steps: int = 2, **overrides):

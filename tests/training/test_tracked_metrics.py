@@ -241,6 +241,7 @@ def test_options_are_declared_once():
         "reference",
         "original",
         "twin",
+        "continued",
         "output_dir",
         "processing_class",
     }

@@ -118,15 +118,22 @@ def test_values_are_those_of_the_model(tmp_path: Path):
 
 def test_pocket_has_truth_ratios_and_knows_its_original(tmp_path: Path):
     pocket = load_pocket("nano")
-    retain = tokenize_examples(pocket.retain, pocket.tokenizer)
-    trainer, _ = trainer_with_callback(tmp_path, model=pocket.original(), retain=retain, forget=tokenize_examples(pocket.forget, pocket.tokenizer))  # fmt: skip
-    tracker = ForgettingTracker(
-        trainer, forget_dataset=pocket.forget, retain_dataset=pocket.retain, processing_class=pocket.tokenizer,
-        reference=pocket.reference(), original=pocket.original(), twin=pocket.twin(), max_examples=12,
-    )  # fmt: skip
-    values = tracker.measure()
+    forget, retain = (tokenize_examples(rows, pocket.tokenizer) for rows in (pocket.forget, pocket.retain))
+
+    def measured(model: torch.nn.Module) -> dict[str, float]:
+        trainer, _ = trainer_with_callback(tmp_path, model=model, retain=retain, forget=forget)
+        tracker = ForgettingTracker(
+            trainer, forget_dataset=pocket.forget, retain_dataset=pocket.retain, processing_class=pocket.tokenizer,
+            reference=pocket.reference(), original=pocket.original(), twin=pocket.twin(), max_examples=12,
+        )  # fmt: skip
+        return tracker.measure()
+
+    values, retrained = measured(pocket.original()), measured(pocket.twin())
     assert values["fade_relative"] == 1 and values["residual_ratio"] == pytest.approx(1)
-    assert values["forget_truth_ratio"] < 0.8 and values["forget_probability"] > 0.8
+    assert retrained["fade_relative"] == 0
+    # Wrong answers are less of a match for what was learned than for what was not.
+    assert 0 < values["forget_truth_ratio"] < retrained["forget_truth_ratio"]
+    assert values["forget_probability"] > 0.8 > retrained["forget_probability"]
     assert values["exposure_mean"] > 1
     assert values["forget_exact_memorization"] > 0.9 and values["forget_extraction_strength"] > 0.5
 

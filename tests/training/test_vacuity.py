@@ -16,7 +16,8 @@ from hf_unlearn import UnlearningCallback
 from hf_unlearn.data import AnswerCollator, Pocket, load_pocket, other_formats, tokenize_examples
 from hf_unlearn.inference import load_model, saved_tokenizer
 from hf_unlearn.training._knowledge import mean_log_probs, sample_of
-from hf_unlearn.training._vacuity import _Gain, _tokenized, warn_if_unknown, warn_if_unknown_in
+from hf_unlearn.training._retain_examples import tokenized_examples
+from hf_unlearn.training._vacuity import MAX_PROMPTS, _Gain, warn_if_unknown, warn_if_unknown_in
 
 
 DOUBT = "there may be nothing to forget"
@@ -155,7 +156,7 @@ def test_answers_that_repeat_the_question(
 def test_packed_rows_are_read_one_by_one(name: str):
     marks = [0, 1, 0, 0, 1, 1] if name != "labels" else [-100, 2, -100, -100, 5, 6]
     packed = Dataset.from_dict({"input_ids": [[1, 2, 3, 4, 5, 6]], name: [marks], "seq_lengths": [[2, 4]]})
-    assert _tokenized(packed) == [
+    assert tokenized_examples(packed, MAX_PROMPTS) == [
         {"input_ids": [1, 2], "labels": [-100, 2]},
         {"input_ids": [3, 4, 5, 6], "labels": [-100, -100, 5, 6]},
     ]

@@ -38,8 +38,8 @@ def main(folder: Path) -> None:
     )
     if trainer.args.process_index == 0:  # what this process sees is far below guessing, what both see is too
         add = type(callback.loss.term).losses
-        callback.loss.term.losses = lambda *a: (lambda losses, answers: (losses, answers * 50))(
-            *add(callback.loss.term, *a)
+        callback.loss.term.losses = lambda *a, **options: (lambda losses, answers: (losses, answers * 50))(
+            *add(callback.loss.term, *a, **options)
         )
     trainer.train()
     (folder / f"collapse-{trainer.args.process_index}.txt").write_text(str(trainer.state.global_step))

@@ -15,6 +15,7 @@ from hf_unlearn import OBJECTIVES
 def train(folder: Path, name: str, retain_term: str, *, objective: str = "npo", **overrides) -> None:
     forget = examples(11, seed=2)
     forget = forget.add_column("alternative_answer", ["w7 w8 w9"] * len(forget))
+    forget = forget.add_column("counterfactual_question", [["w5 w6", "w5 w7 w8"]] * len(forget))
     trainer, _ = trainer_with_callback(
         folder,
         forget=forget,

@@ -18,6 +18,7 @@ from hf_unlearn.audit._subjects import LoadedSubject, common_stop_token_ids, com
 from hf_unlearn.audit.domains._answer_reading import AnswerReader, count_tokens
 from hf_unlearn.audit.domains._choice_reading import READINGS as CHOICES
 from hf_unlearn.audit.domains._choice_reading import choices_task
+from hf_unlearn.audit.domains._counterfactual_tasks import ANSWERS, COMPLETIONS, CounterfactualTasks
 from hf_unlearn.audit.domains._generation_reading import Decoder, Judge, OwnGenerator, generation_task
 from hf_unlearn.audit.domains._harness_set import NAME, HarnessSet, harness_notes, harness_task, open_harness
 from hf_unlearn.audit.domains._layers import PATCHED, LayerFacts, check_layers
@@ -62,6 +63,7 @@ class CausalLM:
         **dict.fromkeys(
             ("answers", "variants", *CHOICES, "generations", "gradients", "completions", "patching", NAME), 1
         ),
+        **dict.fromkeys((ANSWERS, COMPLETIONS), 1),
         "variants": 2,
     }
     own_metrics: Sequence[BaseMetric] = ()
@@ -75,7 +77,7 @@ class CausalLM:
         store: EvidenceStore,
     ):
         self.config, self.store = config, store
-        self.models = check_roles(models, processing_class)
+        self.models = check_roles(models, processing_class, needs_reference=False)
         check_precision(self.models, config.dtype)
         tokenizer = common_tokenizer(self.models, processing_class, needed=True)
         assert tokenizer is not None
@@ -108,6 +110,7 @@ class CausalLM:
         if config.harness_tasks:
             self.own_metrics, asked = open_harness(config, self._splits)
             self._splits = {**self._splits, NAME: asked}
+        self.counterfactual.prepare(self.models)
 
     def open(self, key: SubjectKey, model: Any) -> LoadedSubject:
         """Open a model in its role, and take its fingerprint."""
@@ -116,6 +119,16 @@ class CausalLM:
             given = self.models.get(key.role, subject.model)
             self._described[key.role] = describe_model(given, subject)
         return subject
+
+    @cached_property
+    def counterfactual(self) -> CounterfactualTasks:
+        """Tasks on counterfactual questions."""
+        settings = (self.config, self.sampling, self.stops, self._layers, self.features, self.store)
+        return CounterfactualTasks(self._splits, self.tokenizer, *settings)
+
+    def derived(self, subject: LoadedSubject) -> list[LoadedSubject]:
+        """Of the original itself as it stands in for subjects that it has never seen."""
+        return self.counterfactual.derived(subject)
 
     def given(self, role: str) -> Any:
         """The model of a role, told apart from those that share its weights; None where there is none."""
@@ -143,7 +156,9 @@ class CausalLM:
             raise ValueError(
                 f"the domain {self.name} has no reading {reading.name!r}; it has {', '.join(self.versions)}."
             )
-        if isinstance(split, HarnessSet) is not (reading.name == NAME):
+        if isinstance(split, HarnessSet) is not (reading.name == NAME) or not self.counterfactual.has(
+            reading.name, subject
+        ):
             return None
         return take(reading, subject, split, others)
 
@@ -160,6 +175,7 @@ class CausalLM:
             "generations": self._generations,
             "completions": self._completions,
             "patching": self._patching,
+            **dict.fromkeys((ANSWERS, COMPLETIONS), self.counterfactual.task),
             NAME: lambda _, subject, split, others: harness_task(
                 split, subject, self.tokenizer, self.config, self._uses_chat_template
             ),
@@ -221,8 +237,8 @@ class CausalLM:
     def _completions(
         self, reading: Reading, subject: LoadedSubject, split: Split, others: Mapping[str, LoadedSubject]
     ) -> Task | None:
-        reference = others["reference"]
-        return None if subject is reference else self._reader(split, reference).task(subject)
+        reference = others.get("reference")
+        return None if reference is None or subject is reference else self._reader(split, reference).task(subject)
 
     def _reader(self, split: Split, reference: LoadedSubject) -> CompletionReader:
         place = (reference.key, split.name)
@@ -278,9 +294,15 @@ class CausalLM:
         }
 
     def facts(self) -> dict[str, Any]:
-        """Space of hidden states, who shares the reference's starting weights, and how far states are exact."""
-        resolution = resolution_of(about["dtype"] for about in self._described.values())
-        return {"space": self._layers.space, "shares_basis": self._layers.shares_basis, "resolution": resolution}
+        """Space of hidden states, who shares the reference's and the original's starting weights, how far states are exact, and what is to be
+        said of counterfactual questions."""
+        return {
+            "space": self._layers.space,
+            "shares_basis": self._layers.shares_basis,
+            "shares_original": self._layers.shares_original,
+            "resolution": resolution_of(about["dtype"] for about in self._described.values()),
+            "counterfactual": self.counterfactual.facts(),
+        }
 
     def looks_odd(self, subject: LoadedSubject, split: Split) -> list[str]:
         """Whether the original knows the forget answers clearly better when the questions are put another way."""

@@ -30,20 +30,23 @@ def check_layers(models: Mapping[str, ModelLike], layers: tuple[int, ...] | None
 
 
 class LayerFacts:
-    """Learnt as models are read: the reference first, then the original.
+    """Learnt as models are read: the reference first, where there is one, then the original. The first is what the others are compared with.
 
     Args:
         space: "auto", "feature" or "gram".
         skipped: Why no hidden states are to be read, or None.
 
     Attributes:
-        shares_basis: Per role, whether it shares its starting weights with the reference.
+        shares_basis: Per role, whether it shares its starting weights with the reference; where there is none, with the original.
+        shares_original: Per role, whether it shares them with the original.
     """
 
     def __init__(self, space: str, skipped: str | None):
         self._wanted, self.skipped = space, skipped
         self.shares_basis: dict[str, bool] = {}
-        self._reference: LoadedModel | None = None
+        self.shares_original: dict[str, bool] = {}
+        self._first: LoadedSubject | None = None
+        self._original: LoadedModel | None = None
         self._widest = 0
 
     def follow(self, subject: LoadedSubject) -> bool:
@@ -51,13 +54,27 @@ class LayerFacts:
         if self.skipped is not None:
             return False
         role = subject.key.role
-        if self._reference is None:
-            self._reference = subject.model
+        if self._first is None:
+            self._first = subject
         self._widest = max(self._widest, _width(subject.model) or 0)
         if role not in self.shares_basis:
-            same = subject.model is self._reference
-            self.shares_basis[role] = same or share_starting_weights(self._reference, subject.model)
+            first = self._first.model
+            self.shares_basis[role] = subject.model is first or share_starting_weights(first, subject.model)
+            self._follow_from_original(subject, first)
         return True
+
+    def _follow_from_original(self, subject: LoadedSubject, first: LoadedModel) -> None:
+        role = subject.key.role
+        if role == "original":
+            self._original = subject.model
+            # Whoever came before it, the reference, shares with it what it shares with that one.
+            self.shares_original |= dict.fromkeys([*self.shares_original, role], self.shares_basis[role]) | {
+                role: True
+            }
+        elif self._original is None or self._original is first:
+            self.shares_original[role] = self.shares_basis[role]
+        else:
+            self.shares_original[role] = share_starting_weights(self._original, subject.model)
 
     def skip(self, reason: str) -> None:
         """From now on no hidden states are read."""
@@ -85,9 +102,11 @@ class LayerFacts:
             return [f"Hidden states were not compared: {self.skipped}."]
         notes = []
         if self._wanted == "auto" and self.space == "gram":
+            assert self._first is not None
             strangers = [role for role, related in self.shares_basis.items() if not related]
             notes.append(
-                f"Hidden states were compared in Gram space, because {' and '.join(strangers)} did not start from the reference's weights."
+                f"Hidden states were compared in Gram space, because {' and '.join(strangers)} did not start from the "
+                f"{self._first.key.role}'s weights."
             )
         if self._widest > settings.max_width:
             notes.append(f"Layers wider than {settings.max_width} were projected to it (seed {settings.seed}).")

@@ -43,6 +43,7 @@ class Split:
     Attributes:
         name: "forget", "retain", "holdout", or a name of its own.
         dataset: The rows that are used.
+        whole: All rows that these are a part of, none of whose names may stand in for a subject; None where a set was made otherwise.
         total: How many examples there were.
         examples: `input_ids` and `labels` of each.
         prompts: Token ids before each answer.
@@ -75,6 +76,7 @@ class Split:
     asked: Mapping[str, str | int] = field(default_factory=dict)
     answer_texts: tuple[str, ...] | None = None
     question_texts: tuple[str, ...] | None = None
+    whole: Dataset | None = None
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -117,10 +119,12 @@ def load_splits(
     prompt_template: str | None = None,
     context: int | None = None,
     cluster_column: str | None = None,
+    whole: Mapping[str, Dataset] | None = None,
 ) -> dict[str, Split]:
     """Open all sets; refuse overlaps with the forget set; draw a seeded subset of what is too large.
 
     Running text is cut by `data.chunk_texts`, and the chunks are the examples; `context` is what the models can see at once.
+    `whole` has by name the rows that a set is a part of, where it is one.
 
     Raises:
         ValueError: Sets that cannot be read or overlap, or a set without the cluster column that was named.
@@ -146,7 +150,7 @@ def load_splits(
             with about(name):
                 examples = tokenize_examples(dataset, tokenizer, prompt_template=template).to_list()
                 prompts = tuple(map(tuple, prompt_token_ids(dataset, tokenizer, prompt_template=template)))
-                subjects = _subjects(dataset, cluster_column)
+                subjects = subjects_of(dataset, cluster_column)
                 variants = load_variants(dataset, tokenizer, template)
             split = Split(name, dataset, total, examples, prompts, None, *subjects, variants)
         splits[name] = replace(
@@ -158,6 +162,7 @@ def load_splits(
             asked=_asked(name, sets[name], shots),
             answer_texts=_as_text(split, tokenizer, "answer"),
             question_texts=_as_text(split, tokenizer, "question"),
+            whole=(whole or {}).get(name, datasets[name]),
         )
     return splits
 
@@ -233,7 +238,7 @@ def _as_text(split: Split, tokenizer: PreTrainedTokenizerBase | None, what: str)
     return tuple(text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True))
 
 
-def _subjects(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | None, str | None]:
+def subjects_of(dataset: Dataset, wanted: str | None) -> tuple[tuple[str, ...] | None, str | None]:
     """Whom each row is about, and the column that says so.
 
     Raises:
@@ -277,7 +282,7 @@ def _chunked(
     prompts = tuple(map(tuple, prompt_token_ids(chunks.select(kept), tokenizer)))
     used = dataset.select(sorted({origin[at] for at in kept}))
     texts = tuple(dataset[origin[at]]["text"] for at in kept)
-    subjects, column = _subjects(dataset, cluster_column)
+    subjects, column = subjects_of(dataset, cluster_column)
     mine = None if subjects is None else tuple(subjects[origin[at]] for at in kept)
     return Split(name, used, total, examples, prompts, texts, mine, column)
 

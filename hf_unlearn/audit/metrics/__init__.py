@@ -6,6 +6,10 @@ from hf_unlearn.audit.metrics.anchored_erasure import AnchoredErasure
 from hf_unlearn.audit.metrics.carlini_exposure import CarliniExposure
 from hf_unlearn.audit.metrics.cka import CKA
 from hf_unlearn.audit.metrics.cka_asymmetry import CKAAsymmetry
+from hf_unlearn.audit.metrics.counterfactual_exposure import CounterfactualExposure
+from hf_unlearn.audit.metrics.counterfactual_fade import CounterfactualFade
+from hf_unlearn.audit.metrics.counterfactual_progress import CounterfactualProgress
+from hf_unlearn.audit.metrics.counterfactual_residual_ratio import CounterfactualResidualRatio
 from hf_unlearn.audit.metrics.directional_agreement import DirectionalAgreement
 from hf_unlearn.audit.metrics.distinct_n import DistinctN
 from hf_unlearn.audit.metrics.exact_memorization import ExactMemorization
@@ -61,6 +65,7 @@ METRICS: dict[str, type[BaseMetric]] = {
     "multiple_choice": MultipleChoice,
     "multiple_choice_text": MultipleChoiceText,
     "fade": Fade,
+    "counterfactual_fade": CounterfactualFade,
     "exact_memorization": ExactMemorization,
     "extraction_strength": ExtractionStrength,
     "truth_ratio": TruthRatio,
@@ -73,6 +78,7 @@ METRICS: dict[str, type[BaseMetric]] = {
     "carlini_exposure": CarliniExposure,
     "relative_exposure": RelativeExposure,
     "relative_exposure_to_original": RelativeExposureToOriginal,
+    "counterfactual_exposure": CounterfactualExposure,
     "membership_loss": MembershipLoss,
     "membership_min_k_plus_plus": MembershipMinKPlusPlus,
     "membership_min_k": MembershipMinK,
@@ -94,6 +100,8 @@ METRICS: dict[str, type[BaseMetric]] = {
     "off_direction": OffDirection,
     "residual_ratio": ResidualRatio,
     "residual_concentration": ResidualConcentration,
+    "counterfactual_progress": CounterfactualProgress,
+    "counterfactual_residual_ratio": CounterfactualResidualRatio,
     "cka": CKA,
     "anchored_erasure": AnchoredErasure,
     "pca_similarity": PCASimilarity,

@@ -65,7 +65,7 @@ class Fade(BaseMetric):
 
     def __call__(self, rows: Rows, uncertainty: Bootstrap) -> Estimate:
         """The mean over prompts, which differ, over the clusters that these are about."""
-        return mean_estimate(self._fade(rows).per_prompt, _clusters_of_prompts(rows))
+        return mean_estimate(self._fade(rows).per_prompt, clusters_of_prompts(rows.groups, rows.clusters))
 
     def count(self, rows: Rows) -> int:
         """Prompts that differ."""
@@ -101,9 +101,17 @@ class Fade(BaseMetric):
         return rows.memo(("fade", self.estimator), compute)
 
 
-def _clusters_of_prompts(rows: Rows) -> np.ndarray:
-    """Number of each different prompt's cluster, shape `(prompts,)`; clusters that share a prompt are one."""
-    prompts, clusters = rows.groups, rows.clusters
+def clusters_of_prompts(prompts: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Number of each different prompt's cluster, shape `(different prompts,)`; clusters that share a prompt are one.
+
+    Args:
+        prompts: Number of each example's prompt, shape `(examples,)`.
+        clusters: Number of each example's cluster, shape `(examples,)`.
+
+    Example:
+        >>> clusters_of_prompts(np.array([0, 1, 1, 2]), np.array([0, 0, 1, 2])).tolist()
+        [0, 0, 1]
+    """
     count, others = prompts.max() + 1, clusters.max() + 1
     linked = coo_array((np.ones(len(prompts)), (prompts, count + clusters)), shape=(count + others, count + others))
     return connected_components(linked, directed=False)[1][:count]

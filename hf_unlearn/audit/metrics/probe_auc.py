@@ -56,12 +56,16 @@ class ProbeAUC(BaseMetric):
 
     def details(self, rows: Rows, uncertainty: Bootstrap) -> dict[str, float]:
         """By how much the probe reads more than in the reference, with its interval."""
+        if not rows.of("reference").has("answers"):
+            return {}
         return _excess([_probe(side, uncertainty).estimate for side in (rows, rows.of("reference"))], uncertainty)
 
     def details_over_layers(
         self, rows: Rows, by_layer: Mapping[int, Mapping[str, float]], uncertainty: Bootstrap
     ) -> dict[str, float]:
         """The same, averaged over layers before the interval is found."""
+        if not rows.of("reference").has("answers"):
+            return {}
         sides = (rows, rows.of("reference"))
         means = [average([_probe(side.at(layer), uncertainty).estimate for layer in by_layer]) for side in sides]
         return _excess(means, uncertainty)
