@@ -65,8 +65,8 @@ KNOWN_BETTER = "forget_probability_over_stand_in_low"
 """Of the details: the lower bound of the difference between candidate and stand-in in the forget answers' probability; above 0 = the candidate knows
 them better, which nearness to the stand-in does not undo."""
 LEAK = 0.5
-"""Of what the original knows of the forget answers, the share that it may tell of unseen names where a position is claimed. Measured: .3 on pocket,
-where retrained models come out near the floor; .6 to .9 on a few authors of TOFU, where they come out far from it."""
+"""Of what the original knows of the forget answers, the share that it may tell of unseen names where a position is claimed. On pocket it tells
+less, and true retrained models come out near the floor; on TOFU's text more, and they come out far from it."""
 _PLACES: dict[str, str | dict[str, str]] = {
     "between": {
         "stand-in": "the original was further still",

@@ -47,7 +47,8 @@ def unlearn(
             console.print(escape(said), highlight=False)
         console.print(f"unlearned model in [cyan]{escape(str(result.output_dir))}[/cyan]")
         console.print(
-            f"next: hf-unlearn audit --candidate {escape(str(result.output_dir))} --reference …", highlight=False
+            f"next: hf-unlearn audit --candidate {escape(str(result.output_dir))} --reference … (or --original … where there is none)",
+            highlight=False,
         )
 
 

@@ -21,7 +21,7 @@ class _Size:
 
 
 # The base only has to learn how people are told about; names and facts are learnt in the tuning. Its rate is low, or the order of
-# the data decides as much as the data: at 3e-3 instead of 1e-3, small's floor is five times as high.
+# the data decides as much as the data, and the floor rises.
 _SIZES = {
     "nano": _Size(
         Population(retain=8, forget=3, holdout=3, ships=3, near_duplicates=1, background=24),

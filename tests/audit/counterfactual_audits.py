@@ -1,5 +1,6 @@
 """Audits with counterfactual questions of a second each: rows of tokens, a tiny Llama with an adapter on it in another role."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,16 @@ METRICS = (
 )
 
 
+def _prompt(middle: list[int], name: int) -> list[int]:
+    return [1, 5, *[name] * (1 + name % 2), *middle, 6]
+
+
 def forget_rows(count: int = 9) -> Dataset:
     """Prompts of unequal length, one of them with two answers; the last row has no counterfactual question."""
     generator, rows = np.random.default_rng(0), []
     for at in range(count):
         middle = generator.integers(20, 90, at % 4).tolist()
-        prompt = lambda name, middle=middle: [1, 5, *[name] * (1 + name % 2), *middle, 6]  # noqa: E731
+        prompt = partial(_prompt, middle)
         answer = generator.integers(20, 90, 1 + at % 3).tolist()
         asked = (
             [] if at == count - 1 else [prompt(int(name)) for name in generator.choice(range(30, 90), 2 * EACH, False)]

@@ -15,7 +15,7 @@ from hf_unlearn.audit.metrics._counterfactual import (
     notes_on,
     require_questions,
 )
-from hf_unlearn.audit.metrics._hidden import FEATURES, HIDDEN_OPTIONS
+from hf_unlearn.audit.metrics._hidden import FEATURES, HIDDEN_OPTIONS, layer_spec
 from hf_unlearn.functional import RESOLUTION, Bootstrap, Estimate, LayerEstimates, MatchedRows, layer_estimates
 
 
@@ -31,27 +31,29 @@ def counterfactual_layer_spec(
     without_knowledge: str,
     does_not_show: str,
 ) -> MetricSpec:
-    """The spec of such a metric."""
-    return MetricSpec(
-        name=name,
-        title=title,
+    """The spec of such a metric: as one against the reference, but for what it reads, its floor and what it assumes."""
+    plain = layer_spec(
+        name,
+        title,
+        unit,
+        ideal,
+        bounds,
         short=short,
-        unit=unit,
-        ideal=ideal,
-        bounds=bounds,
-        family="hidden states",
+        headline=headline,
+        citation=OURS,
+        without_knowledge=without_knowledge,
+        does_not_show=does_not_show,
+    )
+    return replace(
+        plain,
         splits=("forget",),
         needs=(FEATURES, replace(ANSWERS, parts=FEATURES.parts)),
-        headline=headline,
         standard=False,
-        citation=OURS,
-        by_layer=True,
         requires=("original",),
+        compares=False,
         options=(*HIDDEN_OPTIONS, *OPTIONS),
         floor_roles=FLOOR_ROLES,
         assumes="counterfactual",
-        without_knowledge=without_knowledge,
-        does_not_show=does_not_show,
     )
 
 
